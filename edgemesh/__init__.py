@@ -1,0 +1,3 @@
+"""edgemesh: a transparent service mesh for edge nodes, on trio."""
+
+__version__ = "0.1.0"

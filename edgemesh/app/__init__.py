@@ -1,0 +1,1 @@
+"""Composition. The only room that starts long-lived tasks."""

@@ -1,0 +1,1 @@
+"""One file per command group. Nouns read, verbs write."""

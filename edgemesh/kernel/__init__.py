@@ -1,0 +1,1 @@
+"""Everything privileged or Linux-only: sockets, netfilter, routes, preflight."""

@@ -1,0 +1,1 @@
+"""Network namespaces that stand for nodes and pods."""

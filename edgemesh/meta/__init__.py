@@ -1,0 +1,1 @@
+"""The metamanager: Messages over a unix socket, its client, the snapshot builder."""

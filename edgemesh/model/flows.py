@@ -1,0 +1,96 @@
+"""One flow: the facts that a decision is made from, the verdict, and the report at its end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from edgemesh.model.services import Endpoint, ServicePort, Source, Transport
+
+
+class Refusal(StrEnum):
+    """Why a flow is not forwarded. The values are what operators read."""
+
+    SELF_DESTINATION = "self-destination"
+    NO_SERVICE = "no-service"
+    NO_ENDPOINT = "no-endpoint"
+    LIMIT = "limit"
+
+
+class Ending(StrEnum):
+    """Why a flow that was forwarded, or should have been, is over."""
+
+    CLOSED = "closed"
+    CLIENT_RESET = "client-reset"
+    ENDPOINT_RESET = "endpoint-reset"
+    CONNECT_FAILED = "connect-failed"
+    CONNECT_TIMEOUT = "connect-timeout"
+    IDLE_TIMEOUT = "idle-timeout"
+    EVICTED = "evicted"
+    DRAIN = "drain"
+    REFUSED = "refused"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class FlowFacts:
+    """What is known about a flow before anything is decided.
+
+    Args:
+        transport: TCP or UDP.
+        client: address and port of the caller.
+        destination: the original destination, before interception.
+        application_protocol: what was resolved, "" when it was not.
+        server_name: from the ClientHello or the Host, "" when there was none.
+    """
+
+    transport: Transport
+    client: tuple[str, int]
+    destination: tuple[str, int]
+    application_protocol: str = ""
+    server_name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Everything that is decided before any dialling.
+
+    Args:
+        port: the Service port that was called, None when there is none.
+        candidates: endpoints in the order in which they are to be tried; empty when refused.
+        path: the forwarding path, "" when refused.
+        source: which client address the endpoint sees.
+        refusal: None when the flow is to be forwarded.
+    """
+
+    port: ServicePort | None
+    candidates: tuple[Endpoint, ...] = ()
+    path: str = ""
+    source: Source = Source.NODE
+    refusal: Refusal | None = None
+
+
+@dataclass(slots=True)
+class FlowReport:
+    """What happened to one flow; exactly one is written for each.
+
+    ``duration`` is in seconds; ``bytes_sent`` went from client to endpoint, ``bytes_received``
+    from endpoint to client.
+    """
+
+    transport: str
+    client: str
+    client_pod: str
+    destination: str
+    service: str
+    endpoint: str
+    endpoint_pod: str
+    path: str
+    application_protocol: str
+    server_name: str
+    attempts: int
+    bytes_sent: int
+    bytes_received: int
+    duration: float
+    ending: str
+    reason: str

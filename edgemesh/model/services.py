@@ -1,0 +1,175 @@
+"""Services as the data plane sees them: one immutable, indexed snapshot.
+
+The control plane builds a whole new snapshot for every change and the data plane swaps it;
+nothing here is ever changed in place, so readers need no lock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import NamedTuple
+
+
+class Transport(StrEnum):
+    """Transport protocols, spelled as Kubernetes does."""
+
+    TCP = "TCP"
+    UDP = "UDP"
+
+
+class Balance(StrEnum):
+    """How an endpoint is chosen among several."""
+
+    ROUND_ROBIN = "round_robin"
+    RANDOM = "random"
+
+
+class Source(StrEnum):
+    """Which address an endpoint sees as its client."""
+
+    NODE = "node"
+    PRESERVE = "preserve"
+
+
+class ServiceAddress(NamedTuple):
+    """Where a Service port is called: canonical address text, transport, port."""
+
+    address: str
+    transport: Transport
+    port: int
+
+
+class NodePort(NamedTuple):
+    """A port that is called on any of the node's own addresses."""
+
+    transport: Transport
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One place where a Service port is served.
+
+    Args:
+        address: canonical IPv4 or IPv6 text.
+        port: the endpoint's own port, 1 to 65535.
+        node: the node it runs on, "" when unknown.
+        zone: the zone of that node, "" when unknown.
+        pod: ``namespace/name`` of its Pod, "" when it is none.
+        hostname: its own DNS label in a headless Service, "" when it has none.
+    """
+
+    address: str
+    port: int
+    node: str = ""
+    zone: str = ""
+    pod: str = ""
+    hostname: str = ""
+
+    @property
+    def is_ipv6(self) -> bool:
+        """Whether the address is IPv6."""
+        return ":" in self.address
+
+
+@dataclass(frozen=True, slots=True)
+class ServicePort:
+    """One port of a Service, with everything that a decision about it needs.
+
+    Args:
+        namespace, service: whose port it is.
+        name: the port's name, "" when it has none.
+        transport: TCP or UDP.
+        port: the number that clients call.
+        node_port: the number on the node's addresses, 0 when there is none.
+        application_protocol: declared by ``appProtocol`` or by the name's prefix, in lower
+            case ("http", "http2", "grpc", "tls", "tcp"); "" when nothing is declared.
+        balance: how to choose.
+        source: which client address the endpoint sees.
+        endpoints: those that take new connections now, in a stable order, IPv4 and IPv6.
+    """
+
+    namespace: str
+    service: str
+    name: str
+    transport: Transport
+    port: int
+    node_port: int = 0
+    application_protocol: str = ""
+    balance: Balance = Balance.ROUND_ROBIN
+    source: Source = Source.NODE
+    endpoints: tuple[Endpoint, ...] = ()
+
+    @property
+    def key(self) -> tuple[str, str, str, int]:
+        """Identity that outlives snapshots: state such as a round-robin position hangs on it."""
+        return (self.namespace, self.service, self.transport, self.port)
+
+    def __str__(self) -> str:
+        """``default/web:80``, for messages to people."""
+        return f"{self.namespace}/{self.service}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """One Service.
+
+    Args:
+        namespace, name: its name.
+        type: ``ClusterIP``, ``NodePort``, ``LoadBalancer`` or ``ExternalName``.
+        cluster_addresses: ClusterIPs; empty for headless and ExternalName.
+        other_addresses: externalIPs and load-balancer addresses.
+        headless: ``clusterIP: None``.
+        external_name: the CNAME of an ExternalName Service, "" otherwise.
+        publish_not_ready: ``publishNotReadyAddresses``; DNS names endpoints before they are ready.
+        ports: its ports.
+    """
+
+    namespace: str
+    name: str
+    type: str = "ClusterIP"
+    cluster_addresses: tuple[str, ...] = ()
+    other_addresses: tuple[str, ...] = ()
+    headless: bool = False
+    external_name: str = ""
+    publish_not_ready: bool = False
+    ports: tuple[ServicePort, ...] = ()
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Every address whose ports are intercepted."""
+        return self.cluster_addresses + self.other_addresses
+
+
+class PodIdentity(NamedTuple):
+    """Who calls: looked up by a flow's client address, for reports and policies."""
+
+    namespace: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Everything the data plane and DNS know, at one revision.
+
+    Args:
+        revision: the store's revision that it was built from.
+        node: this node's name.
+        zone: this node's zone, "" when unknown.
+        tcp, udp: Service ports by (address, port), as getsockname() spells them.
+        tcp_node_ports, udp_node_ports: by port alone, for the node's own addresses.
+        services: by (namespace, name).
+        pods: by address.
+    """
+
+    revision: int = 0
+    node: str = ""
+    zone: str = ""
+    tcp: Mapping[tuple[str, int], ServicePort] = field(default_factory=dict)
+    udp: Mapping[tuple[str, int], ServicePort] = field(default_factory=dict)
+    tcp_node_ports: Mapping[int, ServicePort] = field(default_factory=dict)
+    udp_node_ports: Mapping[int, ServicePort] = field(default_factory=dict)
+    services: Mapping[tuple[str, str], Service] = field(default_factory=dict)
+    pods: Mapping[str, PodIdentity] = field(default_factory=dict)

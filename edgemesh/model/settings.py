@@ -1,0 +1,169 @@
+"""The configuration as frozen values. ``app/config.py`` reads them from file, environment, flags.
+
+Every limit that RELIABILITY-minded operators may want to turn is here, by name, with its unit
+in the name where it is not a plain count.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class NetfilterSettings:
+    """Interception.
+
+    Args:
+        enabled: whether the agent installs rules itself.
+        backend: ``nft`` or ``iptables``.
+        mode: ``tproxy`` or ``redirect``.
+        family: address families to intercept.
+        fail: ``open`` lets traffic through untouched when the agent is gone, ``closed`` refuses.
+        mark_mask: the bits of the packet mark that are ours.
+        divert_mark, own_mark: values within the mask for diverted packets and our own sockets.
+        route_table: the policy-routing table; rule_priority: of the rule that leads to it.
+        table: name of the nft table (and prefix of iptables chains).
+    """
+
+    enabled: bool = True
+    backend: Literal["nft", "iptables"] = "nft"
+    mode: Literal["tproxy", "redirect"] = "tproxy"
+    family: Literal["ipv4", "ipv6", "both"] = "both"
+    fail: Literal["open", "closed"] = "open"
+    mark_mask: int = 0xFF
+    divert_mark: int = 0x45
+    own_mark: int = 0x46
+    route_table: int = 4500
+    rule_priority: int = 90
+    table: str = "edgemesh"
+
+
+@dataclass(frozen=True, slots=True)
+class ProxySettings:
+    """The data plane.
+
+    Args:
+        tcp_port, udp_port: transparent listeners.
+        source: the address that endpoints see, unless the Service says otherwise.
+        peek: ``needed`` waits for the first bytes only where a policy depends on the protocol;
+            ``always`` waits on every port that declares none.
+        peek_deadline_seconds: after it, an undeclared protocol is opaque.
+        connect_timeout_seconds: for each endpoint that is tried.
+        connect_attempts: how many endpoints are tried for one connection.
+        tcp_idle_timeout_seconds, udp_idle_timeout_seconds: silence that ends a flow.
+        half_closed_timeout_seconds: silence that ends a flow with one direction closed.
+        drain_grace_seconds: how long flows may finish after SIGTERM.
+        max_connections, max_udp_sessions: the oldest idle UDP session gives way; a TCP
+            connection beyond the limit is refused.
+        relay_buffer_bytes: read at once, and so at most kept per direction of a flow.
+        repoll_seconds: how long the reactor looks again before it sleeps, while that pays.
+    """
+
+    tcp_port: int = 15001
+    udp_port: int = 15002
+    source: Literal["node", "preserve"] = "node"
+    peek: Literal["needed", "always"] = "needed"
+    peek_deadline_seconds: float = 0.5
+    connect_timeout_seconds: float = 2.0
+    connect_attempts: int = 3
+    tcp_idle_timeout_seconds: float = 3600.0
+    udp_idle_timeout_seconds: float = 30.0
+    half_closed_timeout_seconds: float = 300.0
+    drain_grace_seconds: float = 30.0
+    max_connections: int = 9500
+    max_udp_sessions: int = 8192
+    relay_buffer_bytes: int = 65536
+    repoll_seconds: float = 0.00003
+
+
+@dataclass(frozen=True, slots=True)
+class DnsSettings:
+    """The resolver that pods ask.
+
+    Args:
+        enabled: whether it is served.
+        listen: ``address:port`` or ``[address]:port``; addresses that the node lacks are added
+            to the loopback interface while the agent runs.
+        domain: the cluster's domain.
+        ttl_seconds: of answers about Services.
+        upstreams: servers for all other names; empty means those of resolv_conf.
+        resolv_conf: where upstreams and the node's own search domains are read from.
+        upstream_timeout_seconds: for one question.
+        cache_entries: upper bound of the cache.
+        cache_max_ttl_seconds, negative_ttl_seconds: how long answers and denials are kept.
+        max_pending: questions under way upstream; beyond it SERVFAIL.
+    """
+
+    enabled: bool = True
+    listen: tuple[str, ...] = ("169.254.96.16:53",)
+    domain: str = "cluster.local"
+    ttl_seconds: int = 30
+    upstreams: tuple[str, ...] = ()
+    resolv_conf: Path = Path("/etc/resolv.conf")
+    upstream_timeout_seconds: float = 2.0
+    cache_entries: int = 10000
+    cache_max_ttl_seconds: int = 3600
+    negative_ttl_seconds: int = 30
+    max_pending: int = 512
+
+
+@dataclass(frozen=True, slots=True)
+class MetaSettings:
+    """The store and the metamanager.
+
+    Args:
+        store_url: any SQLAlchemy URL; "" means SQLite in the state directory.
+        service_cidr4, service_cidr6: where ClusterIPs are taken from for Services that were
+            applied without a cluster.
+        watch_queue: changes a slow watcher may lag behind before it is cut off.
+        max_message_bytes: the longest line that is read from a client.
+        max_clients: connections to the socket at a time.
+    """
+
+    store_url: str = ""
+    service_cidr4: str = "10.96.0.0/12"
+    service_cidr6: str = "fd00:96::/112"
+    watch_queue: int = 10000
+    max_message_bytes: int = 64 * 1024 * 1024
+    max_clients: int = 256
+
+
+@dataclass(frozen=True, slots=True)
+class LogSettings:
+    """Logs, as JSON lines on standard error or into a file.
+
+    Args:
+        level: ``debug``, ``info``, ``warning`` or ``error``.
+        flows: whether each flow's report is written.
+        file: "" means standard error.
+    """
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    flows: bool = True
+    file: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All of it. ``node`` is "" until the host's name is filled in."""
+
+    node: str = ""
+    state_dir: Path = Path("/var/lib/edgemesh")
+    run_dir: Path = Path("/run/edgemesh")
+    netfilter: NetfilterSettings = field(default_factory=NetfilterSettings)
+    proxy: ProxySettings = field(default_factory=ProxySettings)
+    dns: DnsSettings = field(default_factory=DnsSettings)
+    meta: MetaSettings = field(default_factory=MetaSettings)
+    log: LogSettings = field(default_factory=LogSettings)
+
+    @property
+    def socket_path(self) -> Path:
+        """The metamanager's unix socket."""
+        return self.run_dir / "meta.sock"
+
+    @property
+    def store_url(self) -> str:
+        """The SQLAlchemy URL in force."""
+        return self.meta.store_url or f"sqlite:///{self.state_dir / 'edgemesh.db'}"

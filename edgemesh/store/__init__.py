@@ -1,0 +1,1 @@
+"""The only room that knows SQLAlchemy: tables, migrations, queries, one writer."""

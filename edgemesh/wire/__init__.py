@@ -1,0 +1,1 @@
+"""Bytes or text in, values out. No I/O, no clock, no logging."""

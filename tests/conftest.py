@@ -1,0 +1,36 @@
+"""What all tests share: how a missing privilege or kernel feature is met."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+
+def unmet(reason: str) -> None:
+    """Skip with the reason on a developer's machine; fail where everything must be there.
+
+    CI sets EDGEMESH_REQUIRE_ALL, so that a check that did not run never counts as passed.
+    """
+    if os.environ.get("EDGEMESH_REQUIRE_ALL"):
+        pytest.fail(f"required here: {reason}", pytrace=False)
+    pytest.skip(reason)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help="run the tests that take minutes too")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--long"):
+        return
+    deselected = [item for item in items if item.get_closest_marker("long")]
+    if deselected:
+        config.hook.pytest_deselected(items=deselected)
+        items[:] = [item for item in items if not item.get_closest_marker("long")]
+
+
+@pytest.fixture(autouse=True)
+def _privileges(request: pytest.FixtureRequest) -> None:
+    if request.node.get_closest_marker("root") and os.geteuid() != 0:
+        unmet("root")
