@@ -8,7 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+Port = Annotated[int, Meta(ge=1, le=65535)]
+Seconds = Annotated[float, Meta(gt=0)]
+Count = Annotated[int, Meta(ge=1)]
+Mark = Annotated[int, Meta(ge=0, le=0xFFFFFFFF)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +39,11 @@ class NetfilterSettings:
     mode: Literal["tproxy", "redirect"] = "tproxy"
     family: Literal["ipv4", "ipv6", "both"] = "both"
     fail: Literal["open", "closed"] = "open"
-    mark_mask: int = 0xFF
-    divert_mark: int = 0x45
-    own_mark: int = 0x46
-    route_table: int = 4500
-    rule_priority: int = 90
+    mark_mask: Mark = 0xFF
+    divert_mark: Mark = 0x45
+    own_mark: Mark = 0x46
+    route_table: Count = 4500
+    rule_priority: Count = 90
     table: str = "edgemesh"
 
 
@@ -61,21 +68,21 @@ class ProxySettings:
         repoll_seconds: how long the reactor looks again before it sleeps, while that pays.
     """
 
-    tcp_port: int = 15001
-    udp_port: int = 15002
+    tcp_port: Port = 15001
+    udp_port: Port = 15002
     source: Literal["node", "preserve"] = "node"
     peek: Literal["needed", "always"] = "needed"
-    peek_deadline_seconds: float = 0.5
-    connect_timeout_seconds: float = 2.0
-    connect_attempts: int = 3
-    tcp_idle_timeout_seconds: float = 3600.0
-    udp_idle_timeout_seconds: float = 30.0
-    half_closed_timeout_seconds: float = 300.0
-    drain_grace_seconds: float = 30.0
-    max_connections: int = 9500
-    max_udp_sessions: int = 8192
-    relay_buffer_bytes: int = 65536
-    repoll_seconds: float = 0.00003
+    peek_deadline_seconds: Seconds = 0.5
+    connect_timeout_seconds: Seconds = 2.0
+    connect_attempts: Count = 3
+    tcp_idle_timeout_seconds: Seconds = 3600.0
+    udp_idle_timeout_seconds: Seconds = 30.0
+    half_closed_timeout_seconds: Seconds = 300.0
+    drain_grace_seconds: Seconds = 30.0
+    max_connections: Count = 9500
+    max_udp_sessions: Count = 8192
+    relay_buffer_bytes: Count = 65536
+    repoll_seconds: Annotated[float, Meta(ge=0, le=0.001)] = 0.00003
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,14 +106,14 @@ class DnsSettings:
     enabled: bool = True
     listen: tuple[str, ...] = ("169.254.96.16:53",)
     domain: str = "cluster.local"
-    ttl_seconds: int = 30
+    ttl_seconds: Count = 30
     upstreams: tuple[str, ...] = ()
     resolv_conf: Path = Path("/etc/resolv.conf")
-    upstream_timeout_seconds: float = 2.0
-    cache_entries: int = 10000
-    cache_max_ttl_seconds: int = 3600
-    negative_ttl_seconds: int = 30
-    max_pending: int = 512
+    upstream_timeout_seconds: Seconds = 2.0
+    cache_entries: Count = 10000
+    cache_max_ttl_seconds: Count = 3600
+    negative_ttl_seconds: Count = 30
+    max_pending: Count = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,9 +132,9 @@ class MetaSettings:
     store_url: str = ""
     service_cidr4: str = "10.96.0.0/12"
     service_cidr6: str = "fd00:96::/112"
-    watch_queue: int = 10000
-    max_message_bytes: int = 64 * 1024 * 1024
-    max_clients: int = 256
+    watch_queue: Count = 10000
+    max_message_bytes: Count = 64 * 1024 * 1024
+    max_clients: Count = 256
 
 
 @dataclass(frozen=True, slots=True)
