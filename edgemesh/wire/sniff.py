@@ -1,0 +1,89 @@
+"""Work out a connection's protocol from its first bytes, which stay where they are.
+
+The caller peeks, asks, and either has its answer or peeks again for more; its deadline decides
+how long. The bias is availability over certainty: whatever is not surely known, and whatever
+has not shown itself in time (a protocol where the server speaks first), is opaque and is
+forwarded as it is. Who needs a policy on a port under all circumstances declares its protocol.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edgemesh.wire.client_hello import SIGNATURE_BYTES, ClientHello, read_client_hello
+from edgemesh.wire.http1_head import read_host, recognise_request_line
+from edgemesh.wire.http2_preface import recognise_preface
+from edgemesh.wire.recognition import Recognition
+
+# Twice the longest request line and far above any ClientHello that is sent today (about 2 KiB
+# with post-quantum keys); also as much as one TLS record carries.
+SNIFF_LIMIT = 16384
+
+
+@dataclass(frozen=True, slots=True)
+class Sniffed:
+    """What a connection's first bytes say.
+
+    Args:
+        application_protocol: ``tls``, ``http`` (HTTP/1), ``http2`` (prior knowledge; gRPC
+            looks the same) or ``opaque``.
+        server_name: from the ClientHello, or from the Host when it came along; in lower case.
+        alpn: what a TLS client offers, in its order.
+    """
+
+    application_protocol: str
+    server_name: str = ""
+    alpn: tuple[str, ...] = ()
+
+
+_TLS = Sniffed("tls")
+_HTTP2 = Sniffed("http2")
+_OPAQUE = Sniffed("opaque")
+
+
+def sniff(
+    prefix: bytes | memoryview, *, complete: bool = False, limit: int = SNIFF_LIMIT
+) -> Sniffed | None:
+    """Tell the protocol as early as the bytes allow.
+
+    More bytes never change an ``application_protocol`` once given; the Host of an HTTP/1
+    request may come later than its first line and is then "".
+
+    Args:
+        prefix: the first bytes of the connection, from its very start.
+        complete: no more bytes will be looked at (deadline, end of stream, full buffer).
+        limit: how many bytes are looked at; that many count as complete.
+
+    Returns:
+        None when more bytes are needed, never so when complete.
+    """
+    complete = complete or len(prefix) >= limit
+    data = bytes(prefix[:limit])
+    if not data:
+        return _OPAQUE if complete else None
+
+    # 1. TLS: its first byte is no letter, so nothing below can be mistaken for it.
+    hello = read_client_hello(data)
+    if isinstance(hello, ClientHello):
+        return Sniffed("tls", hello.server_name, hello.alpn)
+    if hello is Recognition.PENDING:
+        if not complete:
+            return None
+        return _TLS if len(data) >= SIGNATURE_BYTES else _OPAQUE
+
+    # 2. HTTP/2: its preface was made to look like a request line of HTTP/1.
+    preface = recognise_preface(data)
+    if preface is Recognition.YES:
+        return _HTTP2
+    if preface is Recognition.PENDING:
+        return _OPAQUE if complete else None
+
+    # 3. HTTP/1.
+    request_line = recognise_request_line(data)
+    if request_line is Recognition.YES:
+        return Sniffed("http", read_host(data))
+    if request_line is Recognition.PENDING and not complete:
+        return None
+
+    # 4. Anything else.
+    return _OPAQUE
