@@ -1,0 +1,177 @@
+"""Network namespaces, and the links and routes between them.
+
+Every function runs ``ip`` or ``sysctl`` and returns when the kernel has done it. Nothing is made
+in the namespace of the caller: links are created inside the namespaces they join, so neither a
+name nor an address can collide with what the host has.
+
+Checksums and segmentation: a veth pair hands over packets whose checksum is not computed yet
+(CHECKSUM_PARTIAL) and segments of up to 64 KiB. Receiving sockets, bridges, nftables and TPROXY
+all accept that, so offloads stay on; only a raw packet socket sees a "wrong" checksum.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgemesh.model.errors import OperatorError
+
+RUN_NETNS = Path("/run/netns")
+ETC_NETNS = Path("/etc/netns")
+
+# Duplicate address detection keeps an address unusable for a second or two, and here nobody
+# else can have it. Without accept_ra=0 the kernel would ask for routers that do not exist.
+_AT_ONCE = tuple(
+    f"net.ipv6.conf.{scope}.{key}=0"
+    for scope in ("all", "default")
+    for key in ("accept_dad", "accept_ra")
+)
+
+
+_LINK_DEADLINE_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """One end of a link.
+
+    Args:
+        namespace: name of the network namespace that it lies in.
+        device: name of the interface, at most 15 characters.
+        addresses: with prefix length, ``10.0.0.1/24`` or ``fd00::1/64``.
+        bridge: the bridge of that namespace that the interface becomes a port of, "" for none.
+    """
+
+    namespace: str
+    device: str
+    addresses: tuple[str, ...] = ()
+    bridge: str = ""
+
+
+def add_namespace(name: str) -> None:
+    """Make a network namespace with its loopback interface up.
+
+    Raises:
+        OperatorError: it exists already, or the privilege is missing.
+    """
+    _run(["ip", "netns", "add", name])
+    # The loopback interface comes up after the settings: its ::1 takes part in detection too.
+    _run(command_in(name, ["sysctl", "-q", "-w", *_AT_ONCE]))
+    _batch(name, ["link set lo up"])
+
+
+def delete_namespace(name: str) -> None:
+    """Remove a namespace with its interfaces; nothing happens when there is none.
+
+    The kernel keeps a namespace while a process lives in it: end those first.
+    """
+    if (RUN_NETNS / name).exists():
+        _run(["ip", "netns", "delete", name])
+
+
+def namespaces(prefix: str) -> list[str]:
+    """Names of all namespaces that start with the prefix, sorted."""
+    return sorted(path.name for path in RUN_NETNS.glob(f"{prefix}*"))
+
+
+def add_bridge(namespace: str, device: str) -> None:
+    """Make a switch in a namespace.
+
+    Multicast snooping is off: with no querier it would drop neighbour solicitations, IPv6's ARP.
+    """
+    _batch(
+        namespace,
+        [
+            f"link add {device} type bridge stp_state 0 forward_delay 0 mcast_snooping 0",
+            f"link set {device} up",
+        ],
+    )
+
+
+def connect(a: Attachment, b: Attachment) -> None:
+    """Join two namespaces by a veth pair; addresses work when this returns."""
+    pair = f"link add {a.device} type veth peer name {b.device} netns {b.namespace}"
+    _batch(a.namespace, [pair, *_ready(a)])
+    _batch(b.namespace, _ready(b))
+    _wait_until_up(a)
+    _wait_until_up(b)
+
+
+def add_route(namespace: str, destination: str, *, via: str = "", device: str = "") -> None:
+    """Add a route.
+
+    Args:
+        namespace: where.
+        destination: a prefix, or ``default`` together with a gateway of the family meant.
+        via: the gateway's address, "" for what is on the link itself.
+        device: the interface, "" to take the one that the gateway lies on.
+
+    Raises:
+        OperatorError: the kernel refuses it, with the kernel's reason.
+    """
+    family = "-6 " if ":" in f"{destination}{via}" else ""
+    gateway = f" via {via}" if via else ""
+    interface = f" dev {device}" if device else ""
+    _run(f"ip {family}-n {namespace} route add {destination}{gateway}{interface}".split())
+
+
+def set_sysctl(namespace: str, key: str, value: int | str) -> None:
+    """Write one kernel setting, named as sysctl does: ``net.ipv4.ip_forward``."""
+    _run(command_in(namespace, ["sysctl", "-q", "-w", f"{key}={value}"]))
+
+
+def command_in(namespace: str, argv: Sequence[str]) -> list[str]:
+    """The command line that runs a program in a namespace, as the same process.
+
+    Only the network changes: files, /sys with its cgroups and BPF, and processes are the host's.
+    """
+    return ["nsenter", f"--net={RUN_NETNS / namespace}", "--", *argv]
+
+
+def command_with_resolver(namespace: str, argv: Sequence[str]) -> list[str]:
+    """As ``command_in``, with what lies in /etc/netns/NAME in place of the files in /etc.
+
+    That gives the program a resolv.conf of its own, at the price of a mount namespace.
+    """
+    return ["ip", "netns", "exec", namespace, *argv]
+
+
+def _ready(end: Attachment) -> list[str]:
+    bridge = [f"link set {end.device} master {end.bridge}"] if end.bridge else []
+    addresses = [
+        f"address add {address} dev {end.device}{' nodad' if ':' in address else ''}"
+        for address in end.addresses
+    ]
+    return [*bridge, *addresses, f"link set {end.device} up"]
+
+
+def _wait_until_up(end: Attachment) -> None:
+    """Wait for the kernel worker that notices carriers (net/core/link_watch.c).
+
+    Before it ran, an interface that is up already drops neighbour solicitations, and the first
+    connection over it takes a second longer.
+    """
+    deadline = time.monotonic() + _LINK_DEADLINE_SECONDS
+    show = ["ip", "-j", "-n", end.namespace, "link", "show", "dev", end.device]
+    while json.loads(_run(show))[0]["operstate"] != "UP":
+        if time.monotonic() > deadline:
+            raise OperatorError(f"{end.device} in {end.namespace} does not come up")
+
+
+def _batch(namespace: str, commands: Iterable[str]) -> None:
+    _run(["ip", "-n", namespace, "-batch", "-"], "\n".join(commands))
+
+
+def _run(argv: Sequence[str], given: str = "") -> str:
+    try:
+        done = subprocess.run(argv, input=given, capture_output=True, text=True, check=True)
+    except FileNotFoundError:
+        raise OperatorError(f"{argv[0]} is not installed", f"install {argv[0]}") from None
+    except subprocess.CalledProcessError as failure:
+        told = " ".join(str(failure.stderr).split())
+        raise OperatorError(f"{' '.join(argv)}: {told}") from None
+    return done.stdout
