@@ -10,14 +10,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Literal
 
-from edgemesh.wire.recognition import Recognition
-
+HANDSHAKE_RECORD = 22
 # Record header and handshake type: bytes that fit so far are TLS and no accident.
 SIGNATURE_BYTES = 6
 
-_HANDSHAKE_RECORD = 22
 _CLIENT_HELLO = 1
 _MAX_FRAGMENT = 2**14
 # legacy_version, random, empty session_id, one cipher suite, one compression method.
@@ -45,57 +42,53 @@ class ClientHello:
     versions: tuple[int, ...] = ()
 
 
-class _Malformed(Exception):  # noqa: N818 - never leaves this file
-    """A length or a value that RFC 8446 does not allow."""
+class NotClientHello(ValueError):  # noqa: N818 - no error: most connections are none
+    """These bytes are not the start of a ClientHello and will not become it."""
 
 
-def read_client_hello(
-    data: bytes,
-) -> ClientHello | Literal[Recognition.PENDING, Recognition.NO]:
+def read_client_hello(data: bytes) -> ClientHello | None:
     """Read the ClientHello that a connection starts with; what follows it is not looked at.
 
     Args:
         data: the connection's first bytes, record layer included.
 
     Returns:
-        The hello as soon as all of it is there; PENDING while it may still become one.
+        The hello as soon as all of it is there; None while it may still become one.
+
+    Raises:
+        NotClientHello: the bytes break a rule that every ClientHello keeps.
     """
     body = _join_fragments(data)
-    if isinstance(body, Recognition):
-        return body
-    try:
-        return _read_body(_Reader(body))
-    except _Malformed:
-        return Recognition.NO
+    return None if body is None else _read_body(_Reader(body))
 
 
-def _join_fragments(data: bytes) -> bytes | Literal[Recognition.PENDING, Recognition.NO]:
-    """The hello's body out of the records that it is spread over."""
+def _join_fragments(data: bytes) -> bytes | None:
+    """The hello's body out of the records that it is spread over; None until it is whole."""
     message = bytearray()
     position = 0
     while position < len(data):
         header = data[position : position + 5]
         if not _may_be_record_header(header):
-            return Recognition.NO
+            raise NotClientHello
         if len(header) < 5:
-            return Recognition.PENDING
+            return None
         end = position + 5 + (header[3] << 8 | header[4])
         message += data[position + 5 : end]
         if message and message[0] != _CLIENT_HELLO:
-            return Recognition.NO
+            raise NotClientHello
         if len(message) >= 4:
             length = int.from_bytes(message[1:4])
             if length < _SHORTEST_BODY:
-                return Recognition.NO
+                raise NotClientHello
             if len(message) >= 4 + length:
                 return bytes(message[4 : 4 + length])
         position = end
-    return Recognition.PENDING
+    return None
 
 
 def _may_be_record_header(header: bytes) -> bool:
     """Judge as many of the header's five bytes as there are."""
-    if header[0] != _HANDSHAKE_RECORD:
+    if header[0] != HANDSHAKE_RECORD:
         return False
     if len(header) > 1 and header[1] != 3:
         return False
@@ -121,7 +114,7 @@ class _Reader:
     def take(self, count: int) -> bytes:
         end = self._position + count
         if end > len(self._data):
-            raise _Malformed
+            raise NotClientHello
         taken = self._data[self._position : end]
         self._position = end
         return taken
@@ -133,7 +126,7 @@ class _Reader:
         """A vector whose length stands in front of it in ``width`` bytes."""
         content = self.take(self.integer(width))
         if len(content) < at_least:
-            raise _Malformed
+            raise NotClientHello
         return content
 
 
@@ -141,7 +134,7 @@ def _read_body(reader: _Reader) -> ClientHello:
     legacy_version = reader.integer(2)
     reader.take(32)
     if len(reader.vector(1)) > 32 or len(reader.vector(2, at_least=2)) % 2:
-        raise _Malformed
+        raise NotClientHello
     reader.vector(1, at_least=1)
     extensions = _read_extensions(reader)
     versions = extensions.get(_SUPPORTED_VERSIONS)
@@ -159,12 +152,12 @@ def _read_extensions(reader: _Reader) -> dict[int, bytes]:
         return found
     block = _Reader(reader.vector(2))
     if reader:
-        raise _Malformed
+        raise NotClientHello
     while block:
         kind = block.integer(2)
         # Section 4.2: never two of one type. A second SNI would let two readers disagree.
         if kind in found:
-            raise _Malformed
+            raise NotClientHello
         found[kind] = block.vector(2)
     return found
 
@@ -179,11 +172,11 @@ def _read_server_name(extension: bytes | None) -> str:
         kind = names.integer(1)
         value = names.vector(2, at_least=1)
         if kind in kinds:
-            raise _Malformed
+            raise NotClientHello
         kinds.add(kind)
         if kind == _HOST_NAME:
             if not _NAME.fullmatch(value):
-                raise _Malformed
+                raise NotClientHello
             server_name = value.decode("ascii").lower()
     return server_name
 
@@ -204,7 +197,7 @@ def _read_versions(extension: bytes) -> tuple[int, ...]:
     reader = _Reader(extension)
     listed = _Reader(reader.vector(1, at_least=2))
     if reader:
-        raise _Malformed
+        raise NotClientHello
     versions = []
     while listed:
         version = listed.take(2)
@@ -218,7 +211,7 @@ def _only_vector(extension: bytes) -> bytes:
     reader = _Reader(extension)
     content = reader.vector(2, at_least=1)
     if reader:
-        raise _Malformed
+        raise NotClientHello
     return content
 
 

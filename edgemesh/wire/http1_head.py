@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import re
 
-from edgemesh.wire.recognition import Recognition
-
 # RFC 9112 section 3 asks for 8,000 octets at least; nginx takes 8,187.
 FIRST_LINE_LIMIT = 8192
 # The longest registered method, UPDATEREDIRECTREF, has 17 letters.
@@ -25,22 +23,27 @@ _START_OF_REQUEST_LINE = re.compile(
     + _TARGET
     + rb"(?: (?:H(?:T(?:T(?:P(?:/(?:1(?:\.(?:[0-9]\r?)?)?)?)?)?)?)?)?)?)?)?"
 )
-_HOST_OR_END_OF_HEAD = re.compile(rb"\n(?:(?i:host):([^\r\n]*)\r?\n|\r?\n)")
-_HOST = re.compile(rb"[ \t]*(?:\[([0-9A-Fa-f:.]+)\]|([0-9A-Za-z._-]{1,255}))(?::[0-9]*)?[ \t]*")
+# The first Host line; else one with a value that is no host, or the end of the head.
+_HOST = re.compile(
+    rb"\n(?:"
+    rb"(?i:host):[ \t]*(?:\[([0-9A-Fa-f:.]+)\]|([0-9A-Za-z._-]{1,255}))(?::[0-9]*)?[ \t]*\r?\n"
+    rb"|(?i:host):"
+    rb"|\r?\n)"
+)
 
 
-def recognise_request_line(data: bytes) -> Recognition:
-    """Whether a connection starts with an HTTP/1 request line, or may yet do so.
+def recognise_request_line(data: bytes) -> bool | None:
+    """Whether a connection starts with an HTTP/1 request line; None while it may.
 
     The line is ``method SP target SP HTTP/1.x`` and ends in CRLF or, as RFC 9112 section 2.2
     lets a recipient accept, in LF. The empty line that the same section tolerates before it is
     not: nobody sends it at the start of a connection. A line beyond FIRST_LINE_LIMIT is none.
     """
     if _REQUEST_LINE.match(data, 0, FIRST_LINE_LIMIT):
-        return Recognition.YES
+        return True
     if len(data) < FIRST_LINE_LIMIT and _START_OF_REQUEST_LINE.fullmatch(data):
-        return Recognition.PENDING
-    return Recognition.NO
+        return None
+    return False
 
 
 def read_host(head: bytes) -> str:
@@ -53,8 +56,7 @@ def read_host(head: bytes) -> str:
         "" when no complete Host line has come before the end of the head, or when its value is
         no host name or address.
     """
-    line = _HOST_OR_END_OF_HEAD.search(head)
-    if line is None or line[1] is None:
+    found = _HOST.search(head)
+    if found is None or found.lastindex is None:
         return ""
-    host = _HOST.fullmatch(line[1])
-    return (host[1] or host[2]).decode("ascii").lower() if host else ""
+    return str(found[found.lastindex], "ascii").lower()

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from edgemesh.wire.recognition import Recognition
-
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 
-def recognise_preface(data: bytes) -> Recognition:
-    """Whether a connection's first bytes are the 24 bytes of the preface, or may become so."""
+def recognise_preface(data: bytes) -> bool | None:
+    """Whether a connection starts with the 24 bytes of the preface; None while it may."""
     if data.startswith(PREFACE):
-        return Recognition.YES
+        return True
     if PREFACE.startswith(data):
-        return Recognition.PENDING
-    return Recognition.NO
+        return None
+    return False

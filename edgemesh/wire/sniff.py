@@ -10,10 +10,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edgemesh.wire.client_hello import SIGNATURE_BYTES, ClientHello, read_client_hello
+from edgemesh.wire.client_hello import (
+    HANDSHAKE_RECORD,
+    SIGNATURE_BYTES,
+    NotClientHello,
+    read_client_hello,
+)
 from edgemesh.wire.http1_head import read_host, recognise_request_line
 from edgemesh.wire.http2_preface import recognise_preface
-from edgemesh.wire.recognition import Recognition
 
 # Twice the longest request line and far above any ClientHello that is sent today (about 2 KiB
 # with post-quantum keys); also as much as one TLS record carries.
@@ -62,28 +66,32 @@ def sniff(
     if not data:
         return _OPAQUE if complete else None
 
-    # 1. TLS: its first byte is no letter, so nothing below can be mistaken for it.
-    hello = read_client_hello(data)
-    if isinstance(hello, ClientHello):
-        return Sniffed("tls", hello.server_name, hello.alpn)
-    if hello is Recognition.PENDING:
-        if not complete:
-            return None
-        return _TLS if len(data) >= SIGNATURE_BYTES else _OPAQUE
+    # 1. TLS: its first byte is no letter, so what follows here cannot be mistaken for it.
+    if data[0] == HANDSHAKE_RECORD:
+        return _sniff_tls(data, complete=complete)
 
     # 2. HTTP/2: its preface was made to look like a request line of HTTP/1.
-    preface = recognise_preface(data)
-    if preface is Recognition.YES:
+    recognised = recognise_preface(data)
+    if recognised:
         return _HTTP2
-    if preface is Recognition.PENDING:
-        return _OPAQUE if complete else None
 
     # 3. HTTP/1.
-    request_line = recognise_request_line(data)
-    if request_line is Recognition.YES:
-        return Sniffed("http", read_host(data))
-    if request_line is Recognition.PENDING and not complete:
-        return None
+    if recognised is False:
+        recognised = recognise_request_line(data)
+        if recognised:
+            return Sniffed("http", read_host(data))
 
-    # 4. Anything else.
-    return _OPAQUE
+    # 4. Anything else, once it can be nothing of the above any more.
+    return None if recognised is None and not complete else _OPAQUE
+
+
+def _sniff_tls(data: bytes, *, complete: bool) -> Sniffed | None:
+    try:
+        hello = read_client_hello(data)
+    except NotClientHello:
+        return _OPAQUE
+    if hello is not None:
+        return Sniffed("tls", hello.server_name, hello.alpn)
+    if not complete:
+        return None
+    return _TLS if len(data) >= SIGNATURE_BYTES else _OPAQUE
