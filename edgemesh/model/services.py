@@ -124,7 +124,9 @@ class Service:
         headless: ``clusterIP: None``.
         external_name: the CNAME of an ExternalName Service, "" otherwise.
         publish_not_ready: ``publishNotReadyAddresses``; DNS names endpoints before they are ready.
-        ports: its ports.
+        ports: its ports; those of a ``publishNotReadyAddresses`` Service hold the endpoints that
+            are not ready, too, as Kubernetes' own EndpointSlices do.
+        portless_endpoints: of a headless Service that declares no port; their port is 0.
     """
 
     namespace: str
@@ -136,6 +138,7 @@ class Service:
     external_name: str = ""
     publish_not_ready: bool = False
     ports: tuple[ServicePort, ...] = ()
+    portless_endpoints: tuple[Endpoint, ...] = ()
 
     @property
     def addresses(self) -> tuple[str, ...]:

@@ -96,11 +96,17 @@ class DnsSettings:
         domain: the cluster's domain.
         ttl_seconds: of answers about Services.
         upstreams: servers for all other names; empty means those of resolv_conf.
-        resolv_conf: where upstreams and the node's own search domains are read from.
+        resolv_conf: where upstreams are read from when none are set.
+        resolv_conf_check_seconds: how often a change of that file is looked for.
         upstream_timeout_seconds: for one question.
-        cache_entries: upper bound of the cache.
+        cache_entries, cache_bytes: upper bounds of the cache.
         cache_max_ttl_seconds, negative_ttl_seconds: how long answers and denials are kept.
-        max_pending: questions under way upstream; beyond it SERVFAIL.
+        stale_max_seconds: how long expired answers still serve while no upstream answers.
+        max_pending: clients that wait for upstream answers at a time; beyond it SERVFAIL.
+        udp_payload_bytes: the largest datagram that is sent, if the client takes it, and that
+            upstreams are told to send.
+        tcp_idle_timeout_seconds: silence that ends a client's connection.
+        tcp_max_connections: beyond it the oldest connection gives way.
     """
 
     enabled: bool = True
@@ -109,6 +115,7 @@ class DnsSettings:
     ttl_seconds: Count = 30
     upstreams: tuple[str, ...] = ()
     resolv_conf: Path = Path("/etc/resolv.conf")
+    resolv_conf_check_seconds: float = 5.0
     upstream_timeout_seconds: Seconds = 2.0
     cache_entries: Count = 10000
     cache_max_ttl_seconds: Count = 3600
