@@ -152,11 +152,14 @@ class LogSettings:
         level: ``debug``, ``info``, ``warning`` or ``error``.
         flows: whether each flow's report is written.
         file: "" means standard error.
+        buffer_bytes: lines kept for a consumer that is slow; beyond it they are dropped and
+            counted.
     """
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     flows: bool = True
     file: str = ""
+    buffer_bytes: int = 1048576
 
 
 @dataclass(frozen=True, slots=True)
