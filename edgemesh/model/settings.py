@@ -124,6 +124,24 @@ class DnsSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class ManifestLimits:
+    """How much a manifest may ask of its reader.
+
+    Args:
+        max_bytes: of one file or stream; a reader asks for the size before it reads.
+        max_depth: mappings and lists within each other.
+        max_documents: YAML documents, JSON values and items of a ``List`` together.
+        max_alias_bytes: text that YAML aliases may repeat in total, so that a few lines cannot
+            stand for gigabytes.
+    """
+
+    max_bytes: int = 32 * 1024 * 1024
+    max_depth: int = 64
+    max_documents: int = 100_000
+    max_alias_bytes: int = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
 class MetaSettings:
     """The store and the metamanager.
 
@@ -131,17 +149,29 @@ class MetaSettings:
         store_url: any SQLAlchemy URL; "" means SQLite in the state directory.
         service_cidr4, service_cidr6: where ClusterIPs are taken from for Services that were
             applied without a cluster.
+        node_port_first, node_port_last: where their node ports are taken from, both included.
         watch_queue: changes a slow watcher may lag behind before it is cut off.
-        max_message_bytes: the longest line that is read from a client.
+        max_message_bytes: the longest line that is read from a client that may write, and the
+            longest answer.
+        max_query_bytes: the longest line that is read from a client that may only read.
         max_clients: connections to the socket at a time.
+        client_timeout_seconds: a client that takes nothing of an answer for so long is cut off.
+        page_bytes: objects that are read from the store at once for a watch.
+        history: deletions are remembered for so many changes.
     """
 
     store_url: str = ""
     service_cidr4: str = "10.96.0.0/12"
     service_cidr6: str = "fd00:96::/112"
+    node_port_first: int = 30000
+    node_port_last: int = 32767
     watch_queue: Count = 10000
     max_message_bytes: Count = 64 * 1024 * 1024
+    max_query_bytes: Count = 64 * 1024
     max_clients: Count = 256
+    client_timeout_seconds: Seconds = 30.0
+    page_bytes: Count = 1024 * 1024
+    history: Count = 10000
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +203,7 @@ class Settings:
     proxy: ProxySettings = field(default_factory=ProxySettings)
     dns: DnsSettings = field(default_factory=DnsSettings)
     meta: MetaSettings = field(default_factory=MetaSettings)
+    manifest: ManifestLimits = field(default_factory=ManifestLimits)
     log: LogSettings = field(default_factory=LogSettings)
 
     @property
