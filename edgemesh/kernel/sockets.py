@@ -1,0 +1,180 @@
+"""Sockets of the data plane: transparent listeners, marked dialling, original destinations.
+
+Constants that Python's socket module lacks are from linux/in.h, linux/in6.h and
+linux/netfilter_ipv4.h.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+
+IP_PKTINFO = 8
+IP_TRANSPARENT = 19
+IP_RECVORIGDSTADDR = 20
+IP_BIND_ADDRESS_NO_PORT = 24
+IPV6_RECVORIGDSTADDR = 74
+IPV6_TRANSPARENT = 75
+SO_ORIGINAL_DST = 80
+
+LISTEN_BACKLOG = 4096
+
+# linger on, zero seconds: close() sends RST.
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+
+Address = tuple[str, int]
+
+
+def family_of(address: str) -> socket.AddressFamily:
+    """AF_INET6 for an address with a colon, AF_INET otherwise."""
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
+
+
+def _allow_foreign_addresses(sock: socket.socket) -> None:
+    if sock.family == socket.AF_INET6:
+        sock.setsockopt(socket.IPPROTO_IPV6, IPV6_TRANSPARENT, 1)
+    else:
+        sock.setsockopt(socket.IPPROTO_IP, IP_TRANSPARENT, 1)
+
+
+def tcp_listener(family: socket.AddressFamily, port: int, *, transparent: bool) -> socket.socket:
+    """A non-blocking listener on all addresses of one family.
+
+    Args:
+        family: AF_INET or AF_INET6 (then without IPv4).
+        port: 1 to 65535.
+        transparent: accept connections to addresses that are not the host's (TPROXY). Needs
+            CAP_NET_ADMIN or CAP_NET_RAW.
+
+    Raises:
+        OSError: the port is taken, or a capability is missing.
+
+    Ownership: the caller closes it.
+    """
+    sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Accepted sockets inherit both (Linux: sk_clone_lock copies the options).
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        _bind_all(sock, port, transparent=transparent)
+        sock.listen(LISTEN_BACKLOG)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def udp_listener(family: socket.AddressFamily, port: int, *, transparent: bool) -> socket.socket:
+    """A non-blocking datagram socket on all addresses, told each datagram's destination.
+
+    With ``transparent`` recvmsg() brings the original destination (IP_RECVORIGDSTADDR);
+    without, the local address that a REDIRECT rule chose (IP_PKTINFO), from which an answer
+    must leave so that conntrack translates it back. Arguments, errors and ownership are those
+    of `tcp_listener`.
+    """
+    sock = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            option = IPV6_RECVORIGDSTADDR if transparent else socket.IPV6_RECVPKTINFO
+            sock.setsockopt(socket.IPPROTO_IPV6, option, 1)
+        else:
+            option = IP_RECVORIGDSTADDR if transparent else IP_PKTINFO
+            sock.setsockopt(socket.IPPROTO_IP, option, 1)
+        _bind_all(sock, port, transparent=transparent)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def _bind_all(sock: socket.socket, port: int, *, transparent: bool) -> None:
+    if transparent:
+        _allow_foreign_addresses(sock)
+    if sock.family == socket.AF_INET6:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    sock.bind(("::" if sock.family == socket.AF_INET6 else "0.0.0.0", port))  # noqa: S104
+
+
+def dialling_socket(
+    destination: str, kind: socket.SocketKind, mark: int, source: str | None = None
+) -> socket.socket:
+    """A non-blocking socket that our own rules let pass, to be connected by the caller.
+
+    Args:
+        destination: decides the address family.
+        kind: SOCK_STREAM or SOCK_DGRAM.
+        mark: SO_MARK that exempts it from interception.
+        source: a foreign address to call from, None for the host's own choice.
+
+    Raises:
+        OSError: no more descriptors, or a capability is missing.
+
+    Ownership: the caller closes it.
+    """
+    sock = socket.socket(family_of(destination), kind | socket.SOCK_NONBLOCK)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, mark)
+        if kind == socket.SOCK_STREAM:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if source is not None:
+            _allow_foreign_addresses(sock)
+            # The port is chosen at connect(), by the whole 4-tuple; otherwise one client could
+            # use up the ports of its address.
+            sock.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
+            sock.bind((source, 0))
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def answering_socket(service: Address, mark: int) -> socket.socket:
+    """A non-blocking datagram socket bound to a service's own address, to answer from there.
+
+    It is never connected: TPROXY looks up connected sockets first, and would give it the next
+    datagrams of its client past the listener (nf_tproxy_get_sock_v4).
+
+    Raises:
+        OSError: the address cannot be bound.
+
+    Ownership: the caller closes it.
+    """
+    sock = socket.socket(family_of(service[0]), socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, mark)
+        _allow_foreign_addresses(sock)
+        sock.bind(service)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def reset_on_close(sock: socket.socket) -> None:
+    """Let close() send RST instead of FIN."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+
+
+def redirected_destination(sock: socket.socket) -> Address:
+    """Where an accepted connection was going before a REDIRECT rule changed it.
+
+    Raises:
+        OSError: ENOENT when nothing was translated: the listener was called directly.
+    """
+    if sock.family == socket.AF_INET6:
+        raw = sock.getsockopt(socket.IPPROTO_IPV6, SO_ORIGINAL_DST, 28)
+    else:
+        raw = sock.getsockopt(socket.IPPROTO_IP, SO_ORIGINAL_DST, 16)
+    return unpack_address(raw)
+
+
+def unpack_address(raw: bytes) -> Address:
+    """Address and port of a struct sockaddr_in or sockaddr_in6."""
+    (family,) = struct.unpack_from("=H", raw)
+    (port,) = struct.unpack_from("!H", raw, 2)
+    if family == socket.AF_INET6:
+        return socket.inet_ntop(socket.AF_INET6, raw[8:24]), port
+    return socket.inet_ntop(socket.AF_INET, raw[4:8]), port

@@ -1,0 +1,109 @@
+"""Accept and recover: take what the rules divert, and learn where it was going."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from typing import TYPE_CHECKING
+
+from edgemesh.kernel.sockets import redirected_destination, reset_on_close
+from edgemesh.model.flows import Refusal
+from edgemesh.model.services import Transport
+from edgemesh.observe.log import get_logger
+from edgemesh.proxy.flow import Flow
+from edgemesh.proxy.reactor import IN
+from edgemesh.proxy.resolve import resolve
+
+if TYPE_CHECKING:
+    from edgemesh.proxy.plane import Plane
+
+# Connections taken at one event: a flood of them shares the turn with the flows there are.
+_ACCEPT_BUDGET = 32
+# How long accepting pauses when descriptors or memory have run out; epoll would spin otherwise.
+_PAUSE_SECONDS = 0.25
+_EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+
+_log = get_logger("accept")
+
+
+class TcpAcceptor:
+    """The handler of one transparent listener."""
+
+    def __init__(self, plane: Plane, listener: socket.socket, *, redirected: bool) -> None:
+        """Prepare; `start` registers.
+
+        Args:
+            plane: the data plane that flows belong to.
+            listener: non-blocking and listening; the caller closes it.
+            redirected: whether a REDIRECT rule brings the connections; else TPROXY does.
+        """
+        self._plane = plane
+        self._listener = listener
+        self._redirected = redirected
+        self._paused = False
+
+    def start(self) -> None:
+        """Accept from now on."""
+        self._plane.reactor.watch(self._listener.fileno(), self, IN)
+
+    def stop(self) -> None:
+        """Accept what has been connected already, then nothing more: the listener is closed."""
+        self._plane.reactor.unregister(self._listener.fileno())
+        while self._accept_some():
+            pass
+        self._listener.close()
+
+    def on_events(self, events: int) -> None:  # noqa: ARG002 - there is but one
+        """Accept what has come, within the turn's budget."""
+        self._accept_some()
+
+    def _accept_some(self) -> bool:
+        """Take one budget's worth; true when there may be more."""
+        for _ in range(_ACCEPT_BUDGET):
+            try:
+                client, address = self._listener.accept()
+            except BlockingIOError:
+                return False
+            except OSError as error:
+                if error.errno in _EXHAUSTED:
+                    self._pause(error)
+                    return False
+                # accept(2): errors of the connection itself are to be treated like EAGAIN.
+                continue
+            client.setblocking(False)
+            self._begin(client, (address[0], address[1]))
+        return True
+
+    def on_bug(self, error: Exception) -> None:
+        """Go on: the failure was of one connection."""
+
+    def _begin(self, client: socket.socket, address: tuple[str, int]) -> None:
+        plane = self._plane
+        try:
+            if self._redirected:
+                destination = redirected_destination(client)
+            else:
+                destination = client.getsockname()[:2]
+        except OSError:
+            # ENOENT: nothing was translated, so the listener itself was called. ENOTCONN and
+            # the like: the client is gone already.
+            reset_on_close(client)
+            client.close()
+            plane.reports.turned_away(Transport.TCP, Refusal.SELF_DESTINATION)
+            return
+        if len(plane.flows) >= plane.settings.max_connections:
+            reset_on_close(client)
+            client.close()
+            plane.reports.turned_away(Transport.TCP, Refusal.LIMIT)
+            return
+        resolve(Flow(plane, client, address, destination))
+
+    def _pause(self, error: OSError) -> None:
+        _log.warning("accepting pauses", problem=error.strerror, seconds=_PAUSE_SECONDS)
+        reactor = self._plane.reactor
+        reactor.unregister(self._listener.fileno())
+        reactor.after(_PAUSE_SECONDS, self, self._resume)
+
+    def _resume(self) -> None:
+        if self._listener.fileno() >= 0:
+            self.start()

@@ -1,0 +1,112 @@
+"""Decide and dial: connect to the first endpoint that accepts, without ever blocking."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+
+from edgemesh.kernel.sockets import dialling_socket
+from edgemesh.model.flows import Ending
+from edgemesh.model.services import Endpoint, Source
+from edgemesh.proxy.flow import Flow
+from edgemesh.proxy.forward.relay import relay
+from edgemesh.proxy.reactor import OUT, Handler
+from edgemesh.proxy.report import joined
+from edgemesh.proxy.timers import Timer
+
+
+def dial(flow: Flow) -> None:
+    """Ask for the flow's verdict and carry it out."""
+    verdict = flow.verdict = flow.plane.decider.decide(flow.facts())
+    if verdict.refusal is not None:
+        flow.finish(Ending.REFUSED, verdict.refusal)
+    else:
+        _Dial(flow, verdict.candidates).attempt()
+
+
+class _Dial:
+    """The stage that tries the candidates one after the other.
+
+    The client's socket is not looked at meanwhile: what it sends waits in the kernel, and its
+    leaving is noticed by the first read of the next stage. The connect timeout bounds both.
+    """
+
+    __slots__ = ("_candidates", "_deadline", "_flow", "_last_failure")
+
+    def __init__(self, flow: Flow, candidates: tuple[Endpoint, ...]) -> None:
+        self._flow = flow
+        self._candidates = iter(candidates)
+        self._last_failure = ""
+        self._deadline: Timer[Handler] | None = None
+        flow.stage = self
+
+    def attempt(self) -> None:
+        """Try candidates until one is under way."""
+        flow = self._flow
+        reactor = flow.plane.reactor
+        for endpoint in self._candidates:
+            flow.endpoint = endpoint
+            flow.attempts += 1
+            problem = self._connect(endpoint)
+            if problem == errno.EINPROGRESS and flow.upstream is not None:
+                seconds = flow.plane.settings.connect_timeout_seconds
+                self._deadline = reactor.after(seconds, self, self._expire)
+                reactor.watch(flow.upstream.fileno(), self, OUT)
+                return
+            if problem == 0:
+                relay(flow)
+                return
+            self._give_up(problem)
+        timed_out = self._last_failure.endswith(os.strerror(errno.ETIMEDOUT))
+        ending = Ending.CONNECT_TIMEOUT if timed_out else Ending.CONNECT_FAILED
+        flow.finish(ending, self._last_failure)
+
+    def _connect(self, endpoint: Endpoint) -> int:
+        flow = self._flow
+        plane = flow.plane
+        preserve = flow.verdict is not None and flow.verdict.source is Source.PRESERVE
+        source = flow.client_address[0] if preserve else None
+        if source is not None and (":" in source) is not endpoint.is_ipv6:
+            source = None
+        try:
+            flow.upstream = dialling_socket(
+                endpoint.address, socket.SOCK_STREAM, plane.own_mark, source
+            )
+            return flow.upstream.connect_ex((endpoint.address, endpoint.port))
+        except OSError as error:
+            return error.errno or errno.EIO
+
+    def _give_up(self, problem: int) -> None:
+        flow = self._flow
+        if flow.upstream is not None:
+            flow.plane.reactor.close(flow.upstream)
+            flow.upstream = None
+        if flow.endpoint is not None:
+            where = joined(flow.endpoint.address, flow.endpoint.port)
+            self._last_failure = f"{where}: {os.strerror(problem)}"
+
+    def on_events(self, events: int) -> None:  # noqa: ARG002 - SO_ERROR tells more
+        """See how the attempt went."""
+        flow = self._flow
+        self.stop()
+        assert flow.upstream is not None
+        problem = flow.upstream.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if problem == 0:
+            relay(flow)
+            return
+        self._give_up(problem)
+        self.attempt()
+
+    def on_bug(self, error: Exception) -> None:
+        """End the flow."""
+        self._flow.finish(Ending.ERROR, type(error).__name__)
+
+    def stop(self) -> None:
+        """Forget the deadline."""
+        if self._deadline is not None:
+            self._deadline.cancel()
+
+    def _expire(self) -> None:
+        self._give_up(errno.ETIMEDOUT)
+        self.attempt()

@@ -1,0 +1,144 @@
+"""The data plane put together: its listeners, its reactor, its flows, and how it drains."""
+
+from __future__ import annotations
+
+import random
+import socket
+from collections.abc import Callable
+from contextlib import ExitStack
+
+import trio
+
+from edgemesh.kernel.sockets import tcp_listener, udp_listener
+from edgemesh.model.errors import OperatorError
+from edgemesh.model.flows import Ending, FlowReport
+from edgemesh.model.services import Snapshot
+from edgemesh.model.settings import NetfilterSettings, ProxySettings
+from edgemesh.proxy.accept import TcpAcceptor
+from edgemesh.proxy.decide import Decider
+from edgemesh.proxy.flow import Flow
+from edgemesh.proxy.forward.datagram import Address, DatagramAcceptor
+from edgemesh.proxy.reactor import Reactor
+from edgemesh.proxy.report import Reports
+
+# Datagrams are up to 65,535 bytes; the relay reads `relay_buffer_bytes` of it.
+_BUFFER_BYTES = 65536
+
+
+class Plane:
+    """What all stages of all flows share.
+
+    Attributes:
+        settings: limits and deadlines.
+        own_mark: SO_MARK of our own sockets.
+        reactor, decider, reports: see there.
+        buffer: what everything is read into; a handler uses it within one event only.
+        flows: TCP flows that are not over.
+        draining: nothing new is accepted any more.
+    """
+
+    def __init__(
+        self,
+        settings: ProxySettings,
+        netfilter: NetfilterSettings,
+        write_report: Callable[[FlowReport], None],
+        redirected_datagram: Callable[[Address, Address], Address | None] | None = None,
+    ) -> None:
+        """Put the parts together; nothing listens before `serve`.
+
+        Args:
+            settings: of the data plane.
+            netfilter: mode, family and marks of the interception.
+            write_report: takes each flow's report; must not block.
+            redirected_datagram: in redirect mode, where a datagram (client, local address) was
+                going.
+        """
+        self.settings = settings
+        self.own_mark = netfilter.own_mark
+        self.reactor = Reactor(settings.repoll_seconds)
+        self.decider = Decider(settings, random.random)
+        self.reports = Reports(write_report)
+        self.buffer = memoryview(bytearray(max(_BUFFER_BYTES, settings.relay_buffer_bytes)))
+        self.relay_buffer = self.buffer[: settings.relay_buffer_bytes]
+        self.flows: set[Flow] = set()
+        self.draining = False
+        self._all_over = trio.Event()
+        self._redirected = netfilter.mode == "redirect"
+        self._redirected_datagram = redirected_datagram
+        self._families = {
+            "ipv4": (socket.AF_INET,),
+            "ipv6": (socket.AF_INET6,),
+            "both": (socket.AF_INET, socket.AF_INET6),
+        }[netfilter.family]
+        self._tcp: list[TcpAcceptor] = []
+        self._udp: list[DatagramAcceptor] = []
+
+    def swap(self, snapshot: Snapshot) -> None:
+        """Decide by ``snapshot`` from now on; flows that are under way go on."""
+        self.decider.swap(snapshot)
+
+    @property
+    def open_flows(self) -> int:
+        """TCP flows and UDP sessions that are not over."""
+        return len(self.flows) + sum(len(acceptor.sessions) for acceptor in self._udp)
+
+    async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Listen and forward until cancelled; started once every listener is bound.
+
+        Raises:
+            OperatorError: a listener cannot be bound.
+
+        Ownership: listeners and flows are closed at the end.
+        Cancellation: cuts what `drain` has not let finish.
+        """
+        with ExitStack() as listeners:
+            self._listen(listeners)
+            try:
+                await self.reactor.run(task_status=task_status)
+            finally:
+                self._cut_all()
+
+    async def drain(self, grace_seconds: float) -> None:
+        """Accept nothing more and return when all TCP flows are over, at latest after a grace."""
+        self.draining = True
+        for tcp in self._tcp:
+            tcp.stop()
+        for udp in self._udp:
+            udp.stop()
+        with trio.move_on_after(grace_seconds):
+            if self.flows:
+                await self._all_over.wait()
+
+    def forget(self, flow: Flow) -> None:
+        """Let go of a flow that is over."""
+        self.flows.discard(flow)
+        if self.draining and not self.flows:
+            self._all_over.set()
+
+    def _listen(self, listeners: ExitStack) -> None:
+        transparent = not self._redirected
+        for family in self._families:
+            try:
+                tcp = tcp_listener(family, self.settings.tcp_port, transparent=transparent)
+                listeners.enter_context(tcp)
+                udp = udp_listener(family, self.settings.udp_port, transparent=transparent)
+                listeners.enter_context(udp)
+            except OSError as error:
+                ports = f"tcp {self.settings.tcp_port}, udp {self.settings.udp_port}"
+                raise OperatorError(
+                    f"cannot listen on {ports} ({family.name}): {error.strerror}",
+                    "another agent may be running here, or root is missing",
+                ) from error
+            self._tcp.append(TcpAcceptor(self, tcp, redirected=self._redirected))
+            self._udp.append(DatagramAcceptor(self, udp, self._redirected_datagram))
+        for tcp_acceptor in self._tcp:
+            tcp_acceptor.start()
+        for udp_acceptor in self._udp:
+            udp_acceptor.start()
+
+    def _cut_all(self) -> None:
+        for flow in list(self.flows):
+            flow.finish(Ending.DRAIN)
+        for acceptor in self._udp:
+            for session in list(acceptor.sessions.values()):
+                session.finish(Ending.DRAIN)

@@ -1,0 +1,204 @@
+"""The reactor: one trio task that waits on an epoll set of its own and calls handlers.
+
+A trio task switch for every message costs more than the message itself, so the data plane's
+sockets are not known to trio. trio waits for one thing, that the epoll set has something, and
+keeps what it is best at: lifetime, cancellation, and running everything else in between.
+
+House rules for handlers:
+- They are synchronous and never block.
+- epoll is level-triggered: what a handler leaves unread comes again in the next turn.
+- One event is one bounded piece of work. That is what makes the turn fair.
+- A socket is closed by `Reactor.close`, which waits for the end of the turn: a file descriptor
+  must not be reused while events of its former owner are still in the batch.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+import trio
+
+from edgemesh.observe.log import get_logger
+from edgemesh.proxy.timers import TICK_SECONDS, Timer, TimerWheel
+
+IN = select.EPOLLIN
+OUT = select.EPOLLOUT
+HANGUP_IN = select.EPOLLRDHUP
+HANGUP = select.EPOLLHUP
+ERROR = select.EPOLLERR
+
+_BATCH = 256
+# One stretch of turns may not keep trio's other tasks waiting for longer than this.
+_STRETCH_SECONDS = 0.002
+# Re-polling pays when it finds work at least about every second time; the balance says whether
+# it did lately, and every so often it is tried again.
+_REPOLL_BALANCE_MAX = 16
+_REPOLL_PROBE_EVERY = 32
+
+_log = get_logger("reactor")
+
+
+class Handler(Protocol):
+    """What is registered for a file descriptor."""
+
+    def on_events(self, events: int) -> None:
+        """Do one bounded piece of work."""
+        ...
+
+    def on_bug(self, error: Exception) -> None:
+        """Release everything; `on_events` or a timer has raised what it never should."""
+        ...
+
+
+class Reactor:
+    """Sockets, their handlers and their deadlines. Starts nothing: see `run`."""
+
+    def __init__(self, repoll_seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        """Make the epoll set.
+
+        Args:
+            repoll_seconds: how long to look again after a turn that found work; 0 for never.
+            clock: monotonic, in seconds.
+        """
+        self._clock = clock
+        self.now = clock()
+        self._epoll = select.epoll()
+        self._handlers: dict[int, Handler] = {}
+        self._closing: list[socket.socket] = []
+        self._wheel: TimerWheel[Handler] = TimerWheel(self.now)
+        self._wheel_used = trio.Event()
+        self._repoll_seconds = repoll_seconds
+        self.turns = 0
+        self.bugs = 0
+
+    def __len__(self) -> int:
+        """How many file descriptors are registered."""
+        return len(self._handlers)
+
+    def watch(self, fd: int, handler: Handler, events: int) -> None:
+        """Call ``handler`` when ``events`` are ready on ``fd``, whatever held for it before.
+
+        Errors and a hang-up of both directions are always reported, also with no events.
+        """
+        if fd in self._handlers:
+            self._epoll.modify(fd, events)
+        else:
+            self._epoll.register(fd, events)
+        self._handlers[fd] = handler
+
+    def unregister(self, fd: int) -> None:
+        """Forget ``fd``; events of it that are still in the batch are dropped."""
+        if self._handlers.pop(fd, None) is not None:
+            self._epoll.unregister(fd)
+
+    def close(self, sock: socket.socket) -> None:
+        """Forget the socket now and close it at the end of the turn."""
+        self.unregister(sock.fileno())
+        self._closing.append(sock)
+
+    def after(
+        self, seconds: float, handler: Handler, callback: Callable[[], None]
+    ) -> Timer[Handler]:
+        """Call ``callback`` after ``seconds``; ``handler`` is told when it raises."""
+        if not self._wheel:
+            self._wheel_used.set()
+        return self._wheel.set(self.now + seconds, handler, callback)
+
+    def turn(self) -> int:
+        """Handle what is ready now. Returns how many file descriptors were."""
+        events = self._epoll.poll(0, _BATCH)
+        if not events:
+            return 0
+        self.turns += 1
+        self.now = self._clock()
+        handlers = self._handlers
+        for fd, mask in events:
+            handler = handlers.get(fd)
+            if handler is None:
+                continue
+            try:
+                handler.on_events(mask)
+            except Exception as error:  # noqa: BLE001 - the one connection boundary
+                self._bug(handler, error)
+        if self._closing:
+            self._close_all()
+        return len(events)
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve until cancelled.
+
+        Ownership: the epoll set is closed at the end; sockets belong to their handlers.
+        Cancellation: takes effect between turns, never within a handler.
+        """
+        try:
+            async with trio.open_nursery() as nursery:
+                await nursery.start(self._run_timers)
+                task_status.started()
+                await self._run_turns()
+        finally:
+            self._close_all()
+            self._epoll.close()
+
+    async def _run_turns(self) -> None:
+        fd = self._epoll.fileno()
+        window = self._repoll_seconds
+        clock = self._clock
+        balance = _REPOLL_BALANCE_MAX // 2
+        skipped = 0
+        while True:
+            await trio.lowlevel.wait_readable(fd)
+            if not self.turn():
+                continue
+            if balance <= 0:
+                skipped += 1
+                if skipped < _REPOLL_PROBE_EVERY:
+                    continue
+                skipped = 0
+            stretch_end = self.now + _STRETCH_SECONDS
+            until = clock() + window
+            while True:
+                if self.turn():
+                    balance = min(balance + 1, _REPOLL_BALANCE_MAX)
+                    now = clock()
+                    if now > stretch_end:
+                        break
+                    until = now + window
+                elif clock() >= until:
+                    balance = max(balance - 1, 0)
+                    break
+
+    async def _run_timers(
+        self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        task_status.started()
+        while True:
+            if not self._wheel:
+                self._wheel_used = trio.Event()
+                await self._wheel_used.wait()
+            await trio.sleep(TICK_SECONDS)
+            self.now = self._clock()
+            self._fire_timers()
+
+    def _fire_timers(self) -> None:
+        for timer in self._wheel.advance(self.now):
+            if timer.callback is None or timer.owner is None:
+                continue
+            try:
+                timer.callback()
+            except Exception as error:  # noqa: BLE001 - the same boundary, reached by a timer
+                self._bug(timer.owner, error)
+        self._close_all()
+
+    def _bug(self, handler: Handler, error: Exception) -> None:
+        self.bugs += 1
+        _log.error("bug in a connection", handler=type(handler).__name__, exc_info=error)
+        handler.on_bug(error)
+
+    def _close_all(self) -> None:
+        for sock in self._closing:
+            sock.close()
+        self._closing.clear()
