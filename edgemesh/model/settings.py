@@ -32,6 +32,9 @@ class NetfilterSettings:
         divert_mark, own_mark: values within the mask for diverted packets and our own sockets.
         route_table: the policy-routing table; rule_priority: of the rule that leads to it.
         table: name of the nft table (and prefix of iptables chains).
+        service_cidrs: where ClusterIPs lie. A call to them from the node itself finds a route
+            even while the node has none that matches, as offline without a default route.
+        fallback_table, fallback_priority: of the route and the rules that see to that.
     """
 
     enabled: bool = True
@@ -45,6 +48,9 @@ class NetfilterSettings:
     route_table: Count = 4500
     rule_priority: Count = 90
     table: str = "edgemesh"
+    service_cidrs: tuple[str, ...] = ("10.96.0.0/12", "fd00:96::/112")
+    fallback_table: int = 4501
+    fallback_priority: int = 32800
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +161,7 @@ class MetaSettings:
             longest answer.
         max_query_bytes: the longest line that is read from a client that may only read.
         max_clients: connections to the socket at a time.
+        max_subscriptions: watches of one connection.
         client_timeout_seconds: a client that takes nothing of an answer for so long is cut off.
         page_bytes: objects that are read from the store at once for a watch.
         history: deletions are remembered for so many changes.
@@ -169,6 +176,7 @@ class MetaSettings:
     max_message_bytes: Count = 64 * 1024 * 1024
     max_query_bytes: Count = 64 * 1024
     max_clients: Count = 256
+    max_subscriptions: Count = 64
     client_timeout_seconds: Seconds = 30.0
     page_bytes: Count = 1024 * 1024
     history: Count = 10000
