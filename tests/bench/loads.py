@@ -1,0 +1,227 @@
+"""The loads: what runs in the client's namespace, and the endpoints in the server's."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+import trio
+
+from bench.measure import Meter
+from bench.processes import check_alive, started
+from bench.topology import Address, Service
+from edgemesh.model.errors import OperatorError
+
+_SOURCE = Path(__file__).with_name("load.c")
+_PROBE_SECONDS = 0.05
+# Beyond warm-up and measurement: to connect, and to compare the totals of a bulk load.
+_SPARE_SECONDS = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How long a load runs before and while it is measured, in seconds."""
+
+    warmup: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a load achieved in its measured time.
+
+    Args:
+        seconds: how long that was.
+        operations: finished ones.
+        bytes: moved, one way.
+        errors: broken connections, wrong answers.
+        latency: (nanoseconds, count) of operations, rising; empty when there are no operations.
+    """
+
+    seconds: float
+    operations: int
+    bytes: int
+    errors: int
+    latency: tuple[tuple[int, int], ...]
+
+
+class Load(Protocol):
+    """Anything that can be aimed at addresses from a namespace."""
+
+    @property
+    def counts_bytes(self) -> bool:
+        """Whether bytes are what it is about, rather than operations."""
+        ...
+
+    async def run(
+        self, namespace: str, targets: Sequence[Address], timing: Timing, meter: Meter
+    ) -> Outcome:
+        """Run once; tell the meter when the measured time begins and ends."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class StreamLoad:
+    """The load of ``load.c``.
+
+    Args:
+        program: what ``compile_load`` made.
+        kind: round trips, connections with one round trip each, or a stream one way.
+        connections: at a time.
+    """
+
+    program: Path
+    kind: Literal["rr", "crr", "bulk"]
+    connections: int
+
+    @property
+    def counts_bytes(self) -> bool:
+        """Whether bytes are what it is about, rather than operations."""
+        return self.kind == "bulk"
+
+    async def run(
+        self, namespace: str, targets: Sequence[Address], timing: Timing, meter: Meter
+    ) -> Outcome:
+        """Run once; tell the meter when the measured time begins and ends.
+
+        Raises:
+            OperatorError: the program failed.
+        """
+        figures = [str(self.connections), str(timing.warmup), str(timing.seconds)]
+        argv = [str(self.program), self.kind, *figures, *_words(targets)]
+        log = self.program.with_name("load.log")
+        limit = timing.warmup + timing.seconds + _SPARE_SECONDS
+        async with started(namespace, argv, log, stdout=subprocess.PIPE) as process:
+            try:
+                with trio.fail_after(limit):
+                    said = await _follow(process, meter)
+            except trio.TooSlowError:
+                raise OperatorError(f"the load {' '.join(argv[1:])} does not end") from None
+            if process.returncode != 0:
+                check_alive(process, f"the load {' '.join(argv[1:])}", log)
+            return parse_outcome(said)
+
+
+async def _follow(process: trio.Process, meter: Meter) -> str:
+    """Tell the meter what the load announces; its last line is returned."""
+    assert process.stdout is not None
+    lines = _LineReader(process.stdout)
+    if await lines.next() == "measuring":
+        meter.start()
+    if await lines.next() == "measured":
+        meter.stop()
+    said = await lines.next()
+    await process.wait()
+    return said
+
+
+class _LineReader:
+    def __init__(self, stream: trio.abc.ReceiveStream) -> None:
+        self._stream = stream
+        self._buffer = b""
+
+    async def next(self) -> str:
+        """The next line without its end, "" when the stream is over."""
+        while b"\n" not in self._buffer:
+            data = await self._stream.receive_some()
+            if not data:
+                return ""
+            self._buffer += data
+        line, _, self._buffer = self._buffer.partition(b"\n")
+        return line.decode()
+
+
+def parse_outcome(line: str) -> Outcome:
+    """Read the JSON line that ``load.c`` ends with."""
+    said = json.loads(line)
+    return Outcome(
+        seconds=said["seconds"],
+        operations=said["operations"],
+        bytes=said["bytes"],
+        errors=said["errors"],
+        latency=tuple((value, count) for value, count in said["latency"]),
+    )
+
+
+def percentile(latency: Sequence[tuple[int, int]], fraction: float) -> float:
+    """The latency that ``fraction`` of all operations did not exceed, in seconds.
+
+    Args:
+        latency: (nanoseconds, count), rising; at least one operation.
+        fraction: above 0, up to 1.
+    """
+    wanted = fraction * sum(count for _, count in latency)
+    seen = 0
+    for value, count in latency:
+        seen += count
+        if seen >= wanted:
+            return value / 1e9
+    raise ValueError("no operations")
+
+
+async def compile_load(directory: Path) -> Path:
+    """Compile ``load.c`` into a directory; the program's path is returned.
+
+    Raises:
+        OperatorError: there is no C compiler, or it failed.
+    """
+    program = directory / "load"
+    flags = ["-std=c11", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra"]
+    try:
+        done = await trio.run_process(
+            ["cc", *flags, "-o", str(program), str(_SOURCE)], capture_stderr=True, check=False
+        )
+    except FileNotFoundError:
+        raise OperatorError("there is no C compiler", "apt-get install gcc libc6-dev") from None
+    if done.returncode != 0:
+        raise OperatorError(f"cc {_SOURCE.name}: {done.stderr.decode(errors='replace')}")
+    return program
+
+
+@asynccontextmanager
+async def endpoints(
+    program: Path, namespace: str, services: Mapping[str, Service]
+) -> AsyncIterator[None]:
+    """Serve the endpoints, one process for each Service; all listen when the block is entered.
+
+    Args:
+        program: what ``compile_load`` made.
+        namespace: the server's.
+        services: by the mode of ``load.c`` that answers for them, ``echo`` or ``sink``.
+    """
+    async with AsyncExitStack() as stack:
+        for mode, service in services.items():
+            log = program.with_name(f"{namespace}-{mode}.log")
+            argv = [str(program), mode, *_words(service.endpoints)]
+            server = started(namespace, argv, log, stdout=subprocess.PIPE)
+            process = await stack.enter_async_context(server)
+            assert process.stdout is not None
+            if await _LineReader(process.stdout).next() != "listening":
+                await process.wait()
+                check_alive(process, f"the {mode} endpoint", log)
+        yield
+
+
+async def answers(program: Path, namespace: str, mode: str, targets: Sequence[Address]) -> bool:
+    """Whether every target serves a client just now.
+
+    Args:
+        program: what ``compile_load`` made.
+        namespace: the client's.
+        mode: of the endpoints behind the targets: an ``echo`` is asked for round trips, a
+            ``sink`` has to confirm a total.
+        targets: where to connect to.
+    """
+    probe = StreamLoad(program, "rr" if mode == "echo" else "bulk", len(targets))
+    timing = Timing(warmup=0, seconds=_PROBE_SECONDS)
+    outcome = await probe.run(namespace, targets, timing, Meter(None))
+    return outcome.bytes > 0 and outcome.errors == 0
+
+
+def _words(targets: Sequence[Address]) -> list[str]:
+    return [word for host, port in targets for word in (host, str(port))]

@@ -1,0 +1,51 @@
+"""HAProxy in TCP mode with one thread, transparent listeners, round robin, splicing allowed.
+
+Source: HAProxy 2.6 configuration manual, "bind ... transparent", "option splice-auto".
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from bench.processes import started
+from bench.subjects import Running, Site, at_service_addresses
+from bench.subjects.interception import divert, listener_ports
+
+_CONFIG = """\
+global
+    nbthread 1
+    maxconn 4000
+defaults
+    mode tcp
+    option splice-auto
+    timeout connect 2s
+    timeout client 1h
+    timeout server 1h
+"""
+_SERVICE = """\
+listen {name}
+    bind :{listener} transparent
+    balance roundrobin
+"""
+_ENDPOINT = "    server endpoint{index} {host}:{port}\n"
+
+
+@asynccontextmanager
+async def haproxy(site: Site) -> AsyncIterator[Running]:
+    """Run the distribution's HAProxy in the foreground."""
+    config = site.directory / "haproxy.cfg"
+    config.write_text(_render(site))
+    await divert(site)
+    command = ["haproxy", "-db", "-f", str(config)]
+    async with started(site.topology.node, command, site.log) as process:
+        yield at_service_addresses("haproxy", site, process)
+
+
+def _render(site: Site) -> str:
+    text = _CONFIG
+    for service, listener in listener_ports(site).items():
+        text += _SERVICE.format(name=service.name, listener=listener)
+        for index, (host, port) in enumerate(service.endpoints):
+            text += _ENDPOINT.format(index=index, host=host, port=port)
+    return text
