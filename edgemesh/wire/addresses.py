@@ -1,0 +1,25 @@
+"""One spelling for each address, so that equal addresses are equal text."""
+
+from __future__ import annotations
+
+from ipaddress import IPv6Address, ip_address
+
+
+def canonical_address(text: str) -> str:
+    """The address as the kernel spells it.
+
+    Args:
+        text: an IPv4 or IPv6 address. An IPv4-mapped one (RFC 4291, 2.5.5.2) is the IPv4
+            address that it stands for: that is what goes over the wire.
+
+    Raises:
+        ValueError: it is no address, or has a zone (``fe80::1%eth0``), which means something
+            on one node only.
+    """
+    address = ip_address(text)
+    if isinstance(address, IPv6Address):
+        if address.scope_id is not None:
+            raise ValueError(f"{text!r} has a zone")
+        if address.ipv4_mapped is not None:
+            return str(address.ipv4_mapped)
+    return str(address)

@@ -1,0 +1,19 @@
+"""Values as they may stand in a message to people."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+_LONGEST = 80
+
+
+def quote(value: Any) -> str:
+    """A value on one line, and short; what may be large or deep is only named."""
+    if isinstance(value, Mapping):
+        return "a mapping"
+    if isinstance(value, list | tuple):
+        return "a list"
+    text = json.dumps(value[:_LONGEST] if isinstance(value, str) else value, ensure_ascii=False)
+    return text if len(text) < _LONGEST else f"{text[: _LONGEST - 4]} ..."
