@@ -165,6 +165,8 @@ class MetaSettings:
         client_timeout_seconds: a client that takes nothing of an answer for so long is cut off.
         page_bytes: objects that are read from the store at once for a watch.
         history: deletions are remembered for so many changes.
+        read_retry_seconds: how long the agent waits before it reads again from a store that
+            could not be read.
     """
 
     store_url: str = ""
@@ -180,6 +182,7 @@ class MetaSettings:
     client_timeout_seconds: Seconds = 30.0
     page_bytes: Count = 1024 * 1024
     history: Count = 10000
+    read_retry_seconds: Seconds = 1.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,216 @@
+"""How iptables rules know Service addresses: by ip sets, else by a rule for each address."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+from edgemesh.kernel.commands import find_tool, must_run, run_tool
+from edgemesh.kernel.netfilter.interception import Target
+from edgemesh.kernel.netfilter.ruleset import chains
+from edgemesh.kernel.netfilter.xtables import Xtables
+from edgemesh.model.services import NodePort, ServiceAddress, Transport
+from edgemesh.model.settings import NetfilterSettings
+
+_MAX_ELEMENTS = 1 << 20  # ipset's own default, 65536, is too small for large clusters
+_LOOPBACK = {4: "127.0.0.0/8", 6: "::1/128"}
+
+
+class Matches(Protocol):
+    """Fills the chain EDGEMESH-SERVICES."""
+
+    def prepare(self, targets: Iterable[Target]) -> None:
+        """Make what the rules refer to, before they are loaded."""
+
+    def rules(self, version: int, targets: Iterable[Target]) -> list[str]:
+        """The chain's rules in one family."""
+
+    def change(self, added: Sequence[Target], removed: Sequence[Target]) -> None:
+        """Change what is matched, after the rules were loaded."""
+
+    def read(self) -> frozenset[Target]:
+        """What is matched now."""
+
+    def discard(self) -> None:
+        """Remove what `prepare` made, after the rules are gone."""
+
+
+def choose_matches(settings: NetfilterSettings, families: Sequence[Xtables]) -> Matches:
+    """Ip sets where the kernel, ipset and iptables all know them."""
+    if (
+        find_tool("ipset") is not None
+        and run_tool(["ipset", "list", "-name"]).returncode == 0
+        and all(family.understands("set") for family in families)
+    ):
+        return SetMatches(settings, [family.version for family in families])
+    return RuleMatches(settings, families)
+
+
+class SetMatches:
+    """One hash set of addresses for each family, one bitmap of node ports for each transport.
+
+    Args:
+        settings: for the names.
+        versions: of IP, 4 and 6.
+    """
+
+    def __init__(self, settings: NetfilterSettings, versions: Iterable[int]) -> None:
+        self._divert = f"{chains(settings)}-DIVERT"
+        self._services = f"{chains(settings)}-SERVICES"
+        self._addresses = {version: f"{settings.table}-svc{version}" for version in versions}
+        self._ports = {
+            transport: f"{settings.table}-{transport.lower()}" for transport in Transport
+        }
+
+    def prepare(self, targets: Iterable[Target]) -> None:
+        """See `Matches.prepare`."""
+        lines = [
+            f"create {name} hash:ip,port family {'inet' if version == 4 else 'inet6'}"
+            f" maxelem {_MAX_ELEMENTS}"
+            for version, name in self._addresses.items()
+        ]
+        lines += [f"create {name} bitmap:port range 0-65535" for name in self._ports.values()]
+        self._restore([*lines, *self._lines("add", targets)])
+
+    def rules(self, version: int, targets: Iterable[Target]) -> list[str]:
+        """See `Matches.rules`. Addresses are in the sets, so the rules do not depend on them."""
+        del targets
+        start, leave = f"-A {self._services}", f"-g {self._divert}"
+        addresses = f"{start} -m set --match-set {self._addresses[version]} dst,dst {leave}"
+        return [
+            addresses,
+            *(
+                f"{start} {_to_node(version, transport)} -m set --match-set {name} dst {leave}"
+                for transport, name in self._ports.items()
+            ),
+        ]
+
+    def change(self, added: Sequence[Target], removed: Sequence[Target]) -> None:
+        """See `Matches.change`."""
+        self._restore([*self._lines("add", added), *self._lines("del", removed)])
+
+    def read(self) -> frozenset[Target]:
+        """See `Matches.read`."""
+        return frozenset(
+            _element(line.split()[2], self._transport_of(line.split()[1]))
+            for name in self._names()
+            for line in run_tool(["ipset", "save", name]).stdout.splitlines()
+            if line.startswith("add ")
+        )
+
+    def discard(self) -> None:
+        """See `Matches.discard`."""
+        here = run_tool(["ipset", "list", "-name"]).stdout.split()
+        self._restore([f"destroy {name}" for name in self._names() if name in here])
+
+    def _names(self) -> list[str]:
+        return [*self._addresses.values(), *self._ports.values()]
+
+    def _transport_of(self, name: str) -> Transport | None:
+        return next((transport for transport in Transport if self._ports[transport] == name), None)
+
+    def _lines(self, command: str, targets: Iterable[Target]) -> list[str]:
+        return [
+            f"{command} {self._ports[target.transport]} {target.port}"
+            if isinstance(target, NodePort)
+            else f"{command} {self._addresses[6 if ':' in target.address else 4]} "
+            f"{target.address},{target.transport.lower()}:{target.port}"
+            for target in targets
+        ]
+
+    @staticmethod
+    def _restore(lines: Sequence[str]) -> None:
+        if lines:
+            must_run(["ipset", "-exist", "restore"], "\n".join([*lines, ""]))
+
+
+def _element(text: str, node_port: Transport | None) -> Target:
+    if node_port is not None:
+        return NodePort(node_port, int(text))
+    address, _, rest = text.partition(",")
+    transport, _, port = rest.partition(":")
+    return ServiceAddress(address, Transport(transport.upper()), int(port))
+
+
+class RuleMatches:
+    """One rule for each address: a packet to no Service passes them all, so a makeshift.
+
+    Args:
+        settings: for the names and the table.
+        families: where the rules stand.
+    """
+
+    _ADDRESS = re.compile(r"^-A \S+ -d (\S+)/\d+ -p (tcp|udp) .*--dport (\d+) -g ")
+    _PORT = re.compile(r"^-A \S+ ! -d \S+ -p (tcp|udp) .*--dport (\d+) -g ")
+
+    def __init__(self, settings: NetfilterSettings, families: Sequence[Xtables]) -> None:
+        self._divert = f"{chains(settings)}-DIVERT"
+        self._services = f"{chains(settings)}-SERVICES"
+        self._table = service_table(settings)
+        self._families = families
+
+    def prepare(self, targets: Iterable[Target]) -> None:
+        """See `Matches.prepare`: rules refer to nothing."""
+
+    def rules(self, version: int, targets: Iterable[Target]) -> list[str]:
+        """See `Matches.rules`."""
+        return [
+            f"-A {self._services} {_match(version, target)} -g {self._divert}"
+            for target in targets
+            if isinstance(target, NodePort) or (":" in target.address) == (version == 6)
+        ]
+
+    def change(self, added: Sequence[Target], removed: Sequence[Target]) -> None:
+        """See `Matches.change`."""
+        here = self.read()
+        for family in self._families:
+            lines = self.rules(family.version, [target for target in added if target not in here])
+            lines += [
+                line.replace("-A ", "-D ", 1)
+                for line in self.rules(
+                    family.version, [target for target in removed if target in here]
+                )
+            ]
+            if lines:
+                family.restore("\n".join([f"*{self._table}", *lines, "COMMIT", ""]))
+
+    def read(self) -> frozenset[Target]:
+        """See `Matches.read`."""
+        return frozenset(
+            target
+            for family in self._families
+            for line in family.saved().get(self._table, ())
+            if line.startswith(f"-A {self._services} ")
+            and (target := self._target(line)) is not None
+        )
+
+    def discard(self) -> None:
+        """See `Matches.discard`: the rules went with their chain."""
+
+    def _target(self, line: str) -> Target | None:
+        if found := self._ADDRESS.match(line):
+            return ServiceAddress(found[1], Transport(found[2].upper()), int(found[3]))
+        if found := self._PORT.match(line):
+            return NodePort(Transport(found[1].upper()), int(found[2]))
+        return None
+
+
+def service_table(settings: NetfilterSettings) -> str:
+    """The iptables table that holds EDGEMESH-SERVICES."""
+    return "mangle" if settings.mode == "tproxy" else "nat"
+
+
+def _match(version: int, target: Target) -> str:
+    port = f"-m {target.transport.lower()} --dport {target.port}"
+    if isinstance(target, NodePort):
+        return f"{_to_node(version, target.transport)} {port}"
+    length = 32 if version == 4 else 128
+    return f"-d {target.address}/{length} -p {target.transport.lower()} {port}"
+
+
+def _to_node(version: int, transport: Transport) -> str:
+    return (
+        f"! -d {_LOOPBACK[version]} -p {transport.lower()}"
+        " -m addrtype --dst-type LOCAL -m conntrack --ctdir ORIGINAL"
+    )

@@ -1,0 +1,212 @@
+"""Interception by nftables, through the distribution's binding of libnftables.
+
+A table with ``flags owner`` (kernel 5.12) belongs to the netlink socket that made it: nobody
+else can change it, ``nft flush ruleset`` passes it over, and it vanishes with its owner, also
+on kill -9. The socket lives in the library's context, so one context serves for the whole life
+of an interception.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Iterable
+from threading import Lock
+from typing import Any
+
+from edgemesh.kernel.netfilter.interception import Installed, Target, intercepted
+from edgemesh.kernel.netfilter.routes import add_routes, remove_routes, routes_installed
+from edgemesh.kernel.netfilter.ruleset import check, nft_ruleset
+from edgemesh.model.errors import OperatorError
+from edgemesh.model.services import NodePort, ServiceAddress, Transport
+from edgemesh.model.settings import NetfilterSettings, ProxySettings
+
+SETS = ("svc4", "svc6", "nodeports")
+
+# By number: the library looks names up in /etc/protocols, which slim containers lack.
+_PROTOCOL_NUMBER = {Transport.TCP: 6, Transport.UDP: 17}
+_TRANSPORT = {6: Transport.TCP, 17: Transport.UDP}
+_COMMENT = re.compile(r'^\tcomment "(edgemesh .*)"$', re.MULTILINE)
+
+
+class NftContext:
+    """One libnftables context: text in, text out. It stays in its maker's network namespace."""
+
+    def __init__(self) -> None:
+        try:
+            import nftables  # noqa: PLC0415 - the distribution's module, absent on some hosts
+        except ImportError:
+            raise OperatorError(
+                "Python's nftables module is missing",
+                "apt-get install python3-nftables, or choose backend iptables",
+            ) from None
+        self._nftables = nftables.Nftables()
+        # The library's contexts are not thread-safe, and two threads may well meet here.
+        self._lock = Lock()
+
+    def run(self, commands: str) -> tuple[int, str, str]:
+        """Run commands as one transaction; returns status, output and error text.
+
+        What it lists leaves out the elements of sets.
+        """
+        with self._lock:
+            self._nftables.set_json_output(False)
+            self._nftables.set_terse_output(True)
+            status, output, error = self._nftables.cmd(commands)
+        return status, output, error
+
+    def read(self, command: str) -> list[dict[str, Any]]:
+        """The objects that a ``list`` command prints; none when there is no such thing."""
+        with self._lock:
+            self._nftables.set_json_output(True)
+            self._nftables.set_terse_output(False)
+            self._nftables.set_numeric_proto_output(True)
+            status, output, _ = self._nftables.cmd(command)
+        return json.loads(output)["nftables"] if status == 0 and output else []
+
+
+class NftInterception:
+    """See `Interception`.
+
+    Args:
+        settings, proxy: as configured.
+        owned: whether a long-lived process holds this. Its table vanishes with it, unless the
+            fail mode is ``closed``.
+
+    Raises:
+        OperatorError: a setting that no rule set can hold, or the binding is missing.
+    """
+
+    def __init__(self, settings: NetfilterSettings, proxy: ProxySettings, *, owned: bool) -> None:
+        check(settings)
+        self._settings = settings
+        self._family_and_table = f"inet {settings.table}"
+        self._vanishes = owned and settings.fail == "open"
+        self._ruleset = nft_ruleset(settings, proxy, owned=self._vanishes)
+        self._context = NftContext()
+        self._holds_table = False
+
+    def install(self) -> None:
+        """See `Interception.install`."""
+        found = self.describe()
+        if found is None or found.fingerprint != _fingerprint(self._ruleset):
+            self._replace(found)
+        elif found.owned and not self._holds_table:
+            raise self._foreign()
+        add_routes(self._settings)
+
+    def update(self, added: Collection[Target], removed: Collection[Target]) -> None:
+        """See `Interception.update`."""
+        commands = _elements("add", self._family_and_table, self._of_family(added))
+        leaving = self._of_family(removed)
+        # nft refuses to delete what is not there; added first, it always is.
+        commands += _elements("add", self._family_and_table, leaving)
+        commands += _elements("delete", self._family_and_table, leaving)
+        if commands:
+            self._change(commands)
+
+    def remove(self) -> None:
+        """See `Interception.remove`."""
+        if self.describe() is not None:
+            self._change([f"delete table {self._family_and_table}"])
+            self._holds_table = False
+        remove_routes(self._settings)
+
+    def installed(self) -> bool:
+        """See `Interception.installed`."""
+        found = self.describe()
+        return (
+            found is not None
+            and found.fingerprint == _fingerprint(self._ruleset)
+            and routes_installed(self._settings)
+        )
+
+    def addresses(self) -> frozenset[Target]:
+        """See `Interception.addresses`."""
+        return frozenset(
+            target
+            for name in SETS
+            for item in self._context.read(f"list set {self._family_and_table} {name}")
+            for element in item.get("set", {}).get("elem", ())
+            if (target := _target(element["concat"])) is not None
+        )
+
+    def describe(self) -> Installed | None:
+        """See `Interception.describe`."""
+        # As text, for nft 1.0.6 prints its own release's name for a table's flags in JSON.
+        status, text, _ = self._context.run(f"list table {self._family_and_table}")
+        if status:
+            return None
+        return Installed(
+            fingerprint=_fingerprint(text),
+            owned="\n\tflags owner\n" in text,
+            rules=tuple(text.splitlines()),
+        )
+
+    def close(self) -> None:
+        """See `Interception.close`."""
+        if self._vanishes:
+            self.remove()
+
+    def _of_family(self, targets: Iterable[Target]) -> list[Target]:
+        return intercepted(targets, self._settings.family)
+
+    def _replace(self, found: Installed | None) -> None:
+        commands = [self._ruleset]
+        if found is not None:
+            commands.insert(0, f"delete table {self._family_and_table}")
+            kept = self._of_family(self.addresses())
+            commands += _elements("add", self._family_and_table, kept)
+        self._change(commands)
+        self._holds_table = True
+
+    def _change(self, commands: list[str]) -> None:
+        status, _, error = self._context.run("\n".join(commands))
+        if status == 0:
+            return
+        found = self.describe()
+        if found is not None and found.owned and not self._holds_table:
+            raise self._foreign()
+        problem = error.partition("\n")[0].removeprefix("Error: ") or "no reason given"
+        raise OperatorError(f"nftables refuses to change table {self._family_and_table}: {problem}")
+
+    def _foreign(self) -> OperatorError:
+        return OperatorError(
+            f"nft table {self._family_and_table} belongs to a running agent",
+            "it goes when that agent ends; until then the agent keeps it",
+        )
+
+
+def _fingerprint(text: str) -> str:
+    found = _COMMENT.search(text)
+    return found[1] if found else ""
+
+
+def _elements(command: str, table: str, targets: Iterable[Target]) -> list[str]:
+    by_set: dict[str, list[str]] = {}
+    for target in targets:
+        if isinstance(target, NodePort):
+            name, address = "nodeports", ""
+        else:
+            name = "svc6" if ":" in target.address else "svc4"
+            address = f"{target.address} . "
+        element = f"{address}{_PROTOCOL_NUMBER[target.transport]} . {target.port}"
+        by_set.setdefault(name, []).append(element)
+    return [
+        f"{command} element {table} {name} {{ {', '.join(elements)} }}"
+        for name, elements in by_set.items()
+    ]
+
+
+def _target(concatenation: list[Any]) -> Target | None:
+    *address, protocol, port = concatenation
+    transport = _TRANSPORT.get(protocol) or _by_name(protocol)
+    if transport is None:
+        return None
+    if address:
+        return ServiceAddress(address[0], transport, port)
+    return NodePort(transport, port)
+
+
+def _by_name(protocol: object) -> Transport | None:
+    return {"tcp": Transport.TCP, "udp": Transport.UDP}.get(str(protocol))

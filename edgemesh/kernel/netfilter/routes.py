@@ -1,0 +1,152 @@
+"""Policy routes: diverted packets are delivered on this host, whatever their destination.
+
+Two rules of policy routing belong to us, each with a table of its own:
+
+- The divert mark leads to ``local default dev lo`` in ``route_table``. Without it a packet that
+  TPROXY has given a socket would still be forwarded to its real destination.
+- Destinations in ``service_cidrs`` lead to ``default dev lo`` in ``fallback_table``, by rules
+  that come after the main and default tables. The kernel looks for a route before the output
+  hook sees the first packet of a call, and without one connect() fails with ENETUNREACH. The
+  order of the rules makes this hold exactly while no other route matches, also when a default
+  route comes or goes later. The route is a plain one, for a ``local`` one would make the
+  Service's address the caller's own source address.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import socket
+from collections.abc import Iterator
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Any
+
+from pyroute2 import IPRoute
+from pyroute2.netlink.exceptions import NetlinkError
+
+from edgemesh.model.errors import OperatorError
+from edgemesh.model.settings import NetfilterSettings
+
+_UNICAST, _LOCAL = 1, 2
+_SCOPE_UNIVERSE, _SCOPE_LINK, _SCOPE_HOST = 0, 253, 254
+_LOOPBACK_INDEX = 1
+_FR_ACT_TO_TBL = 1
+
+
+def families(settings: NetfilterSettings) -> tuple[socket.AddressFamily, ...]:
+    """The families to intercept; ``both`` leaves out IPv6 on a kernel that has none."""
+    if settings.family == "ipv4":
+        return (socket.AF_INET,)
+    if settings.family == "ipv6":
+        return (socket.AF_INET6,)
+    if not Path("/proc/net/if_inet6").exists():
+        return (socket.AF_INET,)
+    return (socket.AF_INET, socket.AF_INET6)
+
+
+def add_routes(settings: NetfilterSettings) -> None:
+    """Add the rules and routes that are not there yet.
+
+    Raises:
+        OperatorError: the kernel refuses one, with its reason.
+    """
+    _each(settings, "add", errno.EEXIST)
+
+
+def remove_routes(settings: NetfilterSettings) -> None:
+    """Remove those of our rules and routes that are there, of every mode and family.
+
+    Raises:
+        OperatorError: the kernel refuses, with its reason.
+    """
+    settings = dataclasses.replace(settings, mode="tproxy", family="both")
+    # ESRCH: no such route; ENOENT: no such rule; EAFNOSUPPORT: this kernel lacks the family.
+    _each(settings, "del", errno.ESRCH, errno.ENOENT, errno.EAFNOSUPPORT)
+
+
+def routes_installed(settings: NetfilterSettings) -> bool:
+    """Whether all our rules are there. A route without its rule is never looked at."""
+    wanted = [arguments for kind, arguments in _entries(settings) if kind == "rule"]
+    with IPRoute() as netlink:
+        return all(list(netlink.get_rules(**_as_filter(rule))) for rule in wanted)
+
+
+def _each(settings: NetfilterSettings, command: str, *harmless: int) -> None:
+    with IPRoute() as netlink:
+        for kind, arguments in _entries(settings):
+            change = netlink.rule if kind == "rule" else netlink.route
+            try:
+                change(command, **arguments)
+            except NetlinkError as refusal:
+                if refusal.code not in harmless:
+                    raise OperatorError(
+                        f"the kernel refuses to {command} the {kind} {arguments}: {refusal}"
+                    ) from None
+
+
+def _entries(settings: NetfilterSettings) -> Iterator[tuple[str, dict[str, Any]]]:
+    for family in families(settings):
+        if settings.mode == "tproxy":
+            yield from _divert(settings, family)
+        yield from _fallback(settings, family)
+
+
+def _divert(
+    settings: NetfilterSettings, family: socket.AddressFamily
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    # A local route needs the scope host in IPv4 (fib_create_info), and IPv6 knows no scopes.
+    scope = _SCOPE_HOST if family == socket.AF_INET else _SCOPE_UNIVERSE
+    yield "route", _default_by_loopback(family, settings.route_table, _LOCAL, scope)
+    yield (
+        "rule",
+        {
+            "family": family,
+            "table": settings.route_table,
+            "priority": settings.rule_priority,
+            "fwmark": settings.divert_mark,
+            "fwmask": settings.mark_mask,
+            "action": _FR_ACT_TO_TBL,
+        },
+    )
+
+
+def _fallback(
+    settings: NetfilterSettings, family: socket.AddressFamily
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    version = 4 if family == socket.AF_INET else 6
+    networks = [ip_network(cidr) for cidr in settings.service_cidrs]
+    networks = [network for network in networks if network.version == version]
+    if not networks:
+        return
+    scope = _SCOPE_LINK if family == socket.AF_INET else _SCOPE_UNIVERSE
+    yield "route", _default_by_loopback(family, settings.fallback_table, _UNICAST, scope)
+    for network in networks:
+        yield (
+            "rule",
+            {
+                "family": family,
+                "table": settings.fallback_table,
+                "priority": settings.fallback_priority,
+                "dst": str(network.network_address),
+                "dst_len": network.prefixlen,
+                "action": _FR_ACT_TO_TBL,
+            },
+        )
+
+
+def _default_by_loopback(
+    family: socket.AddressFamily, table: int, kind: int, scope: int
+) -> dict[str, Any]:
+    return {
+        "family": family,
+        "dst": "0.0.0.0/0" if family == socket.AF_INET else "::/0",
+        "oif": _LOOPBACK_INDEX,
+        "table": table,
+        "type": kind,
+        "scope": scope,
+    }
+
+
+def _as_filter(rule: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in rule.items() if key != "action"}
