@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from edgemesh.model.errors import OperatorError
 
@@ -52,6 +53,20 @@ class Attachment:
     bridge: str = ""
 
 
+class Route(NamedTuple):
+    """One route.
+
+    Args:
+        destination: a prefix, or ``default`` together with a gateway of the family meant.
+        via: the gateway's address, "" for what is on the link itself.
+        device: the interface, "" to take the one that the gateway lies on.
+    """
+
+    destination: str
+    via: str = ""
+    device: str = ""
+
+
 def add_namespace(name: str) -> None:
     """Make a network namespace with its loopback interface up.
 
@@ -78,8 +93,8 @@ def namespaces(prefix: str) -> list[str]:
     return sorted(path.name for path in RUN_NETNS.glob(f"{prefix}*"))
 
 
-def add_bridge(namespace: str, device: str) -> None:
-    """Make a switch in a namespace.
+def add_bridge(namespace: str, device: str, addresses: Iterable[str] = ()) -> None:
+    """Make a switch in a namespace, with addresses of its own there if any are given.
 
     Multicast snooping is off: with no querier it would drop neighbour solicitations, IPv6's ARP.
     """
@@ -87,6 +102,7 @@ def add_bridge(namespace: str, device: str) -> None:
         namespace,
         [
             f"link add {device} type bridge stp_state 0 forward_delay 0 mcast_snooping 0",
+            *_address_commands(device, addresses),
             f"link set {device} up",
         ],
     )
@@ -101,22 +117,31 @@ def connect(a: Attachment, b: Attachment) -> None:
     _wait_until_up(b)
 
 
-def add_route(namespace: str, destination: str, *, via: str = "", device: str = "") -> None:
-    """Add a route.
+def delete_link(namespace: str, device: str) -> None:
+    """Remove a veth pair, both ends, before this returns.
 
-    Args:
-        namespace: where.
-        destination: a prefix, or ``default`` together with a gateway of the family meant.
-        via: the gateway's address, "" for what is on the link itself.
-        device: the interface, "" to take the one that the gateway lies on.
+    With a namespace its links go too, but a while later, when a kernel worker comes to it.
+    """
+    _batch(namespace, [f"link delete {device}"])
+
+
+def add_route(namespace: str, destination: str, *, via: str = "", device: str = "") -> None:
+    """Add one route; its parts are those of ``Route``.
 
     Raises:
         OperatorError: the kernel refuses it, with the kernel's reason.
     """
-    family = "-6 " if ":" in f"{destination}{via}" else ""
-    gateway = f" via {via}" if via else ""
-    interface = f" dev {device}" if device else ""
-    _run(f"ip {family}-n {namespace} route add {destination}{gateway}{interface}".split())
+    add_routes(namespace, [Route(destination, via, device)])
+
+
+def add_routes(namespace: str, routes: Iterable[Route]) -> None:
+    """Add routes of both families.
+
+    Raises:
+        OperatorError: the kernel refuses one, with the kernel's reason; the later ones are not
+            added.
+    """
+    _batch(namespace, [_add_route_command(route) for route in routes])
 
 
 def set_sysctl(namespace: str, key: str, value: int | str) -> None:
@@ -142,11 +167,20 @@ def command_with_resolver(namespace: str, argv: Sequence[str]) -> list[str]:
 
 def _ready(end: Attachment) -> list[str]:
     bridge = [f"link set {end.device} master {end.bridge}"] if end.bridge else []
-    addresses = [
-        f"address add {address} dev {end.device}{' nodad' if ':' in address else ''}"
-        for address in end.addresses
+    return [*bridge, *_address_commands(end.device, end.addresses), f"link set {end.device} up"]
+
+
+def _address_commands(device: str, addresses: Iterable[str]) -> list[str]:
+    return [
+        f"address add {address} dev {device}{' nodad' if ':' in address else ''}"
+        for address in addresses
     ]
-    return [*bridge, *addresses, f"link set {end.device} up"]
+
+
+def _add_route_command(route: Route) -> str:
+    gateway = f" via {route.via}" if route.via else ""
+    interface = f" dev {route.device}" if route.device else ""
+    return f"route add {route.destination}{gateway}{interface}"
 
 
 def _wait_until_up(end: Attachment) -> None:
