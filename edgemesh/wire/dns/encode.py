@@ -1,0 +1,134 @@
+"""Answers out: sections with compressed names, cut to what the client takes."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from edgemesh.wire.dns import codes
+from edgemesh.wire.dns.query import HEADER, Query, opt_record
+from edgemesh.wire.dns.records import COMPRESSED_TYPES, NAMES_IN_DATA, Content, Record
+
+_FIXED = struct.Struct("!HHIH")
+_POINTER = struct.Struct("!H")
+# A pointer has 14 bits (RFC 1035 section 4.1.4).
+_FARTHEST: Final = 0x3FFF
+_OPT_BYTES: Final = 11
+
+
+class Body(NamedTuple):
+    """Everything of an answer behind its question; the same for each client that asks it.
+
+    The compressed names point at the question by offset only, so a body fits behind the
+    question in any case (0x20) of letters.
+    """
+
+    rcode: int
+    counts: tuple[int, int, int]
+    records: bytes
+    truncated: bool
+
+
+def record_space(query: Query, limit: int) -> int:
+    """How many bytes of records an answer of at most ``limit`` bytes has room for."""
+    taken = codes.HEADER_BYTES + len(query.question) + (_OPT_BYTES if query.payload_size else 0)
+    return limit - taken
+
+
+def encode_body(query_name: bytes, content: Content, space: int) -> Body:
+    """Encode what fits into ``space`` bytes, whole records only, in their order.
+
+    What does not fit of answer and authority sets the truncation flag; additional records are
+    left out without a word (RFC 2181 section 9).
+    """
+    writer = _Writer(query_name, space)
+    answers, all_answers = writer.write_all(content.answer)
+    authorities, all_authorities = writer.write_all(content.authority) if all_answers else (0, True)
+    truncated = not (all_answers and all_authorities)
+    additionals = 0 if truncated else writer.write_all(content.additional)[0]
+    return Body(content.rcode, (answers, authorities, additionals), bytes(writer.out), truncated)
+
+
+def encode_response(query: Query, body: Body, *, authoritative: bool, payload_size: int) -> bytes:
+    """The whole answer; ``payload_size`` is our own, told to clients that speak EDNS."""
+    flags = codes.QR | codes.RA | query.flags | body.rcode
+    if authoritative:
+        flags |= codes.AA
+    if body.truncated:
+        flags |= codes.TC
+    answers, authorities, additionals = body.counts
+    if query.payload_size:
+        header = HEADER.pack(query.identifier, flags, 1, answers, authorities, additionals + 1)
+        return header + query.question + body.records + opt_record(payload_size)
+    header = HEADER.pack(query.identifier, flags, 1, answers, authorities, additionals)
+    return header + query.question + body.records
+
+
+class _Writer:
+    """Writes records behind the question and remembers where each name's endings stand."""
+
+    def __init__(self, query_name: bytes, space: int) -> None:
+        self.out = bytearray()
+        self._space = space
+        self._base = codes.HEADER_BYTES + len(query_name) + 4
+        self._places: dict[bytes, int] = {}
+        lowered = query_name.lower()
+        position = 0
+        while lowered[position]:
+            self._places[lowered[position:]] = codes.HEADER_BYTES + position
+            position += 1 + lowered[position]
+
+    def write_all(self, records: Sequence[Record]) -> tuple[int, bool]:
+        """Write records until one does not fit: how many were written, and whether all."""
+        for count, record in enumerate(records):
+            before = len(self.out)
+            self._write(record)
+            if len(self.out) > self._space:
+                del self.out[before:]
+                return count, False
+        return len(records), True
+
+    def _write(self, record: Record) -> None:
+        out = self.out
+        self._write_name(record.owner)
+        header_at = len(out)
+        out += bytes(_FIXED.size)
+        data_at = len(out)
+        if record.type in COMPRESSED_TYPES:
+            self._write_compressed_data(record)
+        else:
+            out += record.data
+        _FIXED.pack_into(out, header_at, record.type, codes.IN, record.ttl, len(out) - data_at)
+
+    def _write_compressed_data(self, record: Record) -> None:
+        before, count = NAMES_IN_DATA[record.type]
+        self.out += record.data[:before]
+        position = before
+        for _ in range(count):
+            end = _name_end(record.data, position)
+            self._write_name(record.data[position:end])
+            position = end
+        self.out += record.data[position:]
+
+    def _write_name(self, name: bytes) -> None:
+        lowered = name.lower()
+        out = self.out
+        position = 0
+        while size := lowered[position]:
+            place = self._places.get(lowered[position:])
+            if place is not None:
+                out += _POINTER.pack(0xC000 | place)
+                return
+            here = self._base + len(out)
+            if here <= _FARTHEST:
+                self._places[lowered[position:]] = here
+            out += name[position : position + 1 + size]
+            position += 1 + size
+        out.append(0)
+
+
+def _name_end(data: bytes, position: int) -> int:
+    while size := data[position]:
+        position += 1 + size
+    return position + 1
