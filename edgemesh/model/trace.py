@@ -1,0 +1,75 @@
+"""A trace's question to the agent, ``null/trace``, and what the agent would do with the call."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edgemesh.model.services import Endpoint
+
+
+@dataclass(frozen=True, slots=True)
+class TraceQuestion:
+    """Which call is meant.
+
+    Args:
+        namespace, service: whose port is called.
+        port: its number, 0 for the Service's first port.
+        client: the address that calls, "" for the node itself.
+        ipv6: whether it is called by its IPv6 address, where it has one of both.
+    """
+
+    namespace: str
+    service: str
+    port: int = 0
+    client: str = ""
+    ipv6: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TracedPort:
+    """The port that the question means.
+
+    Args:
+        port, name, transport, node_port, application_protocol, balance, source: those of the
+            ServicePort.
+        address: the one that is called, "" when the Service has none (headless).
+        endpoints: those that take new connections.
+    """
+
+    port: int
+    name: str
+    transport: str
+    node_port: int
+    application_protocol: str
+    balance: str
+    source: str
+    address: str
+    endpoints: tuple[Endpoint, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TraceAnswer:
+    """What the agent knows and would decide now; asking changes nothing.
+
+    Args:
+        revision: of the snapshot that it decides by.
+        known: whether the snapshot has the Service.
+        type, headless, external_name, addresses: those of the Service.
+        ports: every port number that it has, of either transport.
+        port: the one that is meant, None when there is no such port.
+        candidates: endpoints in the order in which they would be tried.
+        path: the forwarding path, "" when refused.
+        refusal: why the call would be refused, "" when it would not.
+    """
+
+    revision: int
+    known: bool
+    type: str = ""
+    headless: bool = False
+    external_name: str = ""
+    addresses: tuple[str, ...] = ()
+    ports: tuple[int, ...] = ()
+    port: TracedPort | None = None
+    candidates: tuple[Endpoint, ...] = ()
+    path: str = ""
+    refusal: str = ""

@@ -1,0 +1,70 @@
+"""What would become of a call to a Service, without making it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from edgemesh.model.flows import FlowFacts, Verdict
+from edgemesh.model.services import Service, ServicePort, Snapshot
+from edgemesh.model.trace import TraceAnswer, TracedPort, TraceQuestion
+
+
+def explain_call(
+    snapshot: Snapshot, question: TraceQuestion, preview: Callable[[FlowFacts], Verdict]
+) -> TraceAnswer:
+    """Answer a trace.
+
+    Args:
+        snapshot: what the data plane goes by.
+        question: which call is meant.
+        preview: the verdict about a flow, found without leaving a mark on balancing.
+    """
+    service = snapshot.services.get((question.namespace, question.service))
+    if service is None:
+        return TraceAnswer(snapshot.revision, known=False)
+    port = _find(service, question.port)
+    address = _address(service, ipv6=question.ipv6)
+    verdict = Verdict(None)
+    if port is not None and address:
+        client = (question.client or address, 0)
+        verdict = preview(FlowFacts(port.transport, client, (address, port.port)))
+    return TraceAnswer(
+        snapshot.revision,
+        known=True,
+        type=service.type,
+        headless=service.headless,
+        external_name=service.external_name,
+        addresses=service.addresses,
+        ports=tuple(dict.fromkeys(each.port for each in service.ports)),
+        port=_traced(port, address) if port else None,
+        candidates=verdict.candidates,
+        path=verdict.path,
+        refusal=verdict.refusal or "",
+    )
+
+
+def _find(service: Service, number: int) -> ServicePort | None:
+    for port in service.ports:
+        if number in {0, port.port}:
+            return port
+    return None
+
+
+def _address(service: Service, *, ipv6: bool) -> str:
+    """The address of the wanted family, else of the other one, else none."""
+    addresses = sorted(service.addresses, key=lambda address: (":" in address) is not ipv6)
+    return addresses[0] if addresses else ""
+
+
+def _traced(port: ServicePort, address: str) -> TracedPort:
+    return TracedPort(
+        port=port.port,
+        name=port.name,
+        transport=port.transport,
+        node_port=port.node_port,
+        application_protocol=port.application_protocol,
+        balance=port.balance,
+        source=port.source,
+        address=address,
+        endpoints=port.endpoints,
+    )

@@ -1,0 +1,84 @@
+"""A trace's answer says what the data plane knows and would decide."""
+
+from __future__ import annotations
+
+import pytest
+
+from edgemesh.model.flows import FlowFacts, Refusal, Verdict
+from edgemesh.model.services import Endpoint, Service, ServicePort, Snapshot, Transport
+from edgemesh.model.trace import TraceAnswer, TraceQuestion
+from edgemesh.policy.explain import explain_call
+
+ENDPOINTS = (Endpoint("10.1.0.1", 8080), Endpoint("10.1.0.2", 8080))
+HTTP = ServicePort("default", "web", "http", Transport.TCP, 80, endpoints=ENDPOINTS)
+DNS_TCP = ServicePort("default", "web", "dns-tcp", Transport.TCP, 53)
+DNS_UDP = ServicePort("default", "web", "dns", Transport.UDP, 53)
+WEB = Service(
+    "default",
+    "web",
+    cluster_addresses=("10.96.0.1", "fd00:96::1"),
+    ports=(HTTP, DNS_UDP, DNS_TCP),
+)
+HEADLESS = Service("default", "db", headless=True, ports=(HTTP,))
+SNAPSHOT = Snapshot(7, services={("default", "web"): WEB, ("default", "db"): HEADLESS})
+
+
+def ask(question: TraceQuestion, verdict: Verdict | None = None) -> tuple[TraceAnswer, FlowFacts]:
+    seen: list[FlowFacts] = []
+
+    def preview(facts: FlowFacts) -> Verdict:
+        seen.append(facts)
+        return verdict or Verdict(HTTP, ENDPOINTS, "relay")
+
+    answer = explain_call(SNAPSHOT, question, preview)
+    return answer, seen[0]
+
+
+def test_a_service_that_the_data_plane_lacks_is_unknown() -> None:
+    answer = explain_call(SNAPSHOT, TraceQuestion("default", "nothing"), lambda _: Verdict(None))
+    assert answer == TraceAnswer(7, known=False)
+
+
+def test_the_first_port_is_meant_when_none_is_named() -> None:
+    answer, facts = ask(TraceQuestion("default", "web", client="10.1.0.9"))
+    assert answer.port is not None
+    assert (answer.port.name, answer.port.address) == ("http", "10.96.0.1")
+    assert answer.port.endpoints == ENDPOINTS
+    assert answer.ports == (80, 53)
+    assert facts == FlowFacts(Transport.TCP, ("10.1.0.9", 0), ("10.96.0.1", 80))
+
+
+def test_a_number_means_the_first_port_that_has_it() -> None:
+    _, facts = ask(TraceQuestion("default", "web", 53))
+    assert facts.transport is Transport.UDP
+
+
+@pytest.mark.parametrize(("ipv6", "address"), [(False, "10.96.0.1"), (True, "fd00:96::1")])
+def test_the_address_is_of_the_family_that_was_asked_for(ipv6: bool, address: str) -> None:
+    _, facts = ask(TraceQuestion("default", "web", 80, ipv6=ipv6))
+    assert facts.destination == (address, 80)
+
+
+def test_the_verdict_is_told() -> None:
+    answer, _ = ask(TraceQuestion("default", "web", 80))
+    assert (answer.candidates, answer.path, answer.refusal) == (ENDPOINTS, "relay", "")
+
+
+def test_a_refusal_is_told() -> None:
+    refused = Verdict(HTTP, refusal=Refusal.NO_ENDPOINT)
+    answer, _ = ask(TraceQuestion("default", "web", 80), refused)
+    assert (answer.candidates, answer.path, answer.refusal) == ((), "", "no-endpoint")
+
+
+@pytest.mark.parametrize(
+    "question",
+    [TraceQuestion("default", "web", 81), TraceQuestion("default", "db", 80)],
+    ids=["no such port", "no address to call"],
+)
+def test_nothing_is_decided_where_there_is_nothing_to_call(question: TraceQuestion) -> None:
+    def preview(_: FlowFacts) -> Verdict:
+        raise AssertionError
+
+    answer = explain_call(SNAPSHOT, question, preview)
+    assert answer.known
+    assert answer.candidates == ()
