@@ -102,7 +102,7 @@ class StreamLoad:
                     said = await _follow(process, meter)
             except trio.TooSlowError:
                 raise OperatorError(f"the load {' '.join(argv[1:])} does not end") from None
-            if process.returncode != 0:
+            if await process.wait() != 0:
                 check_alive(process, f"the load {' '.join(argv[1:])}", log)
             return parse_outcome(said)
 
@@ -115,9 +115,7 @@ async def _follow(process: trio.Process, meter: Meter) -> str:
         meter.start()
     if await lines.next() == "measured":
         meter.stop()
-    said = await lines.next()
-    await process.wait()
-    return said
+    return await lines.next()
 
 
 class _LineReader:
@@ -127,6 +125,7 @@ class _LineReader:
 
     async def next(self) -> str:
         """The next line without its end, "" when the stream is over."""
+        await trio.lowlevel.checkpoint()
         while b"\n" not in self._buffer:
             data = await self._stream.receive_some()
             if not data:
