@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ipaddress import IPv6Address, ip_address
+from typing import Literal
 
 
 def canonical_address(text: str) -> str:
@@ -23,3 +24,12 @@ def canonical_address(text: str) -> str:
         if address.ipv4_mapped is not None:
             return str(address.ipv4_mapped)
     return str(address)
+
+
+def family_of(text: str) -> Literal["IPv4", "IPv6"]:
+    """The family of an address, told as Kubernetes spells it; IPv4-mapped is IPv4.
+
+    Raises:
+        ValueError: it is no address.
+    """
+    return "IPv6" if ":" in canonical_address(text) else "IPv4"

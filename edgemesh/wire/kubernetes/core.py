@@ -8,7 +8,6 @@ from msgspec import field
 
 from edgemesh.wire.addresses import canonical_address
 from edgemesh.wire.kubernetes.fields import (
-    FieldError,
     IpFamily,
     LabelOrEmpty,
     Port,
@@ -22,7 +21,6 @@ from edgemesh.wire.kubernetes.metadata import (
     ServiceMetadata,
     View,
 )
-from edgemesh.wire.quoting import quote
 
 
 class Namespace(ObjectView, frozen=True, kw_only=True):
@@ -61,6 +59,12 @@ class ServiceSpec(View, frozen=True, kw_only=True):
     publish_not_ready_addresses: bool = False
     allocate_load_balancer_node_ports: bool = True
 
+    @property
+    def cluster_addresses(self) -> tuple[str, ...]:
+        """The canonical ClusterIPs, the primary one first; none when headless or unset."""
+        texts = self.cluster_ips or (self.cluster_ip,)
+        return tuple(canonical_address(text) for text in texts if text not in ("", "None"))
+
 
 class LoadBalancerIngress(View, frozen=True, kw_only=True):
     """One place where a load balancer takes traffic: an address, or a name that is not ours."""
@@ -91,62 +95,3 @@ class Service(ObjectView, frozen=True, kw_only=True):
     def headless(self) -> bool:
         """Whether clients are to find the endpoints themselves."""
         return self.spec.cluster_ip == "None"
-
-
-def check_address(where: str, text: str) -> None:
-    """Refuse what is not an IPv4 or IPv6 address.
-
-    Raises:
-        FieldError: naming ``where``.
-    """
-    try:
-        canonical_address(text)
-    except ValueError:
-        raise FieldError(where, f"expected an IPv4 or IPv6 address, got {quote(text)}") from None
-
-
-def check_service(service: Service) -> None:
-    """Refuse a Service whose fields contradict each other.
-
-    Raises:
-        FieldError: naming the first such field.
-    """
-    spec = service.spec
-    if not spec.ports and not service.headless and spec.type != "ExternalName":
-        raise FieldError("spec.ports", "expected at least one port, got none")
-    if spec.type == "ExternalName" and not spec.external_name:
-        raise FieldError("spec.externalName", "required for type ExternalName, but missing")
-    _check_addresses(service)
-    _check_ports(spec.ports)
-
-
-def _check_addresses(service: Service) -> None:
-    spec = service.spec
-    if spec.cluster_ip not in ("", "None"):
-        check_address("spec.clusterIP", spec.cluster_ip)
-    for index, address in enumerate(spec.cluster_ips):
-        if address != "None":
-            check_address(f"spec.clusterIPs[{index}]", address)
-    for index, address in enumerate(spec.external_ips):
-        check_address(f"spec.externalIPs[{index}]", address)
-    for index, ingress in enumerate(service.status.load_balancer.ingress):
-        if ingress.ip:
-            check_address(f"status.loadBalancer.ingress[{index}].ip", ingress.ip)
-
-
-def _check_ports(ports: tuple[ServicePort, ...]) -> None:
-    names: set[str] = set()
-    numbers: set[tuple[str, int]] = set()
-    for index, port in enumerate(ports):
-        where = f"spec.ports[{index}]"
-        if not port.name and len(ports) > 1:
-            raise FieldError(f"{where}.name", "required when there are several ports, but missing")
-        if port.name in names:
-            raise FieldError(f"{where}.name", f"expected a name used once, got {quote(port.name)}")
-        if (port.protocol, port.port) in numbers:
-            raise FieldError(
-                f"{where}.port",
-                f"expected a number used once for {port.protocol}, got {port.port}",
-            )
-        names.add(port.name)
-        numbers.add((port.protocol, port.port))

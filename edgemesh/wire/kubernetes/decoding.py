@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from edgemesh.model.kinds import Kind, find_kind
-from edgemesh.wire.kubernetes import core, endpoints, istio, pods, workloads
+from edgemesh.wire.kubernetes import core, endpoints, istio, pods, service_checks, workloads
 from edgemesh.wire.kubernetes.fields import FieldError
 from edgemesh.wire.kubernetes.metadata import GenericObject, ObjectView
 from edgemesh.wire.kubernetes.reasons import explain
@@ -32,7 +32,7 @@ _VIEWS: dict[str, type[ObjectView]] = {
     )
 }
 _CHECKS: dict[str, Callable[[Any], None]] = {
-    "Service": core.check_service,
+    "Service": service_checks.check_service,
     "Pod": pods.check_pod,
     "Endpoints": endpoints.check_endpoints,
     "EndpointSlice": endpoints.check_endpoint_slice,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from edgemesh.wire.kubernetes.core import check_address
+from edgemesh.wire.addresses import family_of
+from edgemesh.wire.kubernetes.address_checks import check_address
 from edgemesh.wire.kubernetes.fields import FieldError, LabelOrEmpty, Port, Protocol
 from edgemesh.wire.kubernetes.metadata import ObjectView, View
 from edgemesh.wire.quoting import quote
@@ -89,7 +90,7 @@ def check_endpoint_slice(endpoint_slice: EndpointSlice) -> None:
         for position, address in enumerate(endpoint.addresses):
             where = f"endpoints[{index}].addresses[{position}]"
             check_address(where, address)
-            if (":" in address) != (family == "IPv6"):
+            if family_of(address) != family:
                 raise FieldError(where, f"expected an {family} address, got {quote(address)}")
 
 

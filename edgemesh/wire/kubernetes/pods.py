@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from msgspec import field
 
-from edgemesh.wire.kubernetes.core import check_address
+from edgemesh.wire.kubernetes.address_checks import check_address
 from edgemesh.wire.kubernetes.fields import LabelOrEmpty, Port, PortNameOrEmpty, Protocol
 from edgemesh.wire.kubernetes.metadata import ObjectView, TemplateMetadata, View
 
