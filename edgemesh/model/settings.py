@@ -6,6 +6,7 @@ in the name where it is not a plain count.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
@@ -163,6 +164,7 @@ class MetaSettings:
         max_clients: connections to the socket at a time.
         max_subscriptions: watches of one connection.
         client_timeout_seconds: a client that takes nothing of an answer for so long is cut off.
+        answer_timeout_seconds: how long a command waits for the agent to tell about itself.
         page_bytes: objects that are read from the store at once for a watch.
         history: deletions are remembered for so many changes.
         read_retry_seconds: how long the agent waits before it reads again from a store that
@@ -180,6 +182,7 @@ class MetaSettings:
     max_clients: Count = 256
     max_subscriptions: Count = 64
     client_timeout_seconds: Seconds = 30.0
+    answer_timeout_seconds: Seconds = 5.0
     page_bytes: Count = 1024 * 1024
     history: Count = 10000
     read_retry_seconds: Seconds = 1.0
@@ -226,3 +229,8 @@ class Settings:
     def store_url(self) -> str:
         """The SQLAlchemy URL in force."""
         return self.meta.store_url or f"sqlite:///{self.state_dir / 'edgemesh.db'}"
+
+    @property
+    def shown_store_url(self) -> str:
+        """The SQLAlchemy URL for people to see: without a password."""
+        return re.sub(r"://([^:/@]*):[^@]*@", r"://\1:***@", self.store_url)
