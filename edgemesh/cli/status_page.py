@@ -1,0 +1,81 @@
+"""An agent's status as a page for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from edgemesh.model.status import AgentStatus, InterceptionStatus
+
+_LABEL_WIDTH = 14
+
+
+def status_page(status: AgentStatus) -> str:
+    """The page, without an end of line at its end."""
+    headline = (
+        f"edgemesh {status.version} on {status.node}: up {duration(status.uptime_seconds)}, "
+        f"pid {status.pid}, {size(status.memory_bytes)}"
+    )
+    return "\n".join(
+        [headline, *(f"{label:<{_LABEL_WIDTH}}{text}" for label, text in _rows(status))]
+    )
+
+
+def duration(seconds: float) -> str:
+    """The two largest units that matter: ``3 d 4 h``, ``12 min 5 s``, ``0 s``."""
+    rest = int(seconds)
+    parts = []
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
+        count, rest = divmod(rest, length)
+        if count:
+            parts.append(f"{count} {unit}")
+        elif parts:
+            break
+    return " ".join(parts[:2]) or "0 s"
+
+
+def size(count: float) -> str:
+    """Bytes in the largest binary unit that leaves 1 or more: ``45.2 MiB``."""
+    for unit in ("B", "KiB", "MiB"):
+        if count < 1024:
+            return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} GiB"
+
+
+def _rows(status: AgentStatus) -> Iterator[tuple[str, str]]:
+    listeners = status.listeners
+    yield "listeners", f"TCP {listeners.tcp}, UDP {listeners.udp}"
+    yield "DNS", ", ".join(listeners.dns) or "not served"
+    yield "interception", _interception(status.interception)
+    yield "store", f"{status.store.url}, revision {status.store.revision}"
+    snapshot = status.snapshot
+    known = f"{snapshot.services} services with {snapshot.ports} ports"
+    yield "snapshot", f"revision {snapshot.revision}: {known}, {snapshot.endpoints} endpoints"
+    flows = status.flows
+    yield "flows", f"{flows.tcp_open} TCP and {flows.udp_open} UDP open, {flows.total} in all"
+    if flows.refused:
+        yield "  refused", _counts(flows.refused)
+    if flows.by_ending:
+        yield "  ended", _counts(flows.by_ending)
+    if flows.bugs:
+        yield "  BUGS", f"{flows.bugs}, each with its traceback in the log"
+    for path, state in status.paths.items():
+        yield f"path {path}", state
+    for problem in status.problems:
+        yield "PROBLEM", problem
+
+
+def _interception(interception: InterceptionStatus) -> str:
+    families = "IPv4 and IPv6" if interception.family == "both" else interception.family
+    how = f"{interception.backend} {interception.mode}, {families}, fail {interception.fail}"
+    if not interception.enabled:
+        return "left to others (netfilter.enabled is false)"
+    if not interception.installed:
+        return f"NOT INSTALLED ({how})"
+    return f"{how}, {interception.addresses} addresses"
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    """The most frequent first."""
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return ", ".join(f"{name} {count}" for name, count in ordered)

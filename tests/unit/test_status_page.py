@@ -1,0 +1,104 @@
+"""An agent's status reads as a page."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import msgspec
+import pytest
+
+from edgemesh.cli.status_page import duration, size, status_page
+from edgemesh.model.status import (
+    AgentStatus,
+    FlowStatus,
+    InterceptionStatus,
+    ListenerStatus,
+    SnapshotStatus,
+    StoreStatus,
+)
+
+STATUS = AgentStatus(
+    node="edge-1",
+    version="0.1.0",
+    pid=4242,
+    uptime_seconds=11525.7,
+    listeners=ListenerStatus(15001, 15002, ("169.254.96.16:53",)),
+    interception=InterceptionStatus("nft", "tproxy", "both", "open", True, True, 12),
+    store=StoreStatus("sqlite:////var/lib/edgemesh/edgemesh.db", 42),
+    snapshot=SnapshotStatus(42, 10, 12, 30),
+    flows=FlowStatus(3, 1, 1234, {"no-endpoint": 2}, {"refused": 2, "closed": 1228}),
+    paths={"relay": "available"},
+    memory_bytes=47_400_000,
+)
+
+
+def test_the_page_tells_everything() -> None:
+    assert status_page(STATUS).splitlines() == [
+        "edgemesh 0.1.0 on edge-1: up 3 h 12 min, pid 4242, 45.2 MiB",
+        "listeners     TCP 15001, UDP 15002",
+        "DNS           169.254.96.16:53",
+        "interception  nft tproxy, IPv4 and IPv6, fail open, 12 addresses",
+        "store         sqlite:////var/lib/edgemesh/edgemesh.db, revision 42",
+        "snapshot      revision 42: 10 services with 12 ports, 30 endpoints",
+        "flows         3 TCP and 1 UDP open, 1234 in all",
+        "  refused     no-endpoint 2",
+        "  ended       closed 1228, refused 2",
+        "path relay    available",
+    ]
+
+
+def test_problems_stand_at_the_end() -> None:
+    ill = dataclasses.replace(STATUS, problems=("rules cannot be updated",))
+    assert status_page(ill).splitlines()[-1] == "PROBLEM       rules cannot be updated"
+
+
+def test_missing_rules_are_not_overlooked() -> None:
+    without = InterceptionStatus("iptables", "redirect", "ipv4", "closed", True, False, 0)
+    page = status_page(dataclasses.replace(STATUS, interception=without))
+    assert "interception  NOT INSTALLED (iptables redirect, ipv4, fail closed)" in page
+
+
+def test_what_is_switched_off_is_told() -> None:
+    off = InterceptionStatus("nft", "tproxy", "both", "open", False, False, 0)
+    listeners = ListenerStatus(15001, 15002)
+    page = status_page(dataclasses.replace(STATUS, interception=off, listeners=listeners))
+    assert "interception  left to others (netfilter.enabled is false)" in page
+    assert "DNS           not served" in page
+
+
+def test_bugs_are_told() -> None:
+    flows = dataclasses.replace(STATUS.flows, bugs=2)
+    page = status_page(dataclasses.replace(STATUS, flows=flows))
+    assert "  BUGS        2, each with its traceback in the log" in page
+
+
+def test_counts_that_are_empty_have_no_line() -> None:
+    idle = dataclasses.replace(STATUS, flows=FlowStatus(0, 0, 0))
+    assert not [line for line in status_page(idle).splitlines() if line.startswith(" ")]
+
+
+def test_a_status_survives_the_socket() -> None:
+    assert msgspec.json.decode(msgspec.json.encode(STATUS), type=AgentStatus) == STATUS
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.4, "0 s"),
+        (59, "59 s"),
+        (60, "1 min"),
+        (725, "12 min 5 s"),
+        (3605, "1 h"),
+        (90061, "1 d 1 h"),
+    ],
+)
+def test_a_duration_has_its_two_largest_units(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (2**30, "1.0 GiB"), (2**41, "2048.0 GiB")],
+)
+def test_a_size_has_the_largest_unit(count: int, text: str) -> None:
+    assert size(count) == text
