@@ -122,12 +122,17 @@ class DnsSettings:
     ttl_seconds: Count = 30
     upstreams: tuple[str, ...] = ()
     resolv_conf: Path = Path("/etc/resolv.conf")
-    resolv_conf_check_seconds: float = 5.0
+    resolv_conf_check_seconds: Seconds = 5.0
     upstream_timeout_seconds: Seconds = 2.0
     cache_entries: Count = 10000
+    cache_bytes: Count = 8 * 1024 * 1024
     cache_max_ttl_seconds: Count = 3600
     negative_ttl_seconds: Count = 30
+    stale_max_seconds: Count = 3600
     max_pending: Count = 512
+    udp_payload_bytes: Count = 1232
+    tcp_idle_timeout_seconds: Seconds = 10.0
+    tcp_max_connections: Count = 128
 
 
 @dataclass(frozen=True, slots=True)
