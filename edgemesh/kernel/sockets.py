@@ -105,7 +105,7 @@ def dialling_socket(
     Args:
         destination: decides the address family.
         kind: SOCK_STREAM or SOCK_DGRAM.
-        mark: SO_MARK that exempts it from interception.
+        mark: SO_MARK that exempts it from interception, which needs CAP_NET_ADMIN; 0 for none.
         source: a foreign address to call from, None for the host's own choice.
 
     Raises:
@@ -115,7 +115,8 @@ def dialling_socket(
     """
     sock = socket.socket(family_of(destination), kind | socket.SOCK_NONBLOCK)
     try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, mark)
+        if mark:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, mark)
         if kind == socket.SOCK_STREAM:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if source is not None:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgemesh.wire.dns import codes, records
-from edgemesh.wire.dns.encode import Body, encode_body, encode_response, record_space
+from edgemesh.wire.dns.encode import encode_response
 from edgemesh.wire.dns.names import FormatError, from_labels, from_text
 from edgemesh.wire.dns.query import Query, encode_query, parse_query
 from edgemesh.wire.dns.records import Content, Record
@@ -51,8 +51,7 @@ def ask(name: bytes = OWNER, question_type: int = codes.A, payload: int = 0) -> 
 
 
 def reply(query: Query, content: Content, limit: int = codes.LARGEST_MESSAGE) -> bytes:
-    body = encode_body(query.name, content, record_space(query, limit))
-    return encode_response(query, body, authoritative=True, payload_size=1232)
+    return encode_response(query, content, limit=limit, authoritative=True, payload_size=1232)
 
 
 def lowered(content: Content) -> Content:
@@ -132,10 +131,7 @@ def test_flags_say_authoritative_and_recursion_available() -> None:
     flags = dns.message.from_wire(reply(ask(), Content(codes.NOERROR))).flags
     assert flags == dns.flags.QR | dns.flags.AA | dns.flags.RD | dns.flags.RA
     forwarded = encode_response(
-        ask(),
-        Body(codes.NOERROR, (0, 0, 0), b"", truncated=False),
-        authoritative=False,
-        payload_size=1232,
+        ask(), Content(codes.NOERROR), limit=512, authoritative=False, payload_size=1232
     )
     assert dns.message.from_wire(forwarded).flags == dns.flags.QR | dns.flags.RD | dns.flags.RA
 

@@ -19,7 +19,7 @@ from edgemesh.policy.name_index import NameIndex, dashed
 from edgemesh.policy.naming import Answer, answer, rotated
 from edgemesh.policy.zone import Zone
 from edgemesh.wire.dns import codes
-from edgemesh.wire.dns.encode import encode_body, encode_response
+from edgemesh.wire.dns.encode import encode_response
 from edgemesh.wire.dns.names import FormatError, from_text
 from edgemesh.wire.dns.query import encode_query, parse_query
 from edgemesh.wire.dns.records import Content, address_record, cname_record
@@ -85,8 +85,8 @@ def asked(name: str, kind: str = "A") -> Answer:
 def lines(name: str, kind: str = "A") -> list[str]:
     """The answer section as dnspython prints it, without owner, TTL and class."""
     query = parse_query(encode_query(1, from_text(name), TYPES[kind], 0))
-    body = encode_body(query.name, asked(name, kind).content, 65000)
-    message = encode_response(query, body, authoritative=True, payload_size=1232)
+    content = asked(name, kind).content
+    message = encode_response(query, content, limit=65535, authoritative=True, payload_size=1232)
     parsed = dns.message.from_wire(message, one_rr_per_rrset=True)
     return [" ".join(rrset.to_text().split()[3:]) for rrset in parsed.answer]
 

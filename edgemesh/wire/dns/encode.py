@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 from edgemesh.wire.dns import codes
 from edgemesh.wire.dns.query import HEADER, Query, opt_record
@@ -14,55 +14,39 @@ _FIXED = struct.Struct("!HHIH")
 _POINTER = struct.Struct("!H")
 # A pointer has 14 bits (RFC 1035 section 4.1.4).
 _FARTHEST: Final = 0x3FFF
-_OPT_BYTES: Final = 11
 
 
-class Body(NamedTuple):
-    """Everything of an answer behind its question; the same for each client that asks it.
-
-    The compressed names point at the question by offset only, so a body fits behind the
-    question in any case (0x20) of letters.
-    """
-
-    rcode: int
-    counts: tuple[int, int, int]
-    records: bytes
-    truncated: bool
-
-
-def record_space(query: Query, limit: int) -> int:
-    """How many bytes of records an answer of at most ``limit`` bytes has room for."""
-    taken = codes.HEADER_BYTES + len(query.question) + (_OPT_BYTES if query.payload_size else 0)
-    return limit - taken
-
-
-def encode_body(query_name: bytes, content: Content, space: int) -> Body:
-    """Encode what fits into ``space`` bytes, whole records only, in their order.
+def encode_response(
+    query: Query, content: Content, *, limit: int, authoritative: bool, payload_size: int
+) -> bytes:
+    """The answer to a client, with whole records only, in their order, as many as fit.
 
     What does not fit of answer and authority sets the truncation flag; additional records are
     left out without a word (RFC 2181 section 9).
+
+    Args:
+        query: whose question is repeated and whose manner of asking is kept to.
+        content: what to say.
+        limit: the largest message, in bytes; header and question are sent in any case.
+        authoritative: whether the name asked for is of our own zone.
+        payload_size: our own, told to clients that speak EDNS.
     """
-    writer = _Writer(query_name, space)
-    answers, all_answers = writer.write_all(content.answer)
-    authorities, all_authorities = writer.write_all(content.authority) if all_answers else (0, True)
-    truncated = not (all_answers and all_authorities)
-    additionals = 0 if truncated else writer.write_all(content.additional)[0]
-    return Body(content.rcode, (answers, authorities, additionals), bytes(writer.out), truncated)
-
-
-def encode_response(query: Query, body: Body, *, authoritative: bool, payload_size: int) -> bytes:
-    """The whole answer; ``payload_size`` is our own, told to clients that speak EDNS."""
-    flags = codes.QR | codes.RA | query.flags | body.rcode
+    opt = opt_record(payload_size) if query.payload_size else b""
+    head_size = codes.HEADER_BYTES + len(query.question)
+    writer = _Writer(query.name, limit - head_size - len(opt))
+    answers, truncated = writer.write_all(content.answer)
+    authorities = additionals = 0
+    if not truncated:
+        authorities, truncated = writer.write_all(content.authority)
+    if not truncated:
+        additionals, _ = writer.write_all(content.additional)
+    flags = codes.QR | codes.RA | query.flags | content.rcode
     if authoritative:
         flags |= codes.AA
-    if body.truncated:
+    if truncated:
         flags |= codes.TC
-    answers, authorities, additionals = body.counts
-    if query.payload_size:
-        header = HEADER.pack(query.identifier, flags, 1, answers, authorities, additionals + 1)
-        return header + query.question + body.records + opt_record(payload_size)
-    header = HEADER.pack(query.identifier, flags, 1, answers, authorities, additionals)
-    return header + query.question + body.records
+    header = HEADER.pack(query.identifier, flags, 1, answers, authorities, additionals + bool(opt))
+    return b"".join((header, query.question, writer.out, opt))
 
 
 class _Writer:
@@ -80,14 +64,14 @@ class _Writer:
             position += 1 + lowered[position]
 
     def write_all(self, records: Sequence[Record]) -> tuple[int, bool]:
-        """Write records until one does not fit: how many were written, and whether all."""
+        """Write records until one does not fit: how many were written, whether some were not."""
         for count, record in enumerate(records):
             before = len(self.out)
             self._write(record)
             if len(self.out) > self._space:
                 del self.out[before:]
-                return count, False
-        return len(records), True
+                return count, True
+        return len(records), False
 
     def _write(self, record: Record) -> None:
         out = self.out

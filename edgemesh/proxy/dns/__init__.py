@@ -1,0 +1,1 @@
+"""The pods' resolver: the cluster's names from the snapshot, all others from upstream servers."""
