@@ -84,7 +84,7 @@ class IptablesInterception:
         for version in (4, 6):
             family = Xtables(version)
             if family.available():
-                self._unload(family)
+                self._unload(family, family.saved())
         everything = dataclasses.replace(self._settings, family="both")
         choose_matches(everything, [Xtables(4), Xtables(6)]).discard()
         remove_routes(self._settings)
@@ -156,11 +156,9 @@ class IptablesInterception:
             first_jump = f"-I {_BUILT_IN[0]} 1 "
             body = body.replace(first_jump, "".join([*deletions, first_jump]), 1)
             text = f"{head}*{table}\n{body}"
-        left = "".join(
-            self._removal(table, lines) for table, lines in saved.items() if table not in loaded
-        )
-        family.restore(left + text)
+        family.restore(text)
         self._mark_what_is_new(family, before, loaded)
+        self._unload(family, {t: lines for t, lines in saved.items() if t not in loaded})
 
     def _mark_what_is_new(
         self, family: Xtables, before: Mapping[str, frozenset[str]], loaded: list[str]
@@ -177,8 +175,7 @@ class IptablesInterception:
         if text:
             family.restore(text)
 
-    def _unload(self, family: Xtables) -> None:
-        saved = family.saved()
+    def _unload(self, family: Xtables, saved: Saved) -> None:
         text = "".join(self._removal(table, lines) for table, lines in saved.items())
         if not text:
             return

@@ -18,6 +18,7 @@ import dataclasses
 import errno
 import socket
 from collections.abc import Iterator
+from contextlib import contextmanager
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
@@ -51,38 +52,57 @@ def add_routes(settings: NetfilterSettings) -> None:
     Raises:
         OperatorError: the kernel refuses one, with its reason.
     """
-    _each(settings, "add", errno.EEXIST)
+    with IPRoute() as netlink:
+        for kind, arguments in _entries(settings):
+            change = netlink.rule if kind == "rule" else netlink.route
+            with _passing_over(kind, errno.EEXIST):
+                change("add", **arguments)
 
 
 def remove_routes(settings: NetfilterSettings) -> None:
     """Remove those of our rules and routes that are there, of every mode and family.
 
+    Rules are told by their priority and table together, so that those of an earlier
+    configuration with other addresses or marks go too.
+
     Raises:
         OperatorError: the kernel refuses, with its reason.
     """
-    settings = dataclasses.replace(settings, mode="tproxy", family="both")
-    # ESRCH: no such route; ENOENT: no such rule; EAFNOSUPPORT: this kernel lacks the family.
-    _each(settings, "del", errno.ESRCH, errno.ENOENT, errno.EAFNOSUPPORT)
+    ours = (
+        (settings.rule_priority, settings.route_table),
+        (settings.fallback_priority, settings.fallback_table),
+    )
+    everything = dataclasses.replace(settings, mode="tproxy", family="both")
+    with IPRoute() as netlink:
+        for family in families(everything):
+            for priority, table in ours:
+                rule = {"family": family, "priority": priority, "table": table}
+                for _ in list(netlink.get_rules(**rule)):
+                    netlink.rule("del", **rule)
+        for kind, arguments in _entries(everything):
+            if kind == "route":
+                # ESRCH: no such route; ENOENT: not even its table.
+                with _passing_over(kind, errno.ESRCH, errno.ENOENT):
+                    netlink.route("del", **arguments)
 
 
 def routes_installed(settings: NetfilterSettings) -> bool:
     """Whether all our rules are there. A route without its rule is never looked at."""
     wanted = [arguments for kind, arguments in _entries(settings) if kind == "rule"]
     with IPRoute() as netlink:
-        return all(list(netlink.get_rules(**_as_filter(rule))) for rule in wanted)
+        return all(
+            list(netlink.get_rules(**{k: v for k, v in rule.items() if k != "action"}))
+            for rule in wanted
+        )
 
 
-def _each(settings: NetfilterSettings, command: str, *harmless: int) -> None:
-    with IPRoute() as netlink:
-        for kind, arguments in _entries(settings):
-            change = netlink.rule if kind == "rule" else netlink.route
-            try:
-                change(command, **arguments)
-            except NetlinkError as refusal:
-                if refusal.code not in harmless:
-                    raise OperatorError(
-                        f"the kernel refuses to {command} the {kind} {arguments}: {refusal}"
-                    ) from None
+@contextmanager
+def _passing_over(kind: str, *harmless: int) -> Iterator[None]:
+    try:
+        yield
+    except NetlinkError as refusal:
+        if refusal.code not in harmless:
+            raise OperatorError(f"the kernel refuses our {kind}: {refusal}") from None
 
 
 def _entries(settings: NetfilterSettings) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -146,7 +166,3 @@ def _default_by_loopback(
         "type": kind,
         "scope": scope,
     }
-
-
-def _as_filter(rule: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in rule.items() if key != "action"}

@@ -1,0 +1,35 @@
+"""Namespaces for tests of interception, made for each test and removed after it."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+
+import pytest
+from interception_lab import Lab
+
+from edgemesh.lab.network import add_namespace, delete_namespace, namespaces
+
+
+@pytest.fixture
+def namespace_prefix() -> Iterator[str]:
+    prefix = f"nf{uuid.uuid4().hex[:8]}-"
+    yield prefix
+    for name in namespaces(prefix):
+        delete_namespace(name)
+
+
+@pytest.fixture
+def lone_node(namespace_prefix: str) -> str:
+    """A namespace with a loopback interface and nothing else."""
+    name = f"{namespace_prefix}node"
+    add_namespace(name)
+    return name
+
+
+@pytest.fixture
+def pod_node_server(namespace_prefix: str) -> Lab:
+    """A pod and a server with a node between them, see interception_lab."""
+    lab = Lab(namespace_prefix)
+    lab.build()
+    return lab
