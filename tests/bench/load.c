@@ -9,10 +9,12 @@
  *       bulk  one way as fast as the stream takes it; then the sink's total is compared
  *       Connections go to the given addresses in turn. Prints "measuring" when the warm-up is
  *       over, "measured" when the time is, and then one JSON line:
- *       {"seconds":S,"operations":N,"bytes":N,"errors":N,"latency":[[NANOSECONDS,COUNT],...]}
+ *       {"seconds":S,"operations":N,"bytes":N,"errors":N,"first":NANOSECONDS,
+ *        "latency":[[NANOSECONDS,COUNT],...]}
  *       An operation is a round trip; in crr its latency includes the connect. bulk counts
- *       bytes only. A broken connection, a wrong answer and a wrong total are errors; a broken
- *       connection is opened anew.
+ *       bytes only. "first" is when the first operation ended, by CLOCK_MONOTONIC, 0 if none.
+ *       A broken connection, a wrong answer and a wrong total are errors; a broken connection
+ *       is opened anew.
  */
 #include <arpa/inet.h>
 #include <endian.h>
@@ -33,7 +35,7 @@
 #include <unistd.h>
 
 enum { MESSAGE = 64, CHUNK = 256 * 1024, BATCH = 256, BACKLOG = 4096, MAX_FD = 65536 };
-enum { MAX_TARGETS = 64, SETTLE_SECONDS = 10 };
+enum { MAX_TARGETS = 64, SETTLE_SECONDS = 10, RETRY_MICROSECONDS = 2000 };
 static const uint64_t SECOND = 1000000000;
 
 /* ---- latencies ------------------------------------------------------------------------- */
@@ -200,7 +202,7 @@ struct connection {
 static enum mode mode;
 static struct connection *connections;
 static unsigned connection_count, next_target;
-static uint64_t operations, bytes, errors;
+static uint64_t operations, bytes, errors, first;
 
 static void open_connection(struct connection *connection)
 {
@@ -219,9 +221,11 @@ static void reopen(struct connection *connection)
 	open_connection(connection);
 }
 
+/* The pause keeps refusals from becoming the load. */
 static void fail(struct connection *connection)
 {
 	errors++;
+	usleep(RETRY_MICROSECONDS);
 	reopen(connection);
 }
 
@@ -253,7 +257,8 @@ static void take_answer(struct connection *connection)
 	if (connection->received < MESSAGE)
 		return;
 	uint64_t finished = now();
-	operations++;
+	if (!operations++)
+		first = finished;
 	bytes += MESSAGE;
 	buckets[bucket_of(finished - connection->started)]++;
 	if (mode == CRR) {
@@ -328,8 +333,8 @@ static void print_result(uint64_t duration)
 {
 	const char *separator = "";
 	printf("{\"seconds\":%.9f,\"operations\":%" PRIu64 ",\"bytes\":%" PRIu64
-	       ",\"errors\":%" PRIu64 ",\"latency\":[",
-	       (double)duration / SECOND, operations, bytes, errors);
+	       ",\"errors\":%" PRIu64 ",\"first\":%" PRIu64 ",\"latency\":[",
+	       (double)duration / SECOND, operations, bytes, errors, first);
 	for (unsigned bucket = 0; bucket < BUCKETS; bucket++) {
 		if (!buckets[bucket])
 			continue;
@@ -349,7 +354,7 @@ static void run_client(double warmup, double seconds)
 		open_connection(&connections[i]);
 	run_until(now() + (uint64_t)(warmup * SECOND));
 
-	operations = bytes = errors = 0;
+	operations = bytes = errors = first = 0;
 	memset(buckets, 0, sizeof buckets);
 	puts("measuring");
 	fflush(stdout);

@@ -40,6 +40,7 @@ class Outcome:
         operations: finished ones.
         bytes: moved, one way.
         errors: broken connections, wrong answers.
+        first: when the first operation ended, in nanoseconds of CLOCK_MONOTONIC; 0 when none did.
         latency: (nanoseconds, count) of operations, rising; empty when there are no operations.
     """
 
@@ -47,6 +48,7 @@ class Outcome:
     operations: int
     bytes: int
     errors: int
+    first: int
     latency: tuple[tuple[int, int], ...]
 
 
@@ -143,6 +145,7 @@ def parse_outcome(line: str) -> Outcome:
         operations=said["operations"],
         bytes=said["bytes"],
         errors=said["errors"],
+        first=said["first"],
         latency=tuple((value, count) for value, count in said["latency"]),
     )
 

@@ -8,14 +8,20 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
 from bench.benches import Options
 from bench.benches.relay import BENCH
-from bench.loads import Timing
-from bench.results import write
+from bench.loads import Timing, compile_load
+from bench.processes import started
+from bench.results import Results, write
+from bench.rounds import Comparison, compare
+from bench.subjects import Running, Site, at_service_addresses
+from bench.topology import service
 from edgemesh.lab import network
 from edgemesh.model.errors import OperatorError
 
@@ -49,6 +55,22 @@ async def test_a_comparison_leaves_its_json_and_its_plot_and_no_namespace(tmp_pa
         assert len(row["samples"]) == 1
         assert row["metric"] != "errors" or row["samples"] == [0]
     assert path.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+    assert network.namespaces(f"bench{os.getpid()}-") == []
+
+
+async def test_a_subject_that_ends_is_named_with_its_last_words(tmp_path: Path) -> None:
+    @asynccontextmanager
+    async def broken(site: Site) -> AsyncIterator[Running]:
+        words = ["sh", "-c", "echo one; echo it is broken >&2; exit 3"]
+        async with started(site.topology.node, words, site.log) as process:
+            yield at_service_addresses("broken", site, process)
+
+    program = await compile_load(tmp_path)
+    services = {"echo": service("echo", 9000)}
+    comparison = Comparison((), {"broken": broken}, services)
+    results = Results("relay", 1, ours=())
+    with pytest.raises(OperatorError, match="^broken ended with status 3: it is broken$"):
+        await compare(comparison, results, Timing(0, 0.1), program)
     assert network.namespaces(f"bench{os.getpid()}-") == []
 
 

@@ -82,7 +82,7 @@ def test_a_percentile_is_the_least_value_that_so_many_operations_did_not_exceed(
 
 def test_round_trips_are_told_as_requests_with_latencies_and_their_cost() -> None:
     outcome = Outcome(
-        seconds=2.0, operations=4, bytes=256, errors=1, latency=((1000, 3), (9000, 1))
+        seconds=2.0, operations=4, bytes=256, errors=1, first=5, latency=((1000, 3), (9000, 1))
     )
     assert metrics_of(outcome, USAGE, counts_bytes=False) == {
         "requests_per_second": 2.0,
@@ -96,7 +96,7 @@ def test_round_trips_are_told_as_requests_with_latencies_and_their_cost() -> Non
 
 
 def test_a_bulk_load_is_told_in_bytes_and_its_cost_by_the_mebibyte() -> None:
-    outcome = Outcome(seconds=2.0, operations=0, bytes=4 << 20, errors=0, latency=())
+    outcome = Outcome(seconds=2.0, operations=0, bytes=4 << 20, errors=0, first=0, latency=())
     no_process = Usage(machine_seconds=2.0, subject_seconds=None, rss_bytes=None)
     assert metrics_of(outcome, no_process, counts_bytes=True) == {
         "bytes_per_second": 2 << 20,
@@ -106,7 +106,7 @@ def test_a_bulk_load_is_told_in_bytes_and_its_cost_by_the_mebibyte() -> None:
 
 
 def test_a_load_that_achieved_nothing_is_an_error_and_not_a_figure() -> None:
-    outcome = Outcome(seconds=1.0, operations=0, bytes=0, errors=7, latency=())
+    outcome = Outcome(seconds=1.0, operations=0, bytes=0, errors=7, first=0, latency=())
     with pytest.raises(OperatorError, match="7 errors"):
         metrics_of(outcome, USAGE, counts_bytes=False)
 

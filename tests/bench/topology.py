@@ -95,6 +95,9 @@ def _bring_up(row: Topology) -> None:
         for key, value in _PORTS.items():
             network.set_sysctl(namespace, key, value)
     network.set_sysctl(row.node, "net.ipv4.ip_forward", 1)
+    # A call that nobody intercepts is refused at once. Refusals are limited to one a second by
+    # default; then a client that asks again and again would wait for its own retransmission.
+    network.set_sysctl(row.node, "net.ipv4.icmp_ratelimit", 0)
     network.connect(
         network.Attachment(row.client, "node", (f"{CLIENT_ADDRESS}/24",)),
         network.Attachment(row.node, "client", (f"{NODE_CLIENT_SIDE}/24",)),
