@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgemesh.model.errors import OperatorError
-from edgemesh.wire.kubernetes.pods import Container, EnvironmentVariable, Pod
+from edgemesh.wire.kubernetes.pods import Container, EnvironmentVariable, Pod, PodSpec
 
 APP_ANNOTATION = "edgemesh.io/lab-app"
 _APPS = "edgemesh.lab.apps"
@@ -49,13 +49,11 @@ def program_of(pod: Pod, body: Mapping[str, Any], path: str) -> Program:
         path: the value of PATH.
 
     Raises:
-        OperatorError: no app stands for its image, or it has more than one container.
+        OperatorError: the lab cannot run it.
     """
     where = f"Pod {pod.metadata.namespace}/{pod.metadata.name}"
-    if len(pod.spec.containers) != 1:
-        raise OperatorError(f"{where}: the lab runs Pods of exactly one container")
+    app = app_of(pod.spec, pod.metadata.annotations, where)
     container = pod.spec.containers[0]
-    app = choose_app(container.image, pod.metadata.annotations.get(APP_ANNOTATION, ""), where)
     return Program(
         app,
         ("-m", f"{_APPS}.{app}", *_arguments(container, app)),
@@ -67,21 +65,30 @@ def program_of(pod: Pod, body: Mapping[str, Any], path: str) -> Program:
     )
 
 
-def choose_app(image: str, annotation: str, where: str) -> str:
-    """The app that stands for an image; the annotation, where there is one, decides.
+def app_of(spec: PodSpec, annotations: Mapping[str, str], where: str) -> str:
+    """The built-in app that stands for the one container of a Pod.
+
+    The annotation decides where there is one, else the name of the image.
+
+    Args:
+        spec: of the Pod.
+        annotations: of the Pod.
+        where: names the Pod in messages.
 
     Raises:
-        OperatorError: there is none, naming those that there are.
+        OperatorError: no app does, or there is not exactly one container.
     """
+    if len(spec.containers) != 1:
+        raise OperatorError(f"{where}: the lab runs Pods of exactly one container")
     remedy = f"set the annotation {APP_ANNOTATION} to one of {', '.join(APPS)}"
-    if annotation:
-        if annotation not in APPS:
-            raise OperatorError(f"{where}: unknown lab app {annotation!r}", remedy)
-        return annotation
+    app = annotations.get(APP_ANNOTATION, "")
+    if app and app not in APPS:
+        raise OperatorError(f"{where}: unknown lab app {app!r}", remedy)
+    image = spec.containers[0].image
     name = image.rpartition("/")[2].partition("@")[0].partition(":")[0]
-    if name not in _APP_OF_IMAGE:
+    if not app and name not in _APP_OF_IMAGE:
         raise OperatorError(f"{where}: no built-in app stands for image {image!r}", remedy)
-    return _APP_OF_IMAGE[name]
+    return app or _APP_OF_IMAGE[name]
 
 
 def _arguments(container: Container, app: str) -> tuple[str, ...]:

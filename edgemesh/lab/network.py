@@ -118,11 +118,14 @@ def connect(a: Attachment, b: Attachment) -> None:
 
 
 def delete_link(namespace: str, device: str) -> None:
-    """Remove a veth pair, both ends, before this returns.
+    """Remove a veth pair, both ends, before this returns; nothing happens when there is none.
 
     With a namespace its links go too, but a while later, when a kernel worker comes to it.
     """
-    _batch(namespace, [f"link delete {device}"])
+    if device in {
+        link["ifname"] for link in json.loads(_run(["ip", "-j", "-n", namespace, "link"]))
+    }:
+        _batch(namespace, [f"link delete {device}"])
 
 
 def add_route(namespace: str, destination: str, *, via: str = "", device: str = "") -> None:

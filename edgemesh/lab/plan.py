@@ -30,6 +30,7 @@ _FIRST_POD = 2
 _ROLE = "node-role.kubernetes.io"
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?")
 _SHORT_NAME_LENGTH = 40
+_POD_NAMESPACE = re.compile(r".+\.(?P<node>[0-9]+)-(?P<slot>[0-9]+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +156,12 @@ def node_link(node: Node) -> tuple[Attachment, Attachment]:
 def pod_namespace(node: Node, slot: int, name: str) -> str:
     """The namespace of a pod: its name for people, cut, and its place, which is unique."""
     return f"{prefix(node.lab)}{name[:_SHORT_NAME_LENGTH]}.{node.number}-{slot}"
+
+
+def pod_place(lab: str, namespace: str) -> tuple[int, int] | None:
+    """Number of the node and slot of a pod's namespace, None for a namespace that is no pod's."""
+    found = _POD_NAMESPACE.fullmatch(namespace.removeprefix(prefix(lab)))
+    return (int(found["node"]), int(found["slot"])) if found else None
 
 
 def pod_link(node: Node, slot: int, namespace: str) -> tuple[Attachment, Attachment]:

@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from edgemesh.lab.containers import app_of
 from edgemesh.lab.plan import Node
 from edgemesh.model.errors import OperatorError
 from edgemesh.model.objects import ObjectKey
 from edgemesh.wire.kubernetes import decode_as
+from edgemesh.wire.kubernetes.pods import Pod, PodSpec
 from edgemesh.wire.kubernetes.workloads import Deployment
 
 # Kubernetes' alphabet for generated names (apimachinery/pkg/util/rand): no vowels, no words.
@@ -27,13 +29,15 @@ class Workload:
     Args:
         owner: the Deployment, or the bare Pod itself.
         replicas: how many.
-        template: the Pod's ``metadata`` (labels, annotations) and ``spec``.
+        template: the Pod's ``metadata`` (labels, annotations) and ``spec``, whole.
+        spec: the same ``spec``, typed.
         revision: a hash of the template: pods of another revision are replaced.
     """
 
     owner: ObjectKey
     replicas: int
     template: Mapping[str, Any]
+    spec: PodSpec
     revision: str
 
     @property
@@ -61,20 +65,24 @@ class Difference:
 
 
 def workload_of(key: ObjectKey, body: Mapping[str, Any]) -> Workload | None:
-    """The workload that an object asks for, None when it is no workload.
+    """The workload that a checked object asks for, None when it is no workload.
 
     Raises:
         OperatorError: it is one that the lab cannot run.
-        FieldError: a field is wrong.
     """
     if key.kind in _NOT_RUN:
         raise OperatorError(f"{key}: the lab runs Deployments and Pods only")
     if key.kind == "Pod":
-        return Workload(key, 1, body, _hash(body))
+        pod = decode_as(Pod, body)
+        app_of(pod.spec, pod.metadata.annotations, str(key))
+        return Workload(key, 1, body, pod.spec, _hash(body))
     if key.kind == "Deployment":
-        replicas = decode_as(Deployment, body).spec.replicas
+        deployment = decode_as(Deployment, body).spec
+        app_of(deployment.template.spec, deployment.template.metadata.annotations, str(key))
         template = body["spec"]["template"]
-        return Workload(key, replicas, template, _hash(template))
+        return Workload(
+            key, deployment.replicas, template, deployment.template.spec, _hash(template)
+        )
     return None
 
 

@@ -1,0 +1,79 @@
+"""A lab as a whole: up and down."""
+
+from __future__ import annotations
+
+import shutil
+
+import trio
+
+from edgemesh.lab import agents, plan, processes, topology
+from edgemesh.lab.state import Home, State, locked, save
+from edgemesh.lab.workloads import node_body
+from edgemesh.model.errors import OperatorError
+
+_GRACE_SECONDS = 3.0
+
+
+async def up(
+    home: Home, edge_nodes: int, *, with_agents: bool = True, settings: agents.Tables | None = None
+) -> State:
+    """Make a lab: its network and, unless they are not wanted, an agent on each node.
+
+    What was made is removed again when something fails.
+
+    Args:
+        home: the lab's name and directory.
+        edge_nodes: how many, besides the cloud.
+        with_agents: whether agents are started.
+        settings: of the agents, beyond those that the lab needs: TOML tables by their name.
+
+    Raises:
+        OperatorError: the lab exists already, the privilege is missing, an agent failed.
+    """
+    nodes = plan.plan_nodes(home.lab, edge_nodes)
+    with locked(home):
+        if home.state_file.exists() or topology.present(home.lab):
+            remedy = f"edgemesh lab down --name {home.lab}"
+            raise OperatorError(f"lab {home.lab} is up already", remedy)
+        state = State(home.lab, nodes)
+        save(home, state)
+        try:
+            await trio.to_thread.run_sync(topology.build, home.lab, nodes)
+            if with_agents:
+                for node in nodes:
+                    agents.write_config(home, node, settings or {})
+                state = await agents.start_agents(home, state, nodes)
+                await agents.write_objects(home, state, [node_body(node) for node in nodes])
+        except OperatorError:
+            await _remove(home)
+            raise
+    return state
+
+
+async def down(home: Home) -> bool:
+    """Remove everything of a lab, however much of it there is; whether there was anything.
+
+    Raises:
+        OperatorError: another command works on it.
+    """
+    found = home.directory.exists() or bool(topology.present(home.lab))
+    if found:
+        with locked(home):
+            await _remove(home)
+    return found
+
+
+async def _remove(home: Home) -> None:
+    """Go by the names of namespaces, not by the state: it may tell less than there is."""
+    namespaces = topology.present(home.lab)
+    pods = [name for name in namespaces if plan.pod_place(home.lab, name)]
+    # Agents last: with no flow left, they have nothing to drain.
+    await processes.end_all_in(pods, _GRACE_SECONDS)
+    await processes.end_all_in(namespaces, _GRACE_SECONDS)
+    await trio.to_thread.run_sync(_remove_files, home, namespaces)
+
+
+def _remove_files(home: Home, namespaces: list[str]) -> None:
+    for namespace in namespaces:
+        topology.remove_namespace(namespace)
+    shutil.rmtree(home.directory)

@@ -1,0 +1,67 @@
+"""What a user means by a word: a node, a pod, or some pod of a Deployment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgemesh.lab.state import Home, Pod, State
+from edgemesh.model.errors import OperatorError
+
+# What a program on a terminal needs, besides its container's variables.
+_TERMINAL_VARIABLES = ("TERM", "LANG", "HOME")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a command is executed.
+
+    Args:
+        network_namespace: its network.
+        environment: the whole of it.
+        log: what its agent, or its app, writes.
+    """
+
+    network_namespace: str
+    environment: Mapping[str, str]
+    log: Path
+
+
+def find_target(home: Home, state: State, word: str) -> Target:
+    """The node or pod that a word means.
+
+    Args:
+        home: of the lab.
+        state: of the lab.
+        word: a node's name, a pod's name, or a Deployment's name for the first of its pods; the
+            last two with or without ``namespace/``.
+
+    Raises:
+        OperatorError: there is none, naming those that there are.
+    """
+    for node in state.nodes:
+        if node.name == word:
+            return Target(node.namespace, os.environ, home.agent_log(node.name))
+    pod = find_pod(state, word)
+    terminal = {name: os.environ[name] for name in _TERMINAL_VARIABLES if name in os.environ}
+    return Target(pod.network_namespace, {**terminal, **pod.environment}, home.pod_log(pod.key))
+
+
+def find_pod(state: State, word: str) -> Pod:
+    """The pod that a word means, as in ``find_target``.
+
+    Raises:
+        OperatorError: there is none.
+    """
+    namespace, _, name = word.rpartition("/")
+    pods = [pod for pod in state.pods if namespace in ("", pod.key.namespace)]
+    for pod in pods:
+        if name in (pod.key.name, pod.owner.name):
+            return pod
+    nodes = ", ".join(node.name for node in state.nodes)
+    names = ", ".join(f"{pod.key.namespace}/{pod.key.name}" for pod in state.pods) or "none"
+    raise OperatorError(
+        f"lab {state.name} has no node, pod or Deployment {word!r}", f"nodes {nodes}; pods {names}"
+    )
