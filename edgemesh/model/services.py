@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
+# Namespace and name.
+ServiceName = tuple[str, str]
+
 
 class Transport(StrEnum):
     """Transport protocols, spelled as Kubernetes does."""

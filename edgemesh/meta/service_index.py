@@ -1,0 +1,75 @@
+"""The Services of the snapshot, and their ports by where they are called."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from edgemesh.meta.claims import Claims
+from edgemesh.model.services import Service, ServiceName, ServicePort, Transport
+
+
+class ServiceIndex:
+    """Services by name, their ports by address and by node port.
+
+    Attributes:
+        addresses: ports by (address, port), for each transport.
+        node_ports: ports by node port, for each transport.
+    """
+
+    def __init__(self) -> None:
+        self._services: dict[ServiceName, Service] = {}
+        self._copy: Mapping[ServiceName, Service] | None = None
+        self._intercepted: set[ServiceName] = set()
+        self.addresses: Mapping[Transport, Claims[tuple[str, int], ServicePort]] = {
+            transport: Claims(owner=_owner, rank=_owner) for transport in Transport
+        }
+        self.node_ports: Mapping[Transport, Claims[int, ServicePort]] = {
+            transport: Claims(owner=_owner, rank=_owner) for transport in Transport
+        }
+
+    def put(self, service: Service, *, intercepted: bool) -> None:
+        """Add a Service, or replace the one of its name.
+
+        Args:
+            service: complete.
+            intercepted: whether calls to its addresses are ours.
+        """
+        name = (service.namespace, service.name)
+        self.remove(name)
+        self._services[name] = service
+        if intercepted:
+            self._intercepted.add(name)
+            for (claims, key), port in self._claims_of(service).items():
+                claims.claim(key, port)
+
+    def remove(self, name: ServiceName) -> None:
+        """Remove a Service; nothing happens when there is none."""
+        self._copy = None
+        service = self._services.pop(name, None)
+        if service is not None and name in self._intercepted:
+            self._intercepted.remove(name)
+            for claims, key in self._claims_of(service):
+                claims.release(key, name)
+
+    def services(self) -> Mapping[ServiceName, Service]:
+        """All of them by name; the same mapping as long as nothing changes."""
+        if self._copy is None:
+            self._copy = self._services.copy()
+        return self._copy
+
+    def _claims_of(
+        self, service: Service
+    ) -> dict[tuple[Claims[Any, ServicePort], Any], ServicePort]:
+        """Where a Service is called, each place once, with its port."""
+        found: dict[tuple[Claims[Any, ServicePort], Any], ServicePort] = {}
+        for port in service.ports:
+            for address in service.addresses:
+                found[self.addresses[port.transport], (address, port.port)] = port
+            if port.node_port:
+                found[self.node_ports[port.transport], port.node_port] = port
+        return found
+
+
+def _owner(port: ServicePort) -> ServiceName:
+    return (port.namespace, port.service)

@@ -1,0 +1,124 @@
+"""From changes of objects to the snapshot that the data plane reads.
+
+Theory of operation: each object is decoded once, when it changes, and kept as a compact record.
+A change names the Services that it touches; ``build`` makes those anew from the records and
+copies the indexes whose entries changed. So one change costs one Service and some copies of
+dictionaries, however many Services there are, and the result is the one that a restart comes to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from edgemesh.meta.endpoint_index import EndpointIndex
+from edgemesh.meta.pod_index import PodIndex
+from edgemesh.meta.rule_index import RuleIndex
+from edgemesh.meta.service_index import ServiceIndex
+from edgemesh.model.objects import Change, ChangeType, ObjectKey
+from edgemesh.model.services import ServiceName, Snapshot, Source, Transport
+from edgemesh.policy.service_model import ServiceRecord, complete_service, record_service
+from edgemesh.wire.kubernetes import FieldError, decode
+from edgemesh.wire.kubernetes.core import Node
+from edgemesh.wire.kubernetes.core import Service as ServiceView
+
+_ZONE_LABEL = "topology.kubernetes.io/zone"
+
+
+class SnapshotBuilder:
+    """What the objects say, kept so that a change costs little.
+
+    Args:
+        node: this node's name.
+        default_source: which address endpoints see where the Service does not say.
+
+    Attributes:
+        problems: what was passed over, by object: an object that cannot be decoded is as if it
+            were not there.
+    """
+
+    def __init__(self, node: str, default_source: Source) -> None:
+        self._node = node
+        self._default_source = default_source
+        self.problems: dict[ObjectKey, str] = {}
+        self._records: dict[ServiceName, ServiceRecord] = {}
+        self._endpoints = EndpointIndex()
+        self._rules = RuleIndex()
+        self._pods = PodIndex()
+        self._zones: dict[str, str] = {}
+        self._touched: set[ServiceName] = set()
+        self._built = ServiceIndex()
+        self._takers: Mapping[str, Callable[[ObjectKey, Any], None]] = {
+            "Service": self._take_service,
+            "EndpointSlice": lambda key, view: self._touch(self._endpoints.put_slice(key, view)),
+            "Endpoints": lambda key, view: self._touch(self._endpoints.put_endpoints(key, view)),
+            "DestinationRule": lambda key, view: self._touch(self._rules.put(key, view)),
+            "Pod": self._pods.put,
+            "Node": self._take_node,
+        }
+
+    def apply(self, changes: Iterable[Change]) -> None:
+        """Take changes in; those of kinds that the data plane does not need are passed over."""
+        for change in changes:
+            key = change.object.key
+            take = self._takers.get(key.kind)
+            if take is None:
+                continue
+            self.problems.pop(key, None)
+            view = None
+            if change.type is not ChangeType.DELETE:
+                try:
+                    view = decode(change.object.body)
+                except FieldError as error:
+                    self.problems[key] = str(error)
+            take(key, view)
+
+    def build(self, revision: int) -> Snapshot:
+        """The snapshot of everything that was applied.
+
+        Args:
+            revision: the store's, of the last change.
+        """
+        for name in self._touched:
+            self._rebuild(name)
+        self._touched.clear()
+        return Snapshot(
+            revision=revision,
+            node=self._node,
+            zone=self._zones.get(self._node, ""),
+            tcp=self._built.addresses[Transport.TCP].frozen(),
+            udp=self._built.addresses[Transport.UDP].frozen(),
+            tcp_node_ports=self._built.node_ports[Transport.TCP].frozen(),
+            udp_node_ports=self._built.node_ports[Transport.UDP].frozen(),
+            services=self._built.services(),
+            pods=self._pods.frozen(),
+        )
+
+    def _touch(self, names: Iterable[ServiceName]) -> None:
+        self._touched.update(names)
+
+    def _take_service(self, key: ObjectKey, view: ServiceView | None) -> None:
+        name = (key.namespace, key.name)
+        self._records.pop(name, None)
+        if view is not None:
+            record = record_service(view, self._default_source)
+            self._records[name] = record
+            if record.problem:
+                self.problems[key] = record.problem
+        self._touch((name,))
+
+    def _take_node(self, key: ObjectKey, view: Node | None) -> None:
+        zone = view.metadata.labels.get(_ZONE_LABEL, "") if view else ""
+        if self._zones.get(key.name, "") != zone:
+            self._zones[key.name] = zone
+            self._touch(self._endpoints.served_on(key.name))
+
+    def _rebuild(self, name: ServiceName) -> None:
+        record = self._records.get(name)
+        if record is None:
+            self._built.remove(name)
+            return
+        service = complete_service(
+            record.service, self._endpoints.groups(name), self._zones, self._rules.balance(name)
+        )
+        self._built.put(service, intercepted=record.intercepted)
