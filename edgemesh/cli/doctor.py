@@ -1,0 +1,58 @@
+"""``edgemesh doctor``: what the agent needs here, and what mends it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import trio
+from cyclopts import Parameter
+
+from edgemesh.app.ask import ask_agent
+from edgemesh.app.config import load_settings
+from edgemesh.app.prerequisites import Check, State, check_host, check_ports
+from edgemesh.cli.doctor_page import doctor_page
+from edgemesh.meta.client import AgentGoneError
+from edgemesh.model.errors import OperatorError
+from edgemesh.model.settings import Settings
+from edgemesh.model.status import AgentStatus
+
+
+async def doctor(
+    *, json: Annotated[bool, Parameter(negative="")] = False, config: Path | None = None
+) -> int:
+    """Look whether everything that the agent needs is here; change nothing.
+
+    The exit code is 1 when something is missing that it cannot do without.
+
+    Args:
+        json: as one JSON array.
+        config: TOML file; default /etc/edgemesh/edgemesh.toml where it exists.
+    """
+    checks = await examine(load_settings(config))
+    if json:
+        print(msgspec.json.encode(checks).decode())
+    else:
+        print(doctor_page(checks, colours=sys.stdout.isatty()))
+    return 1 if any(check.state is State.MISSING for check in checks) else 0
+
+
+async def examine(settings: Settings) -> list[Check]:
+    """All checks, in the order in which they are shown."""
+    agent, agent_pid = await _check_agent(settings)
+    return await trio.to_thread.run_sync(
+        lambda: [*check_host(settings), *check_ports(settings, agent_pid), agent]
+    )
+
+
+async def _check_agent(settings: Settings) -> tuple[Check, int | None]:
+    path = settings.socket_path
+    try:
+        status = await ask_agent(path, settings.meta, "null/status", AgentStatus)
+    except AgentGoneError:
+        return Check("agent", State.MET, f"none answers on {path}: one can be started"), None
+    except OperatorError as error:
+        return Check("agent", State.MISSING, error.problem, error.remedy), None
+    return Check("agent", State.MET, f"answers on {path}, pid {status.pid}"), status.pid
