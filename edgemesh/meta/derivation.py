@@ -1,0 +1,76 @@
+"""EndpointSlices that follow from Services and Pods, where nobody else provides them.
+
+Kubernetes' endpoint-slice controller does this in a cluster; here it happens in the transaction
+of the change that makes it necessary, and only for the Services that the change touches.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from edgemesh.model.objects import KubeObject, ObjectKey, Origin
+from edgemesh.policy.endpoints import SERVICE_NAME_LABEL, derive_slices
+from edgemesh.store.rows import Scope
+from edgemesh.store.transaction import Transaction
+from edgemesh.wire.labelselector import equality_selector
+
+
+class _ServiceName(NamedTuple):
+    namespace: str
+    name: str
+
+
+class Derivation:
+    """Collects what a transaction touches, then brings the derived slices up to date."""
+
+    def __init__(self, transaction: Transaction) -> None:
+        self._transaction = transaction
+        # A dict for its order: the same input gives the same revisions.
+        self._touched: dict[_ServiceName, None] = {}
+
+    def note(self, before: KubeObject | None, after: KubeObject | None) -> None:
+        """Take note of one object's change; None where it was not there, or is no more."""
+        for one in (before, after):
+            if one is not None:
+                self._touched |= dict.fromkeys(self._services_of(one))
+
+    def finish(self) -> None:
+        """Write and delete derived slices as the touched Services now need them."""
+        for touched in self._touched:
+            self._derive(touched)
+
+    def _services_of(self, one: KubeObject) -> list[_ServiceName]:
+        namespace = one.key.namespace
+        match one.key.kind:
+            case "Service" | "Endpoints":
+                names = [one.key.name]
+            case "EndpointSlice":
+                names = [one.labels[SERVICE_NAME_LABEL]] if SERVICE_NAME_LABEL in one.labels else []
+            case "Pod":
+                names = self._transaction.services_selecting(namespace, one.labels)
+            case _:
+                names = []
+        return [_ServiceName(namespace, name) for name in names]
+
+    def _derive(self, touched: _ServiceName) -> None:
+        service_label = equality_selector({SERVICE_NAME_LABEL: touched.name})
+        slices = self._transaction.read(Scope("EndpointSlice", touched.namespace), service_label)
+        surplus = {one.key: one for one in slices if one.origin is Origin.DERIVED}
+        foreign = len(surplus) < len(slices)
+        for body in () if foreign else self._wanted(touched):
+            key = ObjectKey("EndpointSlice", touched.namespace, body["metadata"]["name"])
+            existing = surplus.pop(key, None)
+            self._transaction.put(key, body, Origin.DERIVED, existing)
+        for one in surplus.values():
+            self._transaction.delete(one)
+
+    def _wanted(self, touched: _ServiceName) -> list[dict[str, Any]]:
+        """The slices that a Service needs from us; none when others provide for it."""
+        service = self._transaction.get(ObjectKey("Service", *touched))
+        if service is None:
+            return []
+        selector = (service.body.get("spec") or {}).get("selector")
+        if not selector or self._transaction.get(ObjectKey("Endpoints", *touched)):
+            return []
+        pods = self._transaction.read(Scope("Pod", touched.namespace), equality_selector(selector))
+        return derive_slices(service.body, [pod.body for pod in pods])

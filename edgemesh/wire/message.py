@@ -1,0 +1,195 @@
+"""The Message of KubeEdge's beehive, as JSON: what metamanager, nodes and cloud say to each other.
+
+Field names and their order are those of ``beehive/pkg/core/model`` (KubeEdge v1.23); fields
+that Go marks ``omitempty`` are left out when empty. Fields that are unknown here are kept and
+written again, so that a Message passes through us unharmed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+import msgspec
+
+ALL_NAMESPACES = "all"
+NO_NAMESPACE = "null"
+ALL_TYPES = "all"
+
+_NULL = msgspec.Raw(b"null")
+
+
+class MessageError(ValueError):
+    """Bytes that are no Message; the text says what is wrong with them."""
+
+
+class Operation(StrEnum):
+    """The operations that edgemesh speaks."""
+
+    INSERT = "insert"
+    UPDATE = "update"
+    DELETE = "delete"
+    QUERY = "query"
+    SUBSCRIBE = "subscribe"
+    UNSUBSCRIBE = "unsubscribe"
+    RESPONSE = "response"
+    ERROR = "error"
+
+
+class ResourcePath(NamedTuple):
+    """What a Message is about: ``namespace/type`` or ``namespace/type/name``.
+
+    Args:
+        namespace: ``null`` for what is in none, ``all`` for every one.
+        type: the kind in lower case, ``all`` for every kind.
+        name: "" for every object.
+    """
+
+    namespace: str
+    type: str
+    name: str = ""
+
+    def __str__(self) -> str:
+        """The path as it stands in a Message."""
+        return "/".join(part for part in self if part)
+
+    @classmethod
+    def parse(cls, text: str) -> ResourcePath:
+        """Read a path.
+
+        Raises:
+            MessageError: it has not two or three parts, or an empty one.
+        """
+        parts = text.split("/")
+        if len(parts) not in {2, 3} or not all(parts):
+            raise MessageError(f"resource {text!r} is not namespace/type or namespace/type/name")
+        return cls(*parts)
+
+
+class Header(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Who a Message is and what it answers.
+
+    Args:
+        msg_id: its own id, a UUID.
+        parent_msg_id: the Message that it answers, "" when it answers none.
+        timestamp: milliseconds since 1970.
+        resourceversion: the revision of the object that it carries.
+        sync: whether the sender waits for a response.
+        type: of the content, where a receiver needs telling.
+    """
+
+    msg_id: str
+    parent_msg_id: str = ""
+    timestamp: int
+    resourceversion: str = ""
+    sync: bool = False
+    type: str = ""
+
+
+class Route(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Where a Message comes from, where it goes, and what it wants with which resource."""
+
+    source: str = ""
+    destination: str = ""
+    group: str = ""
+    operation: str = ""
+    resource: str = ""
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True):
+    """One Message.
+
+    Args:
+        header, route: its envelope.
+        content: any JSON, still encoded, so that an envelope costs little to read.
+        unknown: fields without a meaning here, by "", "header" or "route" where they stood.
+    """
+
+    header: Header
+    route: Route
+    content: msgspec.Raw = _NULL
+    unknown: Mapping[str, Mapping[str, msgspec.Raw]] = {}
+
+    @property
+    def resource(self) -> ResourcePath:
+        """The parsed resource.
+
+        Raises:
+            MessageError: it is no path.
+        """
+        return ResourcePath.parse(self.route.resource)
+
+    def value(self) -> Any:
+        """The content as JSON values.
+
+        Raises:
+            MessageError: it is nested too deeply.
+        """
+        try:
+            return msgspec.json.decode(self.content)
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise MessageError(f"content: {error}") from error
+
+
+_HEADER = msgspec.json.Decoder(Header)
+_ROUTE = msgspec.json.Decoder(Route)
+_FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_KNOWN = {
+    "": frozenset({"header", "route", "content"}),
+    "header": frozenset(Header.__struct_fields__),
+    "route": frozenset(Route.__struct_fields__),
+}
+
+
+def decode_message(line: bytes) -> Message:
+    """Read one Message.
+
+    Raises:
+        MessageError: it is not JSON, or lacks a field, or a field has the wrong type.
+    """
+    place = ""
+    try:
+        fields = _FIELDS.decode(line)
+        place = "header: "
+        header = _HEADER.decode(fields.get("header", _NULL))
+        place = "route: "
+        route = _ROUTE.decode(fields.get("route", _NULL))
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise MessageError(f"not a Message: {place}{error}") from error
+    unknown = {
+        name: found
+        for name, known in _KNOWN.items()
+        if (found := _unknown(_FIELDS.decode(fields[name]) if name else fields, known))
+    }
+    content = fields.get("content", _NULL)
+    return Message(header=header, route=route, content=content, unknown=unknown)
+
+
+def encode_message(message: Message) -> bytes:
+    """Write one Message on one line, without its end."""
+    envelope: dict[str, Any] = {
+        "header": _with_unknown(message.header, message.unknown.get("header")),
+        "route": _with_unknown(message.route, message.unknown.get("route")),
+        "content": message.content,
+        **message.unknown.get("", {}),
+    }
+    return msgspec.json.encode(envelope)
+
+
+def encode_content(value: Any) -> msgspec.Raw:
+    """Encode JSON values as the content of a Message."""
+    return msgspec.Raw(msgspec.json.encode(value))
+
+
+def _unknown(
+    fields: dict[str, msgspec.Raw], known: frozenset[str]
+) -> dict[str, msgspec.Raw] | None:
+    # Nearly every Message has none; a set comparison is all it then costs.
+    if fields.keys() <= known:
+        return None
+    return {name: value.copy() for name, value in fields.items() if name not in known}
+
+
+def _with_unknown(part: Header | Route, unknown: Mapping[str, msgspec.Raw] | None) -> Any:
+    return {**msgspec.to_builtins(part), **unknown} if unknown else part
