@@ -182,6 +182,18 @@ class Agent:
             return (socket.inet_ntop(socket.AF_INET6, data[:16]), self.udp_port), client[:2]
         return (socket.inet_ntop(socket.AF_INET, data[4:8]), self.udp_port), client[:2]
 
+    def answer(
+        self, version: int, payload: bytes, received_at: sockets.Address, client: sockets.Address
+    ) -> None:
+        """Answer from the address that received, which conntrack turns into the Service's."""
+        local = socket.inet_pton(family(version), received_at[0])
+        source = (
+            (socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, local + bytes(4))
+            if version == 6
+            else (socket.IPPROTO_IP, socket.IP_PKTINFO, bytes(4) + local + bytes(4))
+        )
+        self.udp[version].sendmsg([payload], [source], 0, client)
+
 
 def call(
     namespace: str, address: str, port: int = PORT, *, mark: int = 0, timeout: float = 5

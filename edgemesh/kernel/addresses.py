@@ -1,0 +1,83 @@
+"""Addresses of this host: listed, and added to the loopback interface while they are needed.
+
+Every function blocks for a netlink round trip: call it in a thread.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+from ipaddress import ip_address
+
+from pyroute2 import IPRoute
+from pyroute2.netlink.exceptions import NetlinkError
+
+from edgemesh.model.errors import OperatorError
+
+_LOOPBACK_INDEX = 1
+_IFA_F_NODAD = 0x02
+
+
+def node_addresses() -> frozenset[str]:
+    """Every address of every interface, in canonical text, loopback included."""
+    with IPRoute() as netlink:
+        return frozenset(
+            str(ip_address(message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS")))
+            for message in netlink.get_addr()
+        )
+
+
+def add_address(address: str) -> bool:
+    """Give the loopback interface an address, unless some interface has it already.
+
+    Args:
+        address: IPv4 or IPv6 text.
+
+    Returns:
+        Whether it was added, and so is the caller's to remove.
+
+    Raises:
+        OperatorError: the kernel refuses.
+    """
+    address = str(ip_address(address))
+    if address in node_addresses():
+        return False
+    try:
+        _change("add", address)
+    except NetlinkError as refusal:
+        if refusal.code == errno.EEXIST:
+            return False
+        raise OperatorError(f"cannot add {address} to lo: {refusal}") from None
+    return True
+
+
+def remove_address(address: str) -> bool:
+    """Take an address from the loopback interface.
+
+    Returns:
+        Whether it was there.
+
+    Raises:
+        OperatorError: the kernel refuses.
+    """
+    try:
+        _change("del", str(ip_address(address)))
+    except NetlinkError as refusal:
+        if refusal.code == errno.EADDRNOTAVAIL:
+            return False
+        raise OperatorError(f"cannot remove {address} from lo: {refusal}") from None
+    return True
+
+
+def _change(command: str, address: str) -> None:
+    is_ipv6 = ":" in address
+    with IPRoute() as netlink:
+        netlink.addr(
+            command,
+            index=_LOOPBACK_INDEX,
+            family=socket.AF_INET6 if is_ipv6 else socket.AF_INET,
+            address=address,
+            prefixlen=128 if is_ipv6 else 32,
+            # Nobody else can have an address of lo; it is usable at once.
+            **({"flags": _IFA_F_NODAD} if is_ipv6 and command == "add" else {}),
+        )
