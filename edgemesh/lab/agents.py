@@ -32,6 +32,7 @@ _READY_SECONDS = 30.0
 _ASK_AGAIN_SECONDS = 0.02
 # Every kind in every namespace: the objects in the content tell which.
 _EVERYTHING = "all/all"
+_STATUS = "null/status"
 _LIMITS = MetaSettings()
 
 
@@ -59,10 +60,10 @@ def write_config(home: Home, node: Node, tables: Tables) -> None:
 
 
 async def start_agents(home: Home, state: State, nodes: Iterable[Node]) -> State:
-    """Start the agents of nodes and wait until each answers on its socket.
+    """Start the agents of nodes and wait until each intercepts calls.
 
     Raises:
-        OperatorError: one ended, or did not answer in time; the last line of its log is told.
+        OperatorError: one ended, or was not ready in time; the last line of its log is told.
     """
     started = list(nodes)
     agents = {**state.agents, **{node.name: _start(home, node) for node in started}}
@@ -115,6 +116,15 @@ async def delete_objects(home: Home, state: State, keys: Sequence[ObjectKey]) ->
         await in_parallel(partial(_delete, home, node, keys) for node in state.agents)
 
 
+async def wait_until_current(home: Home, state: State) -> None:
+    """Wait until every agent decides about new flows by everything that was written so far.
+
+    Raises:
+        OperatorError: an agent is not there, or does not get there in time.
+    """
+    await in_parallel(partial(_wait_until_current, home, node) for node in state.agents)
+
+
 def _asked(home: Home, node: str) -> AbstractAsyncContextManager[Client]:
     return connect(home.agent_socket(node), _LIMITS)
 
@@ -161,22 +171,44 @@ def _start(home: Home, node: Node) -> Process:
 
 async def _wait_until_ready(home: Home, node: str, agent: Process) -> None:
     with trio.move_on_after(_READY_SECONDS):
-        while True:
-            try:
-                async with _asked(home, node) as client:
-                    await client.request(Operation.QUERY, "all/node")
-            except AgentGoneError:
-                if not agent.alive:
-                    raise _failed(home, node, "ended") from None
+        while not await _intercepts(home, node):
+            if not agent.alive:
+                raise _failed(home, node, "ended")
+            await trio.sleep(_ASK_AGAIN_SECONDS)
+        return
+    raise _failed(home, node, f"does not intercept after {_READY_SECONDS:g} s")
+
+
+async def _intercepts(home: Home, node: str) -> bool:
+    try:
+        async with _asked(home, node) as client:
+            status = await client.request(Operation.QUERY, _STATUS)
+    except (AgentGoneError, RefusedError):
+        # Not listening yet, or with parts still missing.
+        return False
+    interception = status["interception"]
+    return bool(interception["installed"] or not interception["enabled"])
+
+
+async def _wait_until_current(home: Home, node: str) -> None:
+    """Wait until what has been written decides about new flows."""
+    async with _asked(home, node) as client:
+        written = (await client.request(Operation.QUERY, _STATUS))["store"]["revision"]
+        with trio.move_on_after(_READY_SECONDS):
+            # The agent is another process: there is no event to wait for.
+            while not _is_current(await client.request(Operation.QUERY, _STATUS), written):  # noqa: ASYNC110
                 await trio.sleep(_ASK_AGAIN_SECONDS)
-            else:
-                return
-    raise _failed(home, node, f"does not answer after {_READY_SECONDS:g} s")
+            return
+    raise _failed(home, node, f"does not use what was written {_READY_SECONDS:g} s ago")
+
+
+def _is_current(status: Mapping[str, Any], written: int) -> bool:
+    return bool(status["snapshot"]["revision"] >= written)
 
 
 def _failed(home: Home, node: str, how: str) -> OperatorError:
     log = home.agent_log(node)
-    return OperatorError(f"the agent of {node} {how}: {processes.last_line(log)}", f"see {log}")
+    return OperatorError(f"the agent of {node} {how}: {processes.last_line(log)}")
 
 
 def _toml(tables: Tables) -> str:

@@ -59,6 +59,7 @@ async def apply(home: Home, objects: Sequence[ManifestObject]) -> list[str]:
         state = await _stop(home, state, plan_.leaving)
         before = len(state.pods)
         state = await _start(home, state, plan_.coming)
+        await agents.wait_until_current(home, state)
         return [
             *(f"{one.key} applied" for one in others),
             *(f"{pod.key} stopped" for pod in plan_.leaving),
@@ -81,7 +82,8 @@ async def delete(home: Home, keys: Iterable[ObjectKey]) -> list[str]:
         others = [key for key in removed if key.kind != "Pod"]
         leaving = [pod for pod in state.pods if pod.owner in removed]
         await agents.delete_objects(home, state, others)
-        await _stop(home, state, leaving)
+        state = await _stop(home, state, leaving)
+        await agents.wait_until_current(home, state)
         return [
             *(f"{key} deleted" for key in others),
             *(f"{pod.key} stopped" for pod in leaving),
