@@ -43,22 +43,19 @@ def size(count: float) -> str:
 
 
 def _rows(status: AgentStatus) -> Iterator[tuple[str, str]]:
-    listeners = status.listeners
-    yield "listeners", f"TCP {listeners.tcp}, UDP {listeners.udp}"
-    yield "DNS", ", ".join(listeners.dns) or "not served"
+    for kind, addresses in status.listeners.items():
+        yield f"listens {kind}", ", ".join(addresses) or "nowhere"
     yield "interception", _interception(status.interception)
-    yield "store", f"{status.store.url}, revision {status.store.revision}"
-    snapshot = status.snapshot
-    known = f"{snapshot.services} services with {snapshot.ports} ports"
-    yield "snapshot", f"revision {snapshot.revision}: {known}, {snapshot.endpoints} endpoints"
+    store, snapshot = status.store, status.snapshot
+    yield "store", f"{store.url}, revision {store.revision}, {store.objects} objects"
+    known = f"{snapshot.services} services, {snapshot.endpoints} endpoints"
+    yield "snapshot", f"revision {snapshot.revision}, {known}"
     flows = status.flows
     yield "flows", f"{flows.tcp_open} TCP and {flows.udp_open} UDP open, {flows.total} in all"
     if flows.refused:
         yield "  refused", _counts(flows.refused)
     if flows.by_ending:
         yield "  ended", _counts(flows.by_ending)
-    if flows.bugs:
-        yield "  BUGS", f"{flows.bugs}, each with its traceback in the log"
     for path, state in status.paths.items():
         yield f"path {path}", state
     for problem in status.problems:

@@ -11,25 +11,26 @@ class InterceptionStatus:
     """How calls come to the agent.
 
     ``backend``, ``mode``, ``family``, ``fail`` and ``enabled`` are those of the settings;
-    ``installed`` tells whether the rules stand, ``addresses`` how many (address, transport,
-    port) they intercept.
+    ``installed`` whether the rules stand; ``addresses`` how many (address, transport, port)
+    they intercept.
     """
 
     backend: str
     mode: str
     family: str
     fail: str
-    enabled: bool
     installed: bool
     addresses: int
+    enabled: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class StoreStatus:
-    """The metadata on disk: its URL without a password, and its revision."""
+    """The metadata on disk: its URL without a password, its revision, its number of objects."""
 
     url: str
     revision: int
+    objects: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,32 +39,18 @@ class SnapshotStatus:
 
     revision: int
     services: int
-    ports: int
     endpoints: int
 
 
 @dataclass(frozen=True, slots=True)
 class FlowStatus:
-    """Flows: open now by transport, ever begun, refused by reason, over by ending.
-
-    ``bugs`` counts those that an error of edgemesh's own has ended.
-    """
+    """Flows: open now by transport, ever begun, refused by reason, over by ending."""
 
     tcp_open: int
     udp_open: int
     total: int
     refused: Mapping[str, int] = field(default_factory=dict)
     by_ending: Mapping[str, int] = field(default_factory=dict)
-    bugs: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class ListenerStatus:
-    """The ports of the transparent listeners, and ``address:port`` where DNS is served."""
-
-    tcp: int
-    udp: int
-    dns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +62,8 @@ class AgentStatus:
         version: of edgemesh.
         pid: its process.
         uptime_seconds: since it began to serve.
-        listeners, interception, store, snapshot, flows: see there.
+        listeners: ``address:port`` by what listens there: ``tcp``, ``udp``, ``dns``.
+        interception, store, snapshot, flows: see there.
         paths: each forwarding path with ``available`` or why it is not.
         memory_bytes: resident.
         problems: what an operator should look at, one sentence each; empty when all is well.
@@ -85,7 +73,7 @@ class AgentStatus:
     version: str
     pid: int
     uptime_seconds: float
-    listeners: ListenerStatus
+    listeners: Mapping[str, tuple[str, ...]]
     interception: InterceptionStatus
     store: StoreStatus
     snapshot: SnapshotStatus
