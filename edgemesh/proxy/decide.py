@@ -37,10 +37,19 @@ class Decider:
 
     def decide(self, facts: FlowFacts) -> Verdict:
         """Settle everything about a flow; this counts as one choice of the balancing."""
+        return self._decide(facts, self._state)
+
+    def preview(self, facts: FlowFacts) -> Verdict:
+        """What `decide` would say now, without counting as a choice."""
+        state = BalanceState()
+        state.positions.update(self._state.positions)
+        return self._decide(facts, state)
+
+    def _decide(self, facts: FlowFacts, state: BalanceState) -> Verdict:
         return decide(
             self.snapshot,
             facts,
-            self._state,
+            state,
             self._random,
             listener_port=self._listener_ports[facts.transport],
             attempts=self._attempts,

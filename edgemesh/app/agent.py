@@ -1,0 +1,162 @@
+"""The agent: its task tree, the order in which it starts, and the order in which it ends.
+
+    sink                 the log's descriptor
+    metamanager          unix socket over the store
+    follower             store -> snapshot -> plane, DNS and rules
+    plane                listeners and reactor
+    dns                  resolver of the pods
+    interceptor          the kernel's rules, last to come: nothing is diverted to nobody
+
+SIGTERM or Ctrl-C: the plane drains while everything else goes on; then the tree is cancelled
+and unwinds in reverse.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
+
+import trio
+
+from edgemesh.app.follow import Follower
+from edgemesh.app.intercept import Interceptor
+from edgemesh.app.resolver import serve_resolver
+from edgemesh.app.status import AgentState
+from edgemesh.kernel.conntrack import Conntrack
+from edgemesh.kernel.sockets import Address
+from edgemesh.meta.server import Metamanager
+from edgemesh.model.errors import OperatorError
+from edgemesh.model.flows import FlowReport
+from edgemesh.model.settings import Settings
+from edgemesh.observe.flow_log import FlowLog
+from edgemesh.observe.log import configure_logging, get_logger
+from edgemesh.observe.sink import LineSink
+from edgemesh.proxy.plane import Plane
+from edgemesh.store.store import Store
+
+_log = get_logger("agent")
+
+
+async def run_agent(
+    settings: Settings, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    """Run the agent of one node until SIGTERM, SIGINT or cancellation.
+
+    Args:
+        settings: complete.
+        task_status: started once calls to Services are intercepted and answered.
+
+    Raises:
+        OperatorError: a directory, the store, a port or the rules cannot be had.
+    """
+    began = time.monotonic()
+    _make_directories(settings)
+    sink = configure_logging(settings.log)
+    try:
+        with _conntrack(settings) as conntrack:
+            async with _opened_store(settings) as store, trio.open_nursery() as nursery:
+                await nursery.start(sink.run)
+                state = await _start(nursery, settings, store, sink, conntrack)
+                _log.info(
+                    "ready",
+                    node=settings.node,
+                    pid=os.getpid(),
+                    services=len(state.plane.decider.snapshot.services),
+                    seconds=round(time.monotonic() - began, 3),
+                )
+                task_status.started()
+                await _wait_for_the_end()
+                _log.info("draining", flows=state.plane.open_flows)
+                await state.plane.drain(settings.proxy.drain_grace_seconds)
+                nursery.cancel_scope.cancel()
+        _log.info("stopped")
+    finally:
+        sink.flush()
+        sink.close()
+
+
+async def _start(
+    nursery: trio.Nursery,
+    settings: Settings,
+    store: Store,
+    sink: LineSink,
+    conntrack: Conntrack | None,
+) -> AgentState:
+    metamanager = Metamanager(store, settings.meta)
+    await nursery.start(metamanager.serve, settings.socket_path)
+
+    plane = Plane(
+        settings.proxy,
+        settings.netfilter,
+        FlowLog(sink).write if settings.log.flows else _drop_report,
+        _redirected_datagram(conntrack, settings.proxy.udp_port),
+    )
+    interceptor = Interceptor(settings)
+    follower = Follower(settings)
+    follower.on_snapshot(plane.swap)
+    follower.on_snapshot(interceptor.want)
+    state = AgentState(settings, store, plane, follower, interceptor)
+    metamanager.add_query("status", state.status)
+    metamanager.add_query("trace", state.preview)
+
+    await nursery.start(follower.run, metamanager.subscribe_changes())
+    await nursery.start(plane.serve)
+    if settings.dns.enabled:
+        await nursery.start(serve_resolver, settings, lambda: plane.decider.snapshot)
+    if settings.netfilter.enabled:
+        await nursery.start(interceptor.run)
+    return state
+
+
+async def _wait_for_the_end() -> None:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async for number in signals:
+            _log.info("asked to stop", signal=signal.Signals(number).name)
+            return
+
+
+def _make_directories(settings: Settings) -> None:
+    for path, mode in ((settings.state_dir, 0o700), (settings.run_dir, 0o750)):
+        try:
+            path.mkdir(mode=mode, parents=True, exist_ok=True)
+        except OSError as error:
+            raise OperatorError(f"directory {path}: {error.strerror}") from error
+
+
+def _conntrack(settings: Settings) -> AbstractContextManager[Conntrack | None]:
+    if settings.netfilter.mode != "redirect":
+        return nullcontext()
+    try:
+        return Conntrack()
+    except OSError as error:
+        raise OperatorError(
+            f"connection tracking cannot be asked: {error.strerror}",
+            "redirect mode needs nf_conntrack_netlink; mode tproxy does not",
+        ) from error
+
+
+def _redirected_datagram(
+    conntrack: Conntrack | None, udp_port: int
+) -> Callable[[Address, Address], Address | None] | None:
+    if conntrack is None:
+        return None
+    return lambda client, local: conntrack.original_destination_udp(client, (local[0], udp_port))
+
+
+def _drop_report(_report: FlowReport) -> None:
+    """Log no flows."""
+
+
+@asynccontextmanager
+async def _opened_store(settings: Settings) -> AsyncIterator[Store]:
+    store = await Store.open(settings.store_url, settings.meta)
+    try:
+        if store.quarantined is not None:
+            _log.error("the store was damaged; a new one is used", moved_to=str(store.quarantined))
+        yield store
+    finally:
+        with trio.CancelScope(shield=True), trio.move_on_after(5):
+            await store.close()

@@ -1,0 +1,85 @@
+"""Follow the store: every change becomes a snapshot, and every snapshot reaches its users."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+
+import trio
+
+from edgemesh.meta.feed import ChangeFeed
+from edgemesh.meta.snapshot import SnapshotBuilder
+from edgemesh.model.objects import Change, ChangeType, ObjectKey
+from edgemesh.model.services import Snapshot, Source
+from edgemesh.model.settings import Settings
+from edgemesh.observe.log import get_logger
+
+_log = get_logger("follow")
+
+
+class Follower:
+    """Turns changes into snapshots."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Know nothing yet; see `run`."""
+        self._settings = settings
+        self._users: list[Callable[[Snapshot], None]] = []
+        self._builder = self._new_builder()
+        self._known: set[ObjectKey] = set()
+        self._told: dict[ObjectKey, str] = {}
+
+    def on_snapshot(self, use: Callable[[Snapshot], None]) -> None:
+        """Call ``use`` with every snapshot from now on, in the order of these calls."""
+        self._users.append(use)
+
+    @property
+    def objects(self) -> int:
+        """How many objects are stored."""
+        return len(self._known)
+
+    @property
+    def problems(self) -> dict[ObjectKey, str]:
+        """Objects that cannot be served as they are, and why."""
+        return dict(self._builder.problems)
+
+    async def run(
+        self, feed: ChangeFeed, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Follow until cancelled; started when everything that is stored has been handed on."""
+        first = True
+        async for batch in feed:
+            if batch.reset:
+                self._builder = self._new_builder()
+                self._known.clear()
+            self._take(batch.changes)
+            if not batch.synced:
+                continue
+            snapshot = self._builder.build(batch.revision)
+            for use in self._users:
+                use(snapshot)
+            self._tell_problems()
+            if first:
+                # What was built now lives as long as the agent: looking through it at every
+                # full collection would stall the reactor for nothing.
+                gc.collect()
+                gc.freeze()
+                first = False
+                task_status.started()
+
+    def _take(self, changes: list[Change]) -> None:
+        for change in changes:
+            if change.type is ChangeType.DELETE:
+                self._known.discard(change.object.key)
+            else:
+                self._known.add(change.object.key)
+        self._builder.apply(changes)
+
+    def _new_builder(self) -> SnapshotBuilder:
+        return SnapshotBuilder(self._settings.node, Source(self._settings.proxy.source))
+
+    def _tell_problems(self) -> None:
+        problems = self._builder.problems
+        for key, problem in problems.items():
+            if self._told.get(key) != problem:
+                _log.warning("object is not served as it is", object=str(key), problem=problem)
+        self._told = dict(problems)

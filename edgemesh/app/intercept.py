@@ -1,0 +1,99 @@
+"""Keep the kernel's rules equal to what the snapshot says, for as long as the agent runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import trio
+
+from edgemesh.kernel.netfilter import open_interception
+from edgemesh.model.errors import OperatorError
+from edgemesh.model.services import Snapshot
+from edgemesh.observe.log import get_logger
+from edgemesh.policy.addresses import service_addresses
+
+if TYPE_CHECKING:
+    from edgemesh.kernel.netfilter import Interception, Target
+    from edgemesh.model.settings import Settings
+
+# How often the rules are looked at for what others did to them.
+_INSPECTION_SECONDS = 10.0
+
+_log = get_logger("intercept")
+
+
+class Interceptor:
+    """The rules' owner within the agent.
+
+    Attributes:
+        problem: what keeps the rules from being as they should, "" when nothing does.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        """Prepare; `run` installs."""
+        self._settings = settings
+        self._wanted: frozenset[Target] = frozenset()
+        self._standing: frozenset[Target] = frozenset()
+        self._changed = trio.Event()
+        self.problem = ""
+        self.installed = False
+
+    @property
+    def addresses(self) -> int:
+        """How many service addresses are intercepted."""
+        return len(self._standing)
+
+    def want(self, snapshot: Snapshot) -> None:
+        """Intercept what ``snapshot`` serves, from as soon as the kernel has it."""
+        self._wanted = service_addresses(snapshot)
+        if self._wanted != self._standing:
+            self._changed.set()
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Install and follow; started once the first addresses stand.
+
+        Raises:
+            OperatorError: the rules cannot be installed at the start. Later failures are
+                logged, shown by `problem` and tried again.
+
+        Cancellation: the rules are gone, or closed, when it returns.
+        """
+        interception = await trio.to_thread.run_sync(
+            lambda: open_interception(self._settings.netfilter, self._settings.proxy, owned=True)
+        )
+        try:
+            await trio.to_thread.run_sync(interception.install)
+            self._standing = await trio.to_thread.run_sync(interception.addresses)
+            await self._update(interception)
+            self.installed = True
+            task_status.started()
+            while True:
+                with trio.move_on_after(_INSPECTION_SECONDS) as pause:
+                    await self._changed.wait()
+                await self._reconcile(interception, inspect=pause.cancelled_caught)
+        finally:
+            self.installed = False
+            with trio.CancelScope(shield=True), trio.move_on_after(5):
+                await trio.to_thread.run_sync(interception.close)
+
+    async def _reconcile(self, interception: Interception, *, inspect: bool) -> None:
+        try:
+            if inspect and not await trio.to_thread.run_sync(interception.installed):
+                _log.warning("rules were changed by someone else and are put right")
+                await trio.to_thread.run_sync(interception.install)
+                self._standing = await trio.to_thread.run_sync(interception.addresses)
+            await self._update(interception)
+        except OperatorError as error:
+            if self.problem != str(error):
+                _log.error("rules cannot be updated", problem=str(error))
+            self.problem = str(error)
+        else:
+            self.problem = ""
+
+    async def _update(self, interception: Interception) -> None:
+        self._changed = trio.Event()
+        wanted = self._wanted
+        added, removed = wanted - self._standing, self._standing - wanted
+        if added or removed:
+            await trio.to_thread.run_sync(interception.update, added, removed)
+            self._standing = wanted
