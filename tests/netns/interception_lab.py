@@ -190,7 +190,7 @@ class Agent:
         source = (
             (socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, local + bytes(4))
             if version == 6
-            else (socket.IPPROTO_IP, socket.IP_PKTINFO, bytes(4) + local + bytes(4))
+            else (socket.IPPROTO_IP, sockets.IP_PKTINFO, bytes(4) + local + bytes(4))
         )
         self.udp[version].sendmsg([payload], [source], 0, client)
 
