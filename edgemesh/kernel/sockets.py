@@ -6,6 +6,7 @@ linux/netfilter_ipv4.h.
 
 from __future__ import annotations
 
+import errno
 import socket
 import struct
 
@@ -28,6 +29,27 @@ Address = tuple[str, int]
 def family_of(address: str) -> socket.AddressFamily:
     """AF_INET6 for an address with a colon, AF_INET otherwise."""
     return socket.AF_INET6 if ":" in address else socket.AF_INET
+
+
+def ipv6_available() -> bool:
+    """Whether this kernel has IPv6 (``ipv6.disable=1`` takes it away)."""
+    try:
+        socket.socket(socket.AF_INET6, socket.SOCK_DGRAM).close()
+    except OSError as error:
+        if error.errno == errno.EAFNOSUPPORT:
+            return False
+        raise
+    return True
+
+
+def is_own_address(address: str) -> bool:
+    """Whether an address is one of this host's: only those can be bound without a privilege."""
+    with socket.socket(family_of(address), socket.SOCK_DGRAM) as sock:
+        try:
+            sock.bind((address, 0))
+        except OSError:
+            return False
+    return True
 
 
 def _allow_foreign_addresses(sock: socket.socket) -> None:
@@ -54,9 +76,8 @@ def tcp_listener(family: socket.AddressFamily, port: int, *, transparent: bool) 
     sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        # Accepted sockets inherit both (Linux: sk_clone_lock copies the options).
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        # Accepted sockets inherit them (Linux: sk_clone_lock copies the options).
+        _prepare_for_relay(sock)
         _bind_all(sock, port, transparent=transparent)
         sock.listen(LISTEN_BACKLOG)
     except OSError:
@@ -75,7 +96,6 @@ def udp_listener(family: socket.AddressFamily, port: int, *, transparent: bool) 
     """
     sock = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
     try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             option = IPV6_RECVORIGDSTADDR if transparent else socket.IPV6_RECVPKTINFO
             sock.setsockopt(socket.IPPROTO_IPV6, option, 1)
@@ -83,10 +103,20 @@ def udp_listener(family: socket.AddressFamily, port: int, *, transparent: bool) 
             option = IP_RECVORIGDSTADDR if transparent else IP_PKTINFO
             sock.setsockopt(socket.IPPROTO_IP, option, 1)
         _bind_all(sock, port, transparent=transparent)
+        # Answering sockets of Services on the same port may bind beside it. Set before, a
+        # second agent could, too, and would get our datagrams.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     except OSError:
         sock.close()
         raise
     return sock
+
+
+def _prepare_for_relay(sock: socket.socket) -> None:
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    # An urgent byte stays in its place; recv() would skip it, and it would be lost.
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
 
 
 def _bind_all(sock: socket.socket, port: int, *, transparent: bool) -> None:
@@ -118,7 +148,7 @@ def dialling_socket(
         if mark:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, mark)
         if kind == socket.SOCK_STREAM:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            _prepare_for_relay(sock)
         if source is not None:
             _allow_foreign_addresses(sock)
             # The port is chosen at connect(), by the whole 4-tuple; otherwise one client could

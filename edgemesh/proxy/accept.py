@@ -7,7 +7,7 @@ import socket
 from typing import TYPE_CHECKING
 
 from edgemesh.kernel.sockets import redirected_destination, reset_on_close
-from edgemesh.model.flows import Refusal
+from edgemesh.model.flows import Ending, Refusal
 from edgemesh.model.services import Transport
 from edgemesh.observe.log import get_logger
 from edgemesh.proxy.flow import Flow
@@ -34,13 +34,14 @@ class TcpAcceptor:
 
         Args:
             plane: the data plane that flows belong to.
-            listener: non-blocking and listening; the caller closes it.
+            listener: non-blocking and listening; closed by `stop`, if not by the caller before.
             redirected: whether a REDIRECT rule brings the connections; else TPROXY does.
         """
         self._plane = plane
         self._listener = listener
         self._redirected = redirected
-        self._paused = False
+        self._exhausted = False
+        self._beginning: Flow | None = None
 
     def start(self) -> None:
         """Accept from now on."""
@@ -48,14 +49,19 @@ class TcpAcceptor:
 
     def stop(self) -> None:
         """Accept what has been connected already, then nothing more: the listener is closed."""
-        self._plane.reactor.unregister(self._listener.fileno())
         while self._accept_some():
             pass
-        self._listener.close()
+        self._plane.reactor.close(self._listener)
 
     def on_events(self, events: int) -> None:  # noqa: ARG002 - there is but one
         """Accept what has come, within the turn's budget."""
         self._accept_some()
+
+    def on_bug(self, error: Exception) -> None:
+        """End the flow that was just begun; the others go on."""
+        if self._beginning is not None:
+            self._beginning.finish(Ending.ERROR, type(error).__name__)
+            self._beginning = None
 
     def _accept_some(self) -> bool:
         """Take one budget's worth; true when there may be more."""
@@ -70,15 +76,16 @@ class TcpAcceptor:
                     return False
                 # accept(2): errors of the connection itself are to be treated like EAGAIN.
                 continue
+            self._exhausted = False
             client.setblocking(False)
             self._begin(client, (address[0], address[1]))
         return True
 
-    def on_bug(self, error: Exception) -> None:
-        """Go on: the failure was of one connection."""
-
     def _begin(self, client: socket.socket, address: tuple[str, int]) -> None:
         plane = self._plane
+        if len(plane.flows) >= plane.settings.max_connections:
+            self._turn_away(client, Refusal.LIMIT)
+            return
         try:
             if self._redirected:
                 destination = redirected_destination(client)
@@ -87,19 +94,21 @@ class TcpAcceptor:
         except OSError:
             # ENOENT: nothing was translated, so the listener itself was called. ENOTCONN and
             # the like: the client is gone already.
-            reset_on_close(client)
-            client.close()
-            plane.reports.turned_away(Transport.TCP, Refusal.SELF_DESTINATION)
+            self._turn_away(client, Refusal.SELF_DESTINATION)
             return
-        if len(plane.flows) >= plane.settings.max_connections:
-            reset_on_close(client)
-            client.close()
-            plane.reports.turned_away(Transport.TCP, Refusal.LIMIT)
-            return
-        resolve(Flow(plane, client, address, destination))
+        self._beginning = Flow(plane, client, address, destination)
+        resolve(self._beginning)
+        self._beginning = None
+
+    def _turn_away(self, client: socket.socket, refusal: Refusal) -> None:
+        reset_on_close(client)
+        client.close()
+        self._plane.reports.turned_away(Transport.TCP, refusal)
 
     def _pause(self, error: OSError) -> None:
-        _log.warning("accepting pauses", problem=error.strerror, seconds=_PAUSE_SECONDS)
+        if not self._exhausted:
+            self._exhausted = True
+            _log.warning("accepting pauses", problem=error.strerror, seconds=_PAUSE_SECONDS)
         reactor = self._plane.reactor
         reactor.unregister(self._listener.fileno())
         reactor.after(_PAUSE_SECONDS, self, self._resume)

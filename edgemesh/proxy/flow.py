@@ -81,8 +81,14 @@ class Flow:
         )
 
     def finish(self, ending: Ending, reason: str = "", *, reset: bool = True) -> None:
-        """End the flow: close both sockets, with RST or FIN, and report it."""
+        """End the flow: close both sockets, with RST or FIN, and report it.
+
+        A second call does nothing: a handler that fails after it has ended its flow is asked to
+        end it again.
+        """
         plane = self.plane
+        if self not in plane.flows:
+            return
         if self.stage is not None:
             self.stage.stop()
             self.stage = None

@@ -4,25 +4,31 @@ from __future__ import annotations
 
 import random
 import socket
+import time
+from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import ExitStack
 
 import trio
 
-from edgemesh.kernel.sockets import tcp_listener, udp_listener
+from edgemesh.kernel.sockets import Address, ipv6_available, tcp_listener, udp_listener
 from edgemesh.model.errors import OperatorError
 from edgemesh.model.flows import Ending, FlowReport
 from edgemesh.model.services import Snapshot
 from edgemesh.model.settings import NetfilterSettings, ProxySettings
+from edgemesh.observe.log import get_logger
 from edgemesh.proxy.accept import TcpAcceptor
 from edgemesh.proxy.decide import Decider
 from edgemesh.proxy.flow import Flow
-from edgemesh.proxy.forward.datagram import Address, DatagramAcceptor
+from edgemesh.proxy.forward.datagram import DatagramAcceptor
+from edgemesh.proxy.forward.session import Session, SessionKey
 from edgemesh.proxy.reactor import Reactor
 from edgemesh.proxy.report import Reports
 
 # Datagrams are up to 65,535 bytes; the relay reads `relay_buffer_bytes` of it.
 _BUFFER_BYTES = 65536
+
+_log = get_logger("plane")
 
 
 class Plane:
@@ -34,6 +40,7 @@ class Plane:
         reactor, decider, reports: see there.
         buffer: what everything is read into; a handler uses it within one event only.
         flows: TCP flows that are not over.
+        sessions: UDP sessions that are not over, the longest silent one first.
         draining: nothing new is accepted any more.
     """
 
@@ -43,6 +50,7 @@ class Plane:
         netfilter: NetfilterSettings,
         write_report: Callable[[FlowReport], None],
         redirected_datagram: Callable[[Address, Address], Address | None] | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Put the parts together; nothing listens before `serve`.
 
@@ -52,15 +60,17 @@ class Plane:
             write_report: takes each flow's report; must not block.
             redirected_datagram: in redirect mode, where a datagram (client, local address) was
                 going.
+            clock: monotonic, in seconds.
         """
         self.settings = settings
         self.own_mark = netfilter.own_mark
-        self.reactor = Reactor(settings.repoll_seconds)
+        self.reactor = Reactor(settings.repoll_seconds, clock)
         self.decider = Decider(settings, random.random)
         self.reports = Reports(write_report)
         self.buffer = memoryview(bytearray(max(_BUFFER_BYTES, settings.relay_buffer_bytes)))
         self.relay_buffer = self.buffer[: settings.relay_buffer_bytes]
         self.flows: set[Flow] = set()
+        self.sessions: OrderedDict[SessionKey, Session] = OrderedDict()
         self.draining = False
         self._all_over = trio.Event()
         self._redirected = netfilter.mode == "redirect"
@@ -80,7 +90,7 @@ class Plane:
     @property
     def open_flows(self) -> int:
         """TCP flows and UDP sessions that are not over."""
-        return len(self.flows) + sum(len(acceptor.sessions) for acceptor in self._udp)
+        return len(self.flows) + len(self.sessions)
 
     async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Listen and forward until cancelled; started once every listener is bound.
@@ -91,7 +101,7 @@ class Plane:
         Ownership: listeners and flows are closed at the end.
         Cancellation: cuts what `drain` has not let finish.
         """
-        with ExitStack() as listeners:
+        with self.reactor, ExitStack() as listeners:
             self._listen(listeners)
             try:
                 await self.reactor.run(task_status=task_status)
@@ -102,9 +112,9 @@ class Plane:
         """Accept nothing more and return when all TCP flows are over, at latest after a grace."""
         self.draining = True
         for tcp in self._tcp:
-            tcp.stop()
+            self.reactor.call(tcp, tcp.stop)
         for udp in self._udp:
-            udp.stop()
+            self.reactor.call(udp, udp.stop)
         with trio.move_on_after(grace_seconds):
             if self.flows:
                 await self._all_over.wait()
@@ -118,6 +128,9 @@ class Plane:
     def _listen(self, listeners: ExitStack) -> None:
         transparent = not self._redirected
         for family in self._families:
+            if family == socket.AF_INET6 and len(self._families) > 1 and not ipv6_available():
+                _log.info("IPv6 is left alone: this kernel has none")
+                continue
             try:
                 tcp = tcp_listener(family, self.settings.tcp_port, transparent=transparent)
                 listeners.enter_context(tcp)
@@ -139,6 +152,5 @@ class Plane:
     def _cut_all(self) -> None:
         for flow in list(self.flows):
             flow.finish(Ending.DRAIN)
-        for acceptor in self._udp:
-            for session in list(acceptor.sessions.values()):
-                session.finish(Ending.DRAIN)
+        for session in list(self.sessions.values()):
+            session.finish(Ending.DRAIN)

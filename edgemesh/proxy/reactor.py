@@ -18,7 +18,8 @@ import select
 import socket
 import time
 from collections.abc import Callable
-from typing import Protocol
+from types import TracebackType
+from typing import Protocol, Self
 
 import trio
 
@@ -55,7 +56,16 @@ class Handler(Protocol):
 
 
 class Reactor:
-    """Sockets, their handlers and their deadlines. Starts nothing: see `run`."""
+    """Sockets, their handlers and their deadlines. Starts nothing: see `run`.
+
+    Ownership: a context manager that closes the epoll set; sockets belong to their handlers,
+    which close them by `close`.
+
+    Attributes:
+        now: the clock's last reading, at the begin of this turn.
+        turns: how often there was something to do.
+        bugs: exceptions that handlers and timers should not have raised.
+    """
 
     def __init__(self, repoll_seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         """Make the epoll set.
@@ -74,6 +84,20 @@ class Reactor:
         self._repoll_seconds = repoll_seconds
         self.turns = 0
         self.bugs = 0
+
+    def __enter__(self) -> Self:
+        """Nothing is to be done yet."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close what handlers have left to be closed, and the epoll set."""
+        self._close_all()
+        self._epoll.close()
 
     def __len__(self) -> int:
         """How many file descriptors are registered."""
@@ -122,26 +146,32 @@ class Reactor:
                 continue
             try:
                 handler.on_events(mask)
-            except Exception as error:  # noqa: BLE001 - the one connection boundary
+            except Exception as error:  # noqa: BLE001 - the connection boundary
                 self._bug(handler, error)
         if self._closing:
             self._close_all()
         return len(events)
 
+    def call(self, handler: Handler, callback: Callable[[], None]) -> None:
+        """Let another task call into the handlers' world, between turns.
+
+        Time is read, sockets that get closed are closed, and ``handler`` is told of a bug: as
+        if ``callback`` were the work of an event.
+        """
+        self.now = self._clock()
+        self._guard(handler, callback)
+        self._close_all()
+
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled.
 
-        Ownership: the epoll set is closed at the end; sockets belong to their handlers.
-        Cancellation: takes effect between turns, never within a handler.
+        Cancellation: takes effect between turns, never within a handler. What is registered
+        stays so, for the caller to release.
         """
-        try:
-            async with trio.open_nursery() as nursery:
-                await nursery.start(self._run_timers)
-                task_status.started()
-                await self._run_turns()
-        finally:
-            self._close_all()
-            self._epoll.close()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._run_timers)
+            task_status.started()
+            await self._run_turns()
 
     async def _run_turns(self) -> None:
         fd = self._epoll.fileno()
@@ -171,10 +201,7 @@ class Reactor:
                     balance = max(balance - 1, 0)
                     break
 
-    async def _run_timers(
-        self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
-    ) -> None:
-        task_status.started()
+    async def _run_timers(self) -> None:
         while True:
             if not self._wheel:
                 self._wheel_used = trio.Event()
@@ -185,13 +212,16 @@ class Reactor:
 
     def _fire_timers(self) -> None:
         for timer in self._wheel.advance(self.now):
-            if timer.callback is None or timer.owner is None:
-                continue
-            try:
-                timer.callback()
-            except Exception as error:  # noqa: BLE001 - the same boundary, reached by a timer
-                self._bug(timer.owner, error)
+            # One that fired before it may have cancelled it.
+            if timer.callback is not None and timer.owner is not None:
+                self._guard(timer.owner, timer.callback)
         self._close_all()
+
+    def _guard(self, handler: Handler, callback: Callable[[], None]) -> None:
+        try:
+            callback()
+        except Exception as error:  # noqa: BLE001 - the connection boundary, not from an event
+            self._bug(handler, error)
 
     def _bug(self, handler: Handler, error: Exception) -> None:
         self.bugs += 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections import Counter
 from collections.abc import Callable
 
@@ -12,6 +14,12 @@ from edgemesh.model.services import Endpoint, Snapshot, Transport
 def joined(address: str, port: int) -> str:
     """``address:port``, with brackets around IPv6 (RFC 3986 section 3.2.2)."""
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
+def failure(endpoint: Endpoint, problem: int) -> str:
+    """Which endpoint does not take flows, and why, for operators; ``problem`` is an errno."""
+    why = "this is edgemesh's own listener" if problem == errno.ELOOP else os.strerror(problem)
+    return f"{joined(endpoint.address, endpoint.port)}: {why}"
 
 
 class Reports:

@@ -2,7 +2,7 @@
 
 What the Service declares is taken as it is. Where nothing is declared and nothing depends on
 it, the flow goes on at once and the first bytes that pass give the protocol its name
-(`name_protocol`), so that a server that speaks first loses no time. Only where it must be known
+(`forward/relay.py`), so that a server that speaks first loses no time. Only where it must be known
 first are the bytes waited for, with MSG_PEEK and a deadline; at the deadline it is opaque.
 """
 
@@ -47,7 +47,7 @@ class _Peek:
         self._deadline = reactor.after(seconds, self, self._expire)
 
     def start(self) -> None:
-        """Look at what is there already, then at what comes."""
+        """Look at what comes; what is there already comes with the next turn."""
         self._flow.stage = self
         self._flow.plane.reactor.watch(self._flow.client.fileno(), self, IN | HANGUP_IN)
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import errno
-import os
 import socket
 
-from edgemesh.kernel.sockets import dialling_socket
+from edgemesh.kernel.sockets import dialling_socket, is_own_address
 from edgemesh.model.flows import Ending
 from edgemesh.model.services import Endpoint, Source
 from edgemesh.proxy.flow import Flow
 from edgemesh.proxy.forward.relay import relay
 from edgemesh.proxy.reactor import OUT, Handler
-from edgemesh.proxy.report import joined
+from edgemesh.proxy.report import failure
 from edgemesh.proxy.timers import Timer
 
 
@@ -22,7 +21,7 @@ def dial(flow: Flow) -> None:
     if verdict.refusal is not None:
         flow.finish(Ending.REFUSED, verdict.refusal)
     else:
-        _Dial(flow, verdict.candidates).attempt()
+        _Dial(flow, verdict.candidates, verdict.source).attempt()
 
 
 class _Dial:
@@ -32,12 +31,13 @@ class _Dial:
     leaving is noticed by the first read of the next stage. The connect timeout bounds both.
     """
 
-    __slots__ = ("_candidates", "_deadline", "_flow", "_last_failure")
+    __slots__ = ("_candidates", "_deadline", "_flow", "_problem", "_source")
 
-    def __init__(self, flow: Flow, candidates: tuple[Endpoint, ...]) -> None:
+    def __init__(self, flow: Flow, candidates: tuple[Endpoint, ...], source: Source) -> None:
         self._flow = flow
         self._candidates = iter(candidates)
-        self._last_failure = ""
+        self._source = source
+        self._problem = 0
         self._deadline: Timer[Handler] | None = None
         flow.stage = self
 
@@ -58,33 +58,7 @@ class _Dial:
                 relay(flow)
                 return
             self._give_up(problem)
-        timed_out = self._last_failure.endswith(os.strerror(errno.ETIMEDOUT))
-        ending = Ending.CONNECT_TIMEOUT if timed_out else Ending.CONNECT_FAILED
-        flow.finish(ending, self._last_failure)
-
-    def _connect(self, endpoint: Endpoint) -> int:
-        flow = self._flow
-        plane = flow.plane
-        preserve = flow.verdict is not None and flow.verdict.source is Source.PRESERVE
-        source = flow.client_address[0] if preserve else None
-        if source is not None and (":" in source) is not endpoint.is_ipv6:
-            source = None
-        try:
-            flow.upstream = dialling_socket(
-                endpoint.address, socket.SOCK_STREAM, plane.own_mark, source
-            )
-            return flow.upstream.connect_ex((endpoint.address, endpoint.port))
-        except OSError as error:
-            return error.errno or errno.EIO
-
-    def _give_up(self, problem: int) -> None:
-        flow = self._flow
-        if flow.upstream is not None:
-            flow.plane.reactor.close(flow.upstream)
-            flow.upstream = None
-        if flow.endpoint is not None:
-            where = joined(flow.endpoint.address, flow.endpoint.port)
-            self._last_failure = f"{where}: {os.strerror(problem)}"
+        self._fail()
 
     def on_events(self, events: int) -> None:  # noqa: ARG002 - SO_ERROR tells more
         """See how the attempt went."""
@@ -107,6 +81,41 @@ class _Dial:
         if self._deadline is not None:
             self._deadline.cancel()
 
+    def _connect(self, endpoint: Endpoint) -> int:
+        """Start connecting; the errno that connect(2) gives, ELOOP when it would call us."""
+        flow = self._flow
+        plane = flow.plane
+        client = flow.client_address[0]
+        preserve = self._source is Source.PRESERVE and (":" in client) is endpoint.is_ipv6
+        try:
+            if endpoint.port == plane.settings.tcp_port and is_own_address(endpoint.address):
+                return errno.ELOOP
+            flow.upstream = dialling_socket(
+                endpoint.address,
+                socket.SOCK_STREAM,
+                plane.own_mark,
+                client if preserve else None,
+            )
+            return flow.upstream.connect_ex((endpoint.address, endpoint.port))
+        except OSError as error:
+            return error.errno or errno.EIO
+
+    def _give_up(self, problem: int) -> None:
+        self._problem = problem
+        flow = self._flow
+        if flow.upstream is not None:
+            flow.plane.reactor.close(flow.upstream)
+            flow.upstream = None
+
     def _expire(self) -> None:
         self._give_up(errno.ETIMEDOUT)
         self.attempt()
+
+    def _fail(self) -> None:
+        flow = self._flow
+        timed_out = self._problem == errno.ETIMEDOUT
+        assert flow.endpoint is not None
+        flow.finish(
+            Ending.CONNECT_TIMEOUT if timed_out else Ending.CONNECT_FAILED,
+            failure(flow.endpoint, self._problem),
+        )

@@ -3,9 +3,10 @@
 Theory of operation. A flow has two ends, the client's socket and the endpoint's. Each end reads
 from its own socket and writes to the other's. What the other socket does not take at once is
 kept as ``unsent`` of the reading end, at most one read, and reading stops until it is gone:
-that is the backpressure, and the bound on memory. An end that reads end-of-stream shuts the
-other socket's write side once ``unsent`` is empty (RFC 9293 section 3.6, half-close), and the
-flow is over when both ends have done so. A reset on either side resets the other.
+that is the backpressure, and the bound on memory. An end that reads end-of-stream, which it
+does with nothing unsent, shuts the other socket's write side (RFC 9293 section 3.6,
+half-close), and the flow is over when both ends have done so. A reset on either side resets
+the other.
 
 epoll is level-triggered, so an end registers only for what it can act on. A hang-up is reported
 whether it was asked for or not: an end that cannot act on it leaves the epoll set.
@@ -22,7 +23,7 @@ from edgemesh.proxy.flow import Flow
 from edgemesh.proxy.reactor import ERROR, HANGUP, HANGUP_IN, IN, OUT
 from edgemesh.wire.sniff import sniff
 
-_READABLE = IN | HANGUP_IN | HANGUP
+_READABLE = IN | HANGUP_IN | HANGUP | ERROR
 _ASKED_TO_READ = IN | HANGUP_IN
 # Reads that rescue what a side said before it was found to be gone.
 _LAST_WORDS_READS = 64
@@ -36,19 +37,28 @@ def relay(flow: Flow) -> None:
 class _Relay:
     """The stage: both ends, and the deadline for silence."""
 
-    __slots__ = ("_deadline", "client_end", "flow", "last_active", "upstream_end")
+    __slots__ = (
+        "_deadline",
+        "client_end",
+        "flow",
+        "last_active",
+        "reactor",
+        "unnamed",
+        "upstream_end",
+    )
 
     def __init__(self, flow: Flow) -> None:
         assert flow.upstream is not None
         self.flow = flow
-        self.last_active = flow.plane.reactor.now
+        self.reactor = flow.plane.reactor
+        self.last_active = self.reactor.now
+        self.unnamed = not flow.application_protocol
         self.client_end = _End(self, flow.client)
         self.upstream_end = _End(self, flow.upstream)
         self.client_end.other = self.upstream_end
         self.upstream_end.other = self.client_end
-        settings = flow.plane.settings
-        self._deadline = flow.plane.reactor.after(
-            settings.tcp_idle_timeout_seconds, self.client_end, self._look_at_silence
+        self._deadline = self.reactor.after(
+            flow.plane.settings.tcp_idle_timeout_seconds, self.client_end, self._look_at_silence
         )
 
     def start(self) -> None:
@@ -63,11 +73,10 @@ class _Relay:
         self.flow.bytes_sent = self.client_end.moved
         self.flow.bytes_received = self.upstream_end.moved
 
-    def first_bytes(self, end: _End, data: memoryview) -> None:
+    def name_protocol(self, end: _End, data: memoryview) -> None:
         """Name an undeclared protocol by what passes first; a server's word makes it opaque."""
+        self.unnamed = False
         flow = self.flow
-        if flow.application_protocol:
-            return
         sniffed = sniff(data, complete=True) if end is self.client_end else None
         flow.application_protocol = sniffed.application_protocol if sniffed else "opaque"
         flow.server_name = sniffed.server_name if sniffed else ""
@@ -75,13 +84,15 @@ class _Relay:
     def half_closed(self) -> None:
         """One direction is done: silence of the other is borne less long."""
         self._deadline.cancel()
-        self._deadline = self.flow.plane.reactor.after(
+        self._deadline = self.reactor.after(
             self.flow.plane.settings.half_closed_timeout_seconds,
             self.client_end,
             self._look_at_silence,
         )
 
     def reset(self, end: _End, error: OSError | None) -> None:
+        """End the flow, since the peer of ``end`` is gone; what it said before goes through."""
+        end.last_words()
         ending = Ending.CLIENT_RESET if end is self.client_end else Ending.ENDPOINT_RESET
         self.flow.finish(ending, (error.strerror or "") if error else "")
 
@@ -93,12 +104,11 @@ class _Relay:
             if half_closed
             else settings.tcp_idle_timeout_seconds
         )
-        reactor = self.flow.plane.reactor
-        left = self.last_active + allowed - reactor.now
+        left = self.last_active + allowed - self.reactor.now
         if left <= 0:
             self.flow.finish(Ending.IDLE_TIMEOUT, f"silent for {allowed:g} s")
         else:
-            self._deadline = reactor.after(left, self.client_end, self._look_at_silence)
+            self._deadline = self.reactor.after(left, self.client_end, self._look_at_silence)
 
 
 class _End:
@@ -107,7 +117,7 @@ class _End:
     Attributes:
         moved: bytes that this end has read and the other socket has taken.
         unsent: read here, not taken by the other socket yet.
-        ended: end-of-stream was read here.
+        ended: end-of-stream was read here; nothing is unsent then.
     """
 
     __slots__ = (
@@ -141,26 +151,26 @@ class _End:
             wanted |= OUT
         if wanted != self._watched:
             self._watched = wanted
-            self._relay.flow.plane.reactor.watch(self._fd, self, wanted)
+            self._relay.reactor.watch(self._fd, self, wanted)
 
     def on_events(self, events: int) -> None:
         """Write what waits for this socket, then read once from it."""
         if events & OUT and self.other.unsent:
             self.other.send_unsent()
-        if self._relay.flow.stage is not self._relay:
+            if self._relay.flow.stage is not self._relay:
+                return
+        if not events & _READABLE:
             return
-        if events & (_READABLE | ERROR):
-            if not self.ended and not self.unsent:
-                self._read()
-            elif events & ERROR:
-                self._relay.reset(self, self._pending_error())
-            elif events & HANGUP:
-                self._leave_epoll()
+        if not self.ended and not self.unsent:
+            self._read()
+        elif events & ERROR:
+            self._relay.reset(self, self.pending_error())
+        elif events & HANGUP:
+            self._leave_epoll()
 
     def on_bug(self, error: Exception) -> None:
         """End the flow."""
-        if self._relay.flow.stage is self._relay:
-            self._relay.flow.finish(Ending.ERROR, type(error).__name__)
+        self._relay.flow.finish(Ending.ERROR, type(error).__name__)
 
     def _read(self) -> None:
         relay = self._relay
@@ -173,19 +183,17 @@ class _End:
             relay.reset(self, error)
             return
         if not count:
-            self.ended = True
             self._end_of_stream()
             return
-        relay.last_active = relay.flow.plane.reactor.now
+        relay.last_active = relay.reactor.now
         data = buffer[:count]
-        if not self.moved and not self.other.moved:
-            relay.first_bytes(self, data)
+        if relay.unnamed:
+            relay.name_protocol(self, data)
         try:
             sent = self.other.sock.send(data)
         except BlockingIOError:
             sent = 0
         except OSError as error:
-            self.other.last_words()
             relay.reset(self.other, error)
             return
         self.moved += sent
@@ -201,33 +209,27 @@ class _End:
         except BlockingIOError:
             return
         except OSError as error:
-            self.other.last_words()
             self._relay.reset(self.other, error)
             return
-        self._relay.last_active = self._relay.flow.plane.reactor.now
+        self._relay.last_active = self._relay.reactor.now
         self.moved += sent
         # A view of the rest instead of a copy: one short write after the other would be
         # quadratic.
         self.unsent = memoryview(self.unsent)[sent:] if sent < len(self.unsent) else b""
-        if self.unsent:
-            return
-        self.other.watch()
-        if self.ended:
-            self._end_of_stream()
-        else:
+        if not self.unsent:
             self.watch()
+            self.other.watch()
 
     def _end_of_stream(self) -> None:
-        if self.unsent:
-            self.watch()
-            return
+        self.ended = True
         relay = self._relay
         try:
             self.other.sock.shutdown(socket.SHUT_WR)
         except OSError as error:
-            relay.reset(self.other, error)
+            # ENOTCONN: the other side has reset meanwhile, and its socket says so.
+            relay.reset(self.other, self.other.pending_error() or error)
             return
-        if self.other.ended and not self.other.unsent:
+        if self.other.ended:
             relay.flow.finish(Ending.CLOSED, reset=False)
             return
         self.watch()
@@ -236,7 +238,7 @@ class _End:
     def _leave_epoll(self) -> None:
         """Stop hearing of a hang-up that nothing can be done about yet."""
         self._watched = -1
-        self._relay.flow.plane.reactor.unregister(self._fd)
+        self._relay.reactor.unregister(self._fd)
 
     def last_words(self) -> None:
         """Pass on what this side said before it went away, as far as the other takes it.
@@ -244,16 +246,19 @@ class _End:
         A reset does not take back what its sender had sent before: without a proxy the receiver
         could still read it.
         """
+        if self.unsent:
+            return
         with suppress(OSError):
             for _ in range(_LAST_WORDS_READS):
                 count = self.sock.recv_into(self._buffer)
-                if not count or self.unsent:
+                if not count:
                     return
                 sent = self.other.sock.send(self._buffer[:count])
                 self.moved += sent
                 if sent < count:
                     return
 
-    def _pending_error(self) -> OSError | None:
+    def pending_error(self) -> OSError | None:
+        """Take the error that the socket holds, if it does."""
         code = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         return OSError(code, os.strerror(code)) if code else None

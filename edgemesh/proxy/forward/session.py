@@ -1,0 +1,217 @@
+"""One client's datagrams to one service address.
+
+A session ends with silence, with the endpoint's removal, when all endpoints refuse, or when a
+newer session needs its place.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+from typing import TYPE_CHECKING
+
+from edgemesh.kernel.sockets import Address, dialling_socket, is_own_address
+from edgemesh.model.flows import Ending, FlowFacts, Verdict
+from edgemesh.model.services import Endpoint, Source, Transport
+from edgemesh.policy.verdict import find_port
+from edgemesh.proxy.reactor import IN, Handler
+from edgemesh.proxy.report import failure, joined
+from edgemesh.proxy.timers import Timer
+
+if TYPE_CHECKING:
+    from edgemesh.proxy.forward.datagram import DatagramAcceptor
+
+SessionKey = tuple[Address, Address]
+
+# Answers taken from the endpoint at one event.
+_BUDGET = 32
+
+
+class Session:
+    """The stage of a UDP flow, and the handler of its socket to the endpoint.
+
+    Ownership: that socket is the session's; the answering one is borrowed from the acceptor.
+
+    Attributes:
+        key: the client, and the address at which its datagrams arrive.
+        answering: bound to the called address; None when the listener answers.
+    """
+
+    __slots__ = (
+        "_acceptor",
+        "_attempts",
+        "_bytes_received",
+        "_bytes_sent",
+        "_candidates",
+        "_deadline",
+        "_endpoint",
+        "_facts",
+        "_last_active",
+        "_plane",
+        "_snapshot",
+        "_started",
+        "_upstream",
+        "_verdict",
+        "answering",
+        "key",
+    )
+
+    def __init__(
+        self, acceptor: DatagramAcceptor, key: SessionKey, facts: FlowFacts, verdict: Verdict
+    ) -> None:
+        """Begin a flow; `start` connects it."""
+        plane = self._plane = acceptor.plane
+        self._acceptor = acceptor
+        self.key = key
+        self._facts = facts
+        self._verdict = verdict
+        self._snapshot = plane.decider.snapshot
+        self._candidates = iter(verdict.candidates)
+        self.answering: socket.socket | None = None
+        self._upstream: socket.socket | None = None
+        self._endpoint: Endpoint | None = None
+        self._deadline: Timer[Handler] | None = None
+        self._attempts = 0
+        self._bytes_sent = 0
+        self._bytes_received = 0
+        self._started = self._last_active = plane.reactor.now
+        plane.sessions[key] = self
+        plane.reports.begin(Transport.UDP)
+
+    def start(self) -> bool:
+        """Get ready to send and to answer; false when that failed and the session is over."""
+        destination = self._facts.destination
+        try:
+            self.answering = self._acceptor.borrow_answering(destination)
+        except OSError as error:
+            where = joined(*destination)
+            self.finish(Ending.ERROR, f"cannot answer from {where}: {error.strerror}")
+            return False
+        self._look_at_silence()
+        return self._connect_next(0)
+
+    def is_stale(self) -> bool:
+        """Whether the endpoint is no longer one of the service's; looked up once per snapshot."""
+        snapshot = self._plane.decider.snapshot
+        if snapshot is self._snapshot:
+            return False
+        self._snapshot = snapshot
+        port = find_port(snapshot, Transport.UDP, self._facts.destination)
+        mine = self._endpoint
+        return (
+            port is None
+            or mine is None
+            or all((e.address, e.port) != (mine.address, mine.port) for e in port.endpoints)
+        )
+
+    def send(self, data: memoryview) -> None:
+        """Pass a client's datagram on; when the endpoint refuses, the next one gets it."""
+        self._be_active()
+        while self._upstream is not None:
+            try:
+                self._upstream.send(data)
+            except BlockingIOError:
+                return  # The send buffer is full; UDP may lose datagrams.
+            except OSError as error:
+                # ECONNREFUSED: an earlier datagram met a closed port (ICMP).
+                self._connect_next(error.errno or errno.EIO)
+                continue
+            self._bytes_sent += len(data)
+            return
+
+    def on_events(self, events: int) -> None:  # noqa: ARG002 - recv() tells errors too
+        """Answer with what the endpoint has sent, within the turn's budget."""
+        assert self._upstream is not None
+        buffer = self._plane.buffer
+        for _ in range(_BUDGET):
+            try:
+                count = self._upstream.recv_into(buffer)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                self._connect_next(error.errno or errno.EIO)
+                return
+            self._be_active()
+            self._bytes_received += count
+            try:
+                self._acceptor.answer(self, buffer[:count])
+            except OSError:
+                continue  # The client's node says no, or a buffer is full: this one is lost.
+
+    def on_bug(self, error: Exception) -> None:
+        """End the session."""
+        self.finish(Ending.ERROR, type(error).__name__)
+
+    def finish(self, ending: Ending, reason: str = "") -> None:
+        """End and report the session; a second call does nothing."""
+        plane = self._plane
+        if plane.sessions.pop(self.key, None) is None:
+            return
+        if self._deadline is not None:
+            self._deadline.cancel()
+        self._hang_up()
+        if self.answering is not None:
+            self._acceptor.give_back_answering(self._facts.destination)
+        plane.reports.end(
+            plane.decider.snapshot,
+            self._facts,
+            self._verdict,
+            self._endpoint,
+            attempts=self._attempts,
+            bytes_sent=self._bytes_sent,
+            bytes_received=self._bytes_received,
+            duration=plane.reactor.now - self._started,
+            ending=ending,
+            reason=reason,
+        )
+
+    def _connect_next(self, problem: int) -> bool:
+        """Go to the next endpoint since the last one had a problem (errno), or end."""
+        self._hang_up()
+        for endpoint in self._candidates:
+            self._endpoint = endpoint
+            self._attempts += 1
+            problem = self._connect(endpoint)
+            if problem == 0:
+                return True
+            self._hang_up()
+        assert self._endpoint is not None
+        self.finish(Ending.CONNECT_FAILED, failure(self._endpoint, problem))
+        return False
+
+    def _connect(self, endpoint: Endpoint) -> int:
+        """Connect to one endpoint; an errno, ELOOP when it would call us."""
+        plane = self._plane
+        client = self.key[0][0]
+        preserve = self._verdict.source is Source.PRESERVE and ((":" in client) is endpoint.is_ipv6)
+        try:
+            if endpoint.port == plane.settings.udp_port and is_own_address(endpoint.address):
+                return errno.ELOOP
+            self._upstream = dialling_socket(
+                endpoint.address,
+                socket.SOCK_DGRAM,
+                plane.own_mark,
+                client if preserve else None,
+            )
+            self._upstream.connect((endpoint.address, endpoint.port))
+        except OSError as error:
+            return error.errno or errno.EIO
+        plane.reactor.watch(self._upstream.fileno(), self, IN)
+        return 0
+
+    def _hang_up(self) -> None:
+        if self._upstream is not None:
+            self._plane.reactor.close(self._upstream)
+            self._upstream = None
+
+    def _be_active(self) -> None:
+        self._last_active = self._plane.reactor.now
+        self._plane.sessions.move_to_end(self.key)
+
+    def _look_at_silence(self) -> None:
+        plane = self._plane
+        left = self._last_active + plane.settings.udp_idle_timeout_seconds - plane.reactor.now
+        if left > 0:
+            self._deadline = plane.reactor.after(left, self, self._look_at_silence)
+        else:
+            self.finish(Ending.CLOSED, "silent")

@@ -1,0 +1,258 @@
+"""A whole data plane on loopback, clients that call its listener, and endpoints.
+
+In TPROXY mode a connection's destination is its getsockname(), so who calls the listener at
+127.0.0.1:PORT calls the Service that the snapshot has there.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import replace
+
+import trio
+
+from edgemesh.model.errors import OperatorError
+from edgemesh.model.flows import FlowReport
+from edgemesh.model.services import Endpoint, ServicePort, Snapshot, Transport
+from edgemesh.model.settings import NetfilterSettings, ProxySettings
+from edgemesh.proxy.plane import Plane
+
+PATIENCE_SECONDS = 20.0
+_ROUNDS_OF_REST = 150
+_LINGER_ZERO = struct.pack("ii", 1, 0)
+
+
+def open_descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - the shortest way to count
+
+
+def free_port(kind: socket.SocketKind) -> int:
+    with socket.socket(socket.AF_INET, kind) as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
+class Peer:
+    """One end of a connection, in the hands of a test."""
+
+    def __init__(self, sock: trio.socket.SocketType) -> None:
+        self.sock = sock
+
+    @property
+    def address(self) -> tuple[str, int]:
+        name = self.sock.getsockname()
+        return name[0], name[1]
+
+    @property
+    def remote(self) -> tuple[str, int]:
+        name = self.sock.getpeername()
+        return name[0], name[1]
+
+    async def send(self, data: bytes) -> None:
+        with trio.fail_after(PATIENCE_SECONDS):
+            view = memoryview(data)
+            while view:
+                view = view[await self.sock.send(view) :]
+
+    def send_what_fits(self, data: bytes) -> int:
+        """Send until nothing more is taken; how many bytes were."""
+        sent, view = 0, memoryview(data)
+        while sent < len(data):
+            try:
+                sent += socket.socket.send(self.raw, view[sent:], socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                break
+        return sent
+
+    @property
+    def raw(self) -> socket.socket:
+        return self.sock._sock  # type: ignore[attr-defined,no-any-return]
+
+    async def receive(self, count: int) -> bytes:
+        """Exactly so many bytes."""
+        parts = bytearray()
+        with trio.fail_after(PATIENCE_SECONDS):
+            while len(parts) < count:
+                part = await self.sock.recv(min(count - len(parts), 1 << 20))
+                assert part, f"end of stream after {len(parts)} of {count} bytes"
+                parts += part
+        return bytes(parts)
+
+    async def receive_all(self) -> bytes:
+        """Everything up to the end of the stream."""
+        parts = bytearray()
+        with trio.fail_after(PATIENCE_SECONDS):
+            while part := await self.sock.recv(1 << 20):
+                parts += part
+        return bytes(parts)
+
+    async def receive_until_reset(self) -> bytes:
+        """Everything up to ECONNRESET; an end of the stream is a failure."""
+        parts = bytearray()
+        with trio.fail_after(PATIENCE_SECONDS):
+            while True:
+                try:
+                    part = await self.sock.recv(1 << 20)
+                except ConnectionResetError:
+                    return bytes(parts)
+                assert part, "end of stream, no reset"
+                parts += part
+
+    def half_close(self) -> None:
+        self.raw.shutdown(socket.SHUT_WR)
+
+    def reset(self) -> None:
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_ZERO)
+        self.sock.close()
+
+    def close(self) -> None:
+        self.sock.close()
+
+
+class Server:
+    """An endpoint that accepts when the test says so."""
+
+    def __init__(self, sock: trio.socket.SocketType, opened: ExitStack) -> None:
+        self.sock = sock
+        self._opened = opened
+        name = sock.getsockname()
+        self.endpoint = Endpoint(name[0], name[1])
+
+    async def accept(self) -> Peer:
+        with trio.fail_after(PATIENCE_SECONDS):
+            sock, _ = await self.sock.accept()
+        self._opened.callback(sock.close)
+        return Peer(sock)
+
+
+class World:
+    """The plane and what was made around it."""
+
+    def __init__(self, opened: ExitStack, settings: ProxySettings) -> None:
+        self.reports: list[FlowReport] = []
+        self.opened = opened
+        self.skipped_seconds = 0.0
+        self.plane = Plane(
+            settings,
+            NetfilterSettings(),
+            self.reports.append,
+            clock=lambda: time.monotonic() + self.skipped_seconds,
+        )
+        self.port = settings.tcp_port
+
+    def service(self, *endpoints: Endpoint, **port: object) -> None:
+        """Make them the Service that clients call at the listener's own address."""
+        for address in ("127.0.0.1", "::1"):
+            self.service_at((address, self.port), *endpoints, **port)
+
+    def service_at(self, called: tuple[str, int], *endpoints: Endpoint, **port: object) -> None:
+        service = ServicePort("default", "echo", "", Transport.TCP, 80, endpoints=endpoints)
+        service = replace(service, **port)  # type: ignore[arg-type]
+        snapshot = self.plane.decider.snapshot
+        self.plane.swap(Snapshot(tcp={**snapshot.tcp, called: service}))
+
+    def serve(self, address: str = "127.0.0.1", backlog: int = 64, receive: int = 0) -> Server:
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        sock = trio.socket.socket(family, socket.SOCK_STREAM)
+        self.opened.callback(sock.close)
+        if receive:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive)
+        socket.socket.bind(sock._sock, (address, 0))  # type: ignore[attr-defined]
+        sock.listen(backlog)
+        return Server(sock, self.opened)
+
+    async def call(
+        self, address: str = "127.0.0.1", source: str = "", receive: int = 0, port: int = 0
+    ) -> Peer:
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        sock = trio.socket.socket(family, socket.SOCK_STREAM)
+        self.opened.callback(sock.close)
+        if receive:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive)
+        if source:
+            await sock.bind((source, 0))
+        with trio.fail_after(PATIENCE_SECONDS):
+            await sock.connect((address, port or self.port))
+        return Peer(sock)
+
+    async def connected(self, receive: int = 0) -> tuple[Peer, Peer]:
+        """A client and the endpoint that it reached, of a new Service."""
+        server = self.serve(receive=receive)
+        self.service(server.endpoint)
+        client = await self.call(receive=receive)
+        return client, await server.accept()
+
+    async def until(self, holds: Callable[[], object]) -> None:
+        with trio.fail_after(PATIENCE_SECONDS):
+            while not holds():  # noqa: ASYNC110 - what is waited for has no event
+                await trio.sleep(0.001)
+
+    async def report(self, count: int = 1) -> FlowReport:
+        """The last report, when there are ``count``; more of them are a failure."""
+        await self.until(lambda: len(self.reports) >= count)
+        assert len(self.reports) == count
+        return self.reports[-1]
+
+    async def comes_to_rest(self) -> None:
+        """Return once the reactor has no turns while others have many; a spin never ends."""
+        with trio.fail_after(PATIENCE_SECONDS):
+            before = -1
+            while before != self.plane.reactor.turns:
+                before = self.plane.reactor.turns
+                for _ in range(_ROUNDS_OF_REST):
+                    await trio.lowlevel.checkpoint()
+
+    async def skip(self, seconds: float) -> None:
+        """Let so much time pass for the plane's deadlines."""
+        self.skipped_seconds += seconds
+
+
+@asynccontextmanager
+async def running(**settings: object) -> AsyncIterator[World]:
+    """A plane that serves; at the end everything must be closed, reported and counted."""
+    before = open_descriptors()
+    with ExitStack() as opened:
+        async with trio.open_nursery() as nursery:
+            world = await _start(nursery, opened, settings)
+            yield world
+            nursery.cancel_scope.cancel()
+    plane = world.plane
+    assert plane.reactor.bugs == 0
+    assert_all_accounted_for(world)
+    assert open_descriptors() == before
+
+
+def assert_all_accounted_for(world: World) -> None:
+    """Every flow has one report or was turned away uncounted as open."""
+    reports = world.plane.reports
+    assert not +reports.open
+    assert world.plane.open_flows == 0
+    assert len(world.plane.reactor) == 0 or not world.plane.flows
+    assert reports.opened.total() == reports.endings.total()
+    reported_refusals = sum(report.ending == "refused" for report in world.reports)
+    turned_away = reports.refusals.total() - reported_refusals
+    assert len(world.reports) + turned_away == reports.opened.total()
+
+
+async def _start(nursery: trio.Nursery, opened: ExitStack, settings: dict[str, object]) -> World:
+    for attempts_left in reversed(range(5)):
+        ports = {
+            "tcp_port": free_port(socket.SOCK_STREAM),
+            "udp_port": free_port(socket.SOCK_DGRAM),
+        }
+        world = World(opened, replace(ProxySettings(), **ports, **settings))  # type: ignore[arg-type]
+        try:
+            await nursery.start(world.plane.serve)
+        except OperatorError:
+            # Somebody else took the port in between.
+            if not attempts_left:
+                raise
+        else:
+            return world
+    raise AssertionError
