@@ -91,10 +91,10 @@ async def end_all_in(namespaces: Iterable[str], grace_seconds: float) -> None:
 
 
 def last_line(log: Path) -> str:
-    """The last line that a program wrote, for a message to people."""
+    """The last line with a word in it that a program wrote, for a message to people."""
     text = log.read_text(errors="replace") if log.exists() else ""
-    lines = [line for line in text.splitlines() if line.strip()]
-    return lines[-1].strip() if lines else "it wrote nothing"
+    lines = [line for line in text.splitlines() if any(map(str.isalpha, line))]
+    return lines[-1].strip(" |") if lines else "it wrote nothing"
 
 
 def _is(process: Process) -> Callable[[], bool]:
