@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Collection, Sequence
 
 import trio
 
 from edgemesh.lab import agents, plan, processes, topology
-from edgemesh.lab.state import Home, State, locked, save
+from edgemesh.lab.plan import Node
+from edgemesh.lab.state import Home, State, load, locked, save
 from edgemesh.lab.workloads import node_body
 from edgemesh.model.errors import OperatorError
 
@@ -39,15 +41,40 @@ async def up(
         save(home, state)
         try:
             await trio.to_thread.run_sync(topology.build, home.lab, nodes)
+            for node in nodes:
+                agents.write_config(home, node, settings or {})
             if with_agents:
-                for node in nodes:
-                    agents.write_config(home, node, settings or {})
-                state = await agents.start_agents(home, state, nodes)
-                await agents.write_objects(home, state, [node_body(node) for node in nodes])
+                state = await _start_agents(home, state, nodes)
         except OperatorError:
             await _remove(home)
             raise
     return state
+
+
+async def start_agents(home: Home, names: Collection[str] = ()) -> State:
+    """Start the agents of nodes, and tell each of all nodes of the lab.
+
+    Args:
+        home: of the lab.
+        names: of the nodes; empty means all that have no agent running.
+
+    Raises:
+        OperatorError: there is no such lab, or an agent failed.
+    """
+    with locked(home):
+        state = load(home)
+        idle = [node for node in state.nodes if not _has_agent(state, node)]
+        return await _start_agents(home, state, [n for n in idle if not names or n.name in names])
+
+
+async def stop_agents(home: Home, names: Collection[str]) -> State:
+    """Let the agents of nodes drain and end.
+
+    Raises:
+        OperatorError: there is no such lab.
+    """
+    with locked(home):
+        return await agents.stop_agents(home, load(home), names, _GRACE_SECONDS)
 
 
 async def down(home: Home) -> bool:
@@ -61,6 +88,17 @@ async def down(home: Home) -> bool:
         with locked(home):
             await _remove(home)
     return found
+
+
+async def _start_agents(home: Home, state: State, nodes: Sequence[Node]) -> State:
+    state = await agents.start_agents(home, state, nodes)
+    await agents.write_objects(home, state, [node_body(node) for node in state.nodes])
+    return state
+
+
+def _has_agent(state: State, node: Node) -> bool:
+    agent = state.agents.get(node.name)
+    return agent is not None and agent.alive
 
 
 async def _remove(home: Home) -> None:

@@ -1,0 +1,118 @@
+"""Calls that the demo makes from pods, beyond what curl can do.
+
+Run as ``python -m edgemesh.lab.demo.calls lines|datagrams|half-close|websocket HOST PORT``; prints
+one JSON object: the caller's own port, and what came back.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import socket
+import struct
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+HALF_CLOSED_BYTES = 64 * 1024 * 1024
+DATAGRAM_SIZES = (5, 1400, 60000)
+_TIMEOUT_SECONDS = 20.0
+_CHUNK_BYTES = 262144
+
+Answer = dict[str, Any]
+
+
+def main() -> None:
+    """Make one call and print what came of it."""
+    kind, host, port = sys.argv[1:]
+    socket.setdefaulttimeout(_TIMEOUT_SECONDS)
+    print(json.dumps(_CALLS[kind](host, int(port))))  # noqa: T201  # what this program is for
+
+
+def call_lines(host: str, port: int) -> Answer:
+    """Hear a greeting out, say one line, and hear it again."""
+    with socket.create_connection((host, port)) as connection:
+        stream = connection.makefile("rwb")
+        greeting = [stream.readline().decode().rstrip() for _ in range(5)]
+        stream.write(b"hello from a pod\n")
+        stream.flush()
+        echo = stream.readline().decode().rstrip()
+        return {"port": connection.getsockname()[1], "greeting": greeting, "echo": echo}
+
+
+def call_datagrams(host: str, port: int) -> Answer:
+    """Send datagrams of several sizes, each after the answer to the one before."""
+    (family, _, _, _, address), *_ = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
+    with socket.socket(family, socket.SOCK_DGRAM) as connection:
+        # Connected: an answer from another address than the one called is not received.
+        connection.connect(address)
+        equal = []
+        for size in DATAGRAM_SIZES:
+            sent = os.urandom(size)
+            connection.send(sent)
+            equal.append(connection.recv(65535) == sent)
+        return {"port": connection.getsockname()[1], "equal": equal}
+
+
+def call_half_closed(host: str, port: int) -> Answer:
+    """Send much, close this direction, and read everything that comes back until the end."""
+    with socket.create_connection((host, port)) as connection:
+        sent, received, count = hashlib.sha256(), hashlib.sha256(), 0
+
+        def send() -> None:
+            for _ in range(HALF_CLOSED_BYTES // _CHUNK_BYTES):
+                chunk = os.urandom(_CHUNK_BYTES)
+                sent.update(chunk)
+                connection.sendall(chunk)
+            connection.shutdown(socket.SHUT_WR)
+
+        sender = threading.Thread(target=send)
+        sender.start()
+        while data := connection.recv(_CHUNK_BYTES):
+            received.update(data)
+            count += len(data)
+        sender.join()
+        return {
+            "port": connection.getsockname()[1],
+            "bytes": count,
+            "sent": sent.hexdigest(),
+            "received": received.hexdigest(),
+        }
+
+
+def call_websocket(host: str, port: int) -> Answer:
+    """Open a WebSocket (RFC 6455), send one masked text message, and read one back."""
+    text = b"hello over a WebSocket"
+    with socket.create_connection((host, port)) as connection:
+        stream = connection.makefile("rwb")
+        key = base64.b64encode(os.urandom(16)).decode()
+        stream.write(
+            f"GET / HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
+        )
+        stream.flush()
+        status = stream.readline().decode().rstrip()
+        while stream.readline() not in {b"\r\n", b""}:
+            pass
+        mask = os.urandom(4)
+        masked = bytes(byte ^ mask[index % 4] for index, byte in enumerate(text))
+        stream.write(struct.pack("!BB", 0x81, 0x80 | len(text)) + mask + masked)
+        stream.flush()
+        _, length = stream.read(2)
+        echo = stream.read(length)
+        port_of_call = connection.getsockname()[1]
+        return {"port": port_of_call, "status": status, "equal": echo == text}
+
+
+_CALLS: dict[str, Callable[[str, int], Answer]] = {
+    "lines": call_lines,
+    "datagrams": call_datagrams,
+    "half-close": call_half_closed,
+    "websocket": call_websocket,
+}
+
+if __name__ == "__main__":
+    main()
