@@ -101,7 +101,7 @@ class Resolver:
         if outcome.heard:
             self._heard_at = now
             self._silent = False
-        elif self._heard_at < started_at:
+        elif self._heard_at <= started_at:
             self._silent = True
         if outcome.content is None:
             content = self._stale_or_failure(key, now)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import ipaddress
 import struct
+from ipaddress import IPv4Address, IPv6Address
 from typing import Final, NamedTuple
 
 from edgemesh.wire.dns import codes
@@ -59,8 +59,9 @@ SERVER_FAILURE: Final = Content(codes.SERVFAIL)
 
 def address_record(owner: bytes, ttl: int, address: str) -> Record:
     """An A or AAAA record, by the family of the address (RFC 1035 3.4.1, RFC 3596 2.2)."""
-    parsed = ipaddress.ip_address(address)
-    return Record(owner, codes.A if parsed.version == 4 else codes.AAAA, ttl, parsed.packed)
+    if ":" in address:
+        return Record(owner, codes.AAAA, ttl, IPv6Address(address).packed)
+    return Record(owner, codes.A, ttl, IPv4Address(address).packed)
 
 
 def cname_record(owner: bytes, ttl: int, target: bytes) -> Record:
