@@ -10,9 +10,7 @@ from typing import Any, NamedTuple
 
 from edgemesh.model.objects import KubeObject, ObjectKey, Origin
 from edgemesh.policy.endpoints import SERVICE_NAME_LABEL, derive_slices
-from edgemesh.store.rows import Scope
 from edgemesh.store.transaction import Transaction
-from edgemesh.wire.labelselector import equality_selector
 
 
 class _ServiceName(NamedTuple):
@@ -53,8 +51,9 @@ class Derivation:
         return [_ServiceName(namespace, name) for name in names]
 
     def _derive(self, touched: _ServiceName) -> None:
-        service_label = equality_selector({SERVICE_NAME_LABEL: touched.name})
-        slices = self._transaction.read(Scope("EndpointSlice", touched.namespace), service_label)
+        slices = self._transaction.with_labels(
+            "EndpointSlice", touched.namespace, {SERVICE_NAME_LABEL: touched.name}
+        )
         surplus = {one.key: one for one in slices if one.origin is Origin.DERIVED}
         foreign = len(surplus) < len(slices)
         for body in () if foreign else self._wanted(touched):
@@ -72,5 +71,5 @@ class Derivation:
         selector = (service.body.get("spec") or {}).get("selector")
         if not selector or self._transaction.get(ObjectKey("Endpoints", *touched)):
             return []
-        pods = self._transaction.read(Scope("Pod", touched.namespace), equality_selector(selector))
+        pods = self._transaction.with_labels("Pod", touched.namespace, selector)
         return derive_slices(service.body, [pod.body for pod in pods])

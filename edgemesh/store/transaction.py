@@ -6,20 +6,11 @@ import uuid
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, Executable
 
 from edgemesh.model.objects import Change, ChangeType, KubeObject, ObjectKey, Origin
-from edgemesh.store import queries
-from edgemesh.store.rows import Scope, encode_body, make_object, text_values
-from edgemesh.store.tables import (
-    AllocationRow,
-    LabelRow,
-    ObjectRow,
-    RevisionRow,
-    SelectorRow,
-    TombstoneRow,
-)
-from edgemesh.wire.labelselector import Selector
+from edgemesh.store import queries, statements
+from edgemesh.store.rows import Scope, encode_body, make_object, object_from_row, text_values
 
 
 class Transaction:
@@ -37,23 +28,31 @@ class Transaction:
         self._connection = connection
         self._now = now
         self._history = history
-        # The lock lets no other writer count from the same value, on databases with several.
-        counter = select(RevisionRow.value, RevisionRow.floor).with_for_update()
-        self._first, self._floor = connection.execute(counter).one()
-        self.revision = self._first
+        self._first, self._floor = connection.execute(statements.TAKE_REVISION).one()
+        self.revision: int = self._first
         self.changes: list[Change] = []
 
     def get(self, key: ObjectKey) -> KubeObject | None:
         """The object of this name, None when there is none."""
         return queries.find_object(self._connection, key)
 
-    def read(self, scope: Scope, selector: Selector = ()) -> list[KubeObject]:
-        """Objects of a scope whose labels satisfy a selector."""
-        return queries.list_objects(self._connection, scope, selector)
+    def with_labels(self, kind: str, namespace: str, labels: Mapping[str, str]) -> list[KubeObject]:
+        """The objects of a kind in a namespace that have all of these labels."""
+        rows = self._connection.execute(
+            statements.objects_with_labels(len(labels)),
+            {"of_kind": kind, "of_namespace": namespace, **statements.pair_parameters(labels)},
+        )
+        return [object_from_row(row) for row in rows]
 
     def services_selecting(self, namespace: str, labels: Mapping[str, str]) -> list[str]:
         """Names of the Services of a namespace that select a Pod with these labels."""
-        return queries.services_selecting(self._connection, namespace, labels)
+        if not labels:
+            return []
+        names = self._connection.scalars(
+            statements.services_selecting(len(labels)),
+            {"of_namespace": namespace, **statements.pair_parameters(labels)},
+        )
+        return list(names)
 
     def put(
         self,
@@ -79,121 +78,97 @@ class Transaction:
             metadata.setdefault("creationTimestamp", self._now)
         else:
             kept = existing.body["metadata"]
-            metadata |= {name: kept[name] for name in ("uid", "creationTimestamp")}
-            metadata["resourceVersion"] = kept["resourceVersion"]
-            if existing.origin == origin and existing.body == {**body, "metadata": metadata}:
+            for field in ("uid", "creationTimestamp", "resourceVersion"):
+                metadata[field] = kept[field]
+            if existing.origin is origin and existing.body == {**body, "metadata": metadata}:
                 return existing
-        new = make_object(
-            key, metadata["uid"], self._next(), origin, {**body, "metadata": metadata}
-        )
+        body = {**body, "metadata": metadata}
+        new = make_object(key, metadata["uid"], self._next(), origin, body)
         self._write(new, existing)
+        self._index(new, existing)
         kind = ChangeType.INSERT if existing is None else ChangeType.UPDATE
         self.changes.append(Change(kind, new))
         return new
 
     def delete(self, existing: KubeObject) -> None:
-        """Delete an object that ``get`` or ``read`` returned."""
+        """Delete an object that this transaction has read."""
         revision = self._next()
-        kind, namespace, name = existing.key
-        self._connection.execute(delete(ObjectRow).where(*_named(ObjectRow, existing.key)))
-        self._connection.execute(
-            insert(TombstoneRow),
-            {
-                "revision": revision,
-                "kind": kind,
-                "namespace": namespace,
-                "name": name,
-                "uid": existing.uid,
-                "origin": existing.origin.value,
-                "body": encode_body(existing.body),
-            },
-        )
-        gone = make_object(
-            existing.key,
-            existing.uid,
-            revision,
-            existing.origin,
-            {**existing.body, "metadata": dict(existing.body["metadata"])},
-        )
+        self._execute(statements.DELETE_OBJECT, _named(existing))
+        values = _values(existing) | {"uid": existing.uid, "revision": revision}
+        self._execute(statements.INSERT_TOMBSTONE, values)
+        body = {**existing.body, "metadata": dict(existing.body["metadata"])}
+        gone = make_object(existing.key, existing.uid, revision, existing.origin, body)
         self.changes.append(Change(ChangeType.DELETE, gone))
 
     def owner_of(self, value: str) -> ObjectKey | None:
         """The Service that has this address or node port, None when it is free."""
-        columns = (ObjectRow.kind, ObjectRow.namespace, ObjectRow.name)
-        statement = (
-            select(*columns)
-            .join(AllocationRow, AllocationRow.service_uid == ObjectRow.uid)
-            .where(AllocationRow.value == value)
-        )
-        row = self._connection.execute(statement).one_or_none()
+        found = self._connection.execute(statements.ALLOCATION_OWNER, {"wanted": value})
+        row = found.one_or_none()
         return None if row is None else ObjectKey(*row)
 
     def allocate(self, service_uid: str, values: Iterable[str]) -> None:
         """Give a Service these addresses and node ports in place of those that it had."""
-        self._connection.execute(
-            delete(AllocationRow).where(AllocationRow.service_uid == service_uid)
-        )
+        self._execute(statements.DELETE_ALLOCATIONS, {"of_service": service_uid})
         rows = [{"value": value, "service_uid": service_uid} for value in values]
         if rows:
-            self._connection.execute(insert(AllocationRow), rows)
+            self._connection.execute(statements.INSERT_ALLOCATIONS, rows)
 
     def finish(self) -> None:
         """Write the count of revisions and drop tombstones that are too old to keep."""
         if self.revision == self._first:
             return
         floor = max(self._floor, self.revision - self._history)
-        self._connection.execute(delete(TombstoneRow).where(TombstoneRow.revision <= floor))
-        self._connection.execute(update(RevisionRow).values(value=self.revision, floor=floor))
+        self._execute(statements.DROP_TOMBSTONES, {"floor": floor})
+        self._execute(statements.WRITE_REVISION, {"value": self.revision, "floor": floor})
 
     def _next(self) -> int:
         self.revision += 1
         return self.revision
 
+    def _execute(self, statement: Executable, parameters: dict[str, Any]) -> None:
+        self._connection.execute(statement, parameters)
+
     def _write(self, new: KubeObject, existing: KubeObject | None) -> None:
-        kind, namespace, name = new.key
-        values: dict[str, Any] = {
-            "resource_version": new.resource_version,
-            "origin": new.origin.value,
-            "body": encode_body(new.body),
-        }
+        values = _values(new) | {"resource_version": new.resource_version}
         if existing is None:
-            values |= {"kind": kind, "namespace": namespace, "name": name, "uid": new.uid}
-            values["created_revision"] = new.resource_version
-            self._connection.execute(insert(ObjectRow), values)
+            values |= {"uid": new.uid, "created_revision": new.resource_version}
+            self._execute(statements.INSERT_OBJECT, values)
         else:
-            self._connection.execute(
-                update(ObjectRow).where(*_named(ObjectRow, new.key)).values(values)
-            )
-        self._index(new, existing)
+            changed = {name: values[name] for name in ("resource_version", "origin", "body")}
+            self._execute(statements.UPDATE_OBJECT, _named(new) | changed)
 
     def _index(self, new: KubeObject, existing: KubeObject | None) -> None:
-        owner = dict(zip(("kind", "namespace", "name"), new.key, strict=True))
-        before = existing.labels if existing else {}
-        if new.labels != before:
-            self._replace(LabelRow, owner, new.labels, {}, existing)
-        if new.key.kind == "Service":
-            selector = _selector(new)
-            if selector != (_selector(existing) if existing else {}):
-                self._replace(SelectorRow, owner, selector, {"size": len(selector)}, existing)
-
-    def _replace(
-        self,
-        table: type[LabelRow | SelectorRow],
-        owner: dict[str, str],
-        pairs: Mapping[str, str],
-        common: dict[str, int],
-        existing: KubeObject | None,
-    ) -> None:
-        if existing is not None:
-            self._connection.execute(delete(table).where(*_named(table, existing.key)))
-        rows = [{**owner, "key": key, "value": value, **common} for key, value in pairs.items()]
-        if rows:
-            self._connection.execute(insert(table), rows)
+        """Keep labels and selectors, which are searched, beside the body, which is not."""
+        owner = new.key._asdict()
+        if new.labels != (existing.labels if existing else {}):
+            if existing:
+                self._execute(statements.DELETE_LABELS, _named(new))
+            rows = [{**owner, "key": key, "value": value} for key, value in new.labels.items()]
+            if rows:
+                self._connection.execute(statements.INSERT_LABELS, rows)
+        selector = _selector(new)
+        if selector != (_selector(existing) if existing else {}):
+            if existing:
+                self._execute(statements.DELETE_SELECTOR, _named(new))
+            size = len(selector)
+            rows = [
+                {**owner, "key": key, "value": value, "size": size}
+                for key, value in selector.items()
+            ]
+            if rows:
+                self._connection.execute(statements.INSERT_SELECTOR, rows)
 
 
-def _named(table: type[ObjectRow | LabelRow | SelectorRow], key: ObjectKey) -> tuple[Any, ...]:
-    return (table.kind == key.kind, table.namespace == key.namespace, table.name == key.name)
+def _named(one: KubeObject) -> dict[str, str]:
+    return statements.scope_parameters(Scope(*one.key))
 
 
-def _selector(service: KubeObject) -> Mapping[str, str]:
-    return text_values((service.body.get("spec") or {}).get("selector"))
+def _values(one: KubeObject) -> dict[str, Any]:
+    return {**one.key._asdict(), "origin": one.origin.value, "body": encode_body(one.body)}
+
+
+def _selector(one: KubeObject) -> dict[str, str]:
+    """Of a Service, the labels that its Pods have; empty for anything else."""
+    if one.key.kind != "Service":
+        return {}
+    return text_values((one.body.get("spec") or {}).get("selector"))

@@ -59,13 +59,6 @@ def parse_selector(text: str) -> Selector:
     return tuple(_requirement(part.strip(), text) for part in _BETWEEN.split(text))
 
 
-def equality_selector(labels: Mapping[str, str]) -> Selector:
-    """The selector of a Service: every label must be there with its value."""
-    return tuple(
-        Requirement(key, Comparison.IN, frozenset({value})) for key, value in labels.items()
-    )
-
-
 def selects(selector: Selector, labels: Mapping[str, str]) -> bool:
     """Whether labels satisfy every requirement."""
     return all(_satisfies(requirement, labels) for requirement in selector)
