@@ -101,6 +101,7 @@ async def _start(
     state = AgentState(settings, store, plane, follower, interceptor)
     metamanager.add_query("status", state.status)
     metamanager.add_query("trace", state.preview)
+    metamanager.add_query("flow", state.flow)
 
     await nursery.start(follower.run, metamanager.subscribe_changes())
     await nursery.start(plane.serve)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
@@ -21,11 +22,14 @@ from edgemesh.model.status import (
     SnapshotStatus,
     StoreStatus,
 )
-from edgemesh.model.trace import TraceAnswer, TraceQuestion
+from edgemesh.model.trace import FlowAnswer, FlowQuestion, TraceAnswer, TraceQuestion
 from edgemesh.policy.explain import explain_call
+from edgemesh.proxy.flow import Flow
 from edgemesh.proxy.plane import Plane
 from edgemesh.store.store import Store
 from edgemesh.wire.message import Message
+
+Question = TypeVar("Question")
 
 
 class AgentState:
@@ -86,12 +90,22 @@ class AgentState:
         Raises:
             OperatorError: the question is not understood.
         """
-        try:
-            question = msgspec.json.decode(request.content, type=TraceQuestion)
-        except msgspec.MsgspecError as error:
-            raise OperatorError(f"the trace's question is not understood: {error}") from error
         decider = self.plane.decider
-        return explain_call(decider.snapshot, question, decider.preview)
+        return explain_call(decider.snapshot, _question(request, TraceQuestion), decider.preview)
+
+    def flow(self, request: Message) -> FlowAnswer:
+        """Answer ``null/flow``.
+
+        Raises:
+            OperatorError: the question is not understood.
+        """
+        question = _question(request, FlowQuestion)
+        client = (question.address, question.port)
+        for flow in self.plane.flows:
+            if flow.client_address == client:
+                endpoint = flow.endpoint if _connected(flow) else None
+                return FlowAnswer(True, endpoint, flow.verdict.path if flow.verdict else "")
+        return FlowAnswer(known=False)
 
     def _snapshot_status(self) -> SnapshotStatus:
         snapshot = self.plane.decider.snapshot
@@ -122,6 +136,21 @@ class AgentState:
         if self.plane.reactor.bugs:
             problems.append(f"{self.plane.reactor.bugs} connections ended by a bug, see the log")
         return tuple(problems)
+
+
+def _question(request: Message, kind: type[Question]) -> Question:
+    try:
+        return msgspec.json.decode(request.content, type=kind)
+    except msgspec.MsgspecError as error:
+        raise OperatorError(f"the trace's question is not understood: {error}") from error
+
+
+def _connected(flow: Flow) -> bool:
+    try:
+        return flow.upstream is not None and bool(flow.upstream.getpeername())
+    except OSError:
+        # ENOTCONN: it is still being connected.
+        return False
 
 
 def _resident_bytes() -> int:

@@ -1,4 +1,4 @@
-"""A trace's question to the agent, ``null/trace``, and what the agent would do with the call."""
+"""A trace's questions to the agent about a call: what would become of it, and what became of it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from edgemesh.model.services import Endpoint
 
 @dataclass(frozen=True, slots=True)
 class TraceQuestion:
-    """Which call is meant.
+    """``null/trace``: which call is meant.
 
     Args:
         namespace, service: whose port is called.
@@ -73,3 +73,26 @@ class TraceAnswer:
     candidates: tuple[Endpoint, ...] = ()
     path: str = ""
     refusal: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FlowQuestion:
+    """``null/flow``: which TCP flow is open from this address and port?"""
+
+    address: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class FlowAnswer:
+    """The flow that was asked for.
+
+    Args:
+        known: whether one is open.
+        endpoint: where it goes, None until that is connected.
+        path: the forwarding path, "" until it is decided.
+    """
+
+    known: bool
+    endpoint: Endpoint | None = None
+    path: str = ""
