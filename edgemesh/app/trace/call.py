@@ -1,0 +1,148 @@
+"""What a trace is about: who calls what, what the agent says of it, and what a hop has to tell."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from edgemesh.app.ask import ask_agent
+from edgemesh.kernel.pod_sockets import pod_sockets
+from edgemesh.model.errors import OperatorError
+from edgemesh.model.settings import Settings
+from edgemesh.model.trace import TraceAnswer
+
+
+class HopState(StrEnum):
+    """``SKIPPED`` hops do not apply to this call or cannot be looked at from here."""
+
+    OK = "ok"
+    FAILED = "FAIL"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """One step of a call: how it stands, and what to do where it fails."""
+
+    name: str
+    state: HopState
+    detail: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """How the agent is reached: its settings, and the socket of its metamanager."""
+
+    settings: Settings
+    socket_path: Path
+
+    async def ask(self, resource: str, answer: type[Any], content: Any = None) -> Any:
+        """See `ask_agent`."""
+        return await ask_agent(self.socket_path, self.settings.meta, resource, answer, content)
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who calls: a Pod of this node by its address, or the node itself when that is ""."""
+
+    address: str = ""
+
+    async def new_socket(self, kind: socket.SocketKind, *, ipv6: bool) -> trio.socket.SocketType:
+        """A socket where the caller lives, bound to nothing.
+
+        Raises:
+            OperatorError: the Pod is not on this node, or the privilege is missing.
+
+        Ownership: who asks for it closes it.
+        """
+        if not self.address:
+            return trio.socket.socket(socket.AF_INET6 if ipv6 else socket.AF_INET, kind)
+        [made] = await trio.to_thread.run_sync(pod_sockets, self.address, [kind])
+        return trio.socket.from_stdlib_socket(made)
+
+    def __str__(self) -> str:
+        """For messages to people."""
+        return self.address or "this node"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call to a Service that is traced.
+
+    Args:
+        agent: of this node.
+        namespace, service: what is called.
+        ipv6: whether by IPv6.
+        caller: who calls.
+        answer: what the agent says, None when it does not answer.
+        problem: why it does not.
+    """
+
+    agent: Agent
+    namespace: str
+    service: str
+    ipv6: bool
+    caller: Caller
+    answer: TraceAnswer | None
+    problem: str = ""
+
+    @property
+    def address(self) -> str:
+        """The Service address that is called, "" when there is none."""
+        port = self.answer.port if self.answer else None
+        return port.address if port else ""
+
+
+def parse_service(text: str, namespace: str) -> tuple[str, str, int]:
+    """Read ``web``, ``web:80``, ``web.shop:80``.
+
+    Args:
+        text: the Service, with its namespace and its port or without.
+        namespace: when the text has none.
+
+    Returns:
+        Namespace, name and port; the port is 0 when the text has none.
+
+    Raises:
+        OperatorError: it is none of these.
+    """
+    name, colon, port = text.partition(":")
+    service, _, own_namespace = name.partition(".")
+    valid = bool(service) and (not colon or (port.isdecimal() and 0 < int(port) < 65536))
+    if not valid:
+        raise OperatorError(f"{text!r} is no Service", "write web, web:80 or web.namespace:80")
+    return own_namespace.partition(".")[0] or namespace, service, int(port or 0)
+
+
+async def find_caller(agent: Agent, word: str, namespace: str, *, ipv6: bool) -> Caller:
+    """The Pod that a user means by its name, ``namespace/name`` or address; "" is the node.
+
+    Raises:
+        OperatorError: the agent does not know it, or it has no address of the family.
+    """
+    if not word:
+        return Caller()
+    try:
+        return Caller(str(ip_address(word)))
+    except ValueError:
+        own_namespace, _, name = word.rpartition("/")
+    pod = await agent.ask(f"{own_namespace or namespace}/pod/{name}", dict)
+    for address in _addresses(pod):
+        if (":" in address) is ipv6:
+            return Caller(address)
+    family = "IPv6" if ipv6 else "IPv4"
+    raise OperatorError(f"Pod {word} has no {family} address", "is it running?")
+
+
+def _addresses(pod: Mapping[str, Any]) -> list[str]:
+    status = pod.get("status") or {}
+    listed = [entry.get("ip", "") for entry in status.get("podIPs") or ()]
+    return [address for address in [*listed, status.get("podIP", "")] if address]

@@ -1,0 +1,96 @@
+"""Hops that the agent's answer settles: the agent itself, the Service, its endpoints, the decision."""
+
+from __future__ import annotations
+
+from edgemesh.app.trace.call import Call, Hop, HopState
+from edgemesh.model.flows import Refusal
+from edgemesh.model.services import Endpoint, Source
+from edgemesh.proxy.report import joined
+
+_REMEDY_OF_REFUSAL = {
+    Refusal.NO_ENDPOINT: "make a Pod ready that the Service's selector matches",
+    Refusal.NO_SERVICE: "see the hop 'service'",
+    Refusal.SELF_DESTINATION: "the Service's port is the agent's own: change proxy.tcp_port",
+}
+
+
+def agent_hop(call: Call) -> Hop:
+    """Whether an agent answers."""
+    where = call.agent.socket_path
+    if call.answer is None:
+        return Hop("agent", HopState.FAILED, call.problem, "start the agent: edgemesh run")
+    return Hop("agent", HopState.OK, f"answers on {where}, revision {call.answer.revision}")
+
+
+def service_hop(call: Call) -> Hop:
+    """Whether the agent's data plane knows the Service and its port."""
+    answer = call.answer
+    name = f"{call.namespace}/{call.service}"
+    if answer is None:
+        return Hop("service", HopState.SKIPPED, "no agent to ask")
+    if not answer.known:
+        return Hop(
+            "service",
+            HopState.FAILED,
+            f"{name} is unknown to the data plane",
+            f"edgemesh get service {call.service} -n {call.namespace}; if there is none: "
+            "edgemesh apply -f FILE",
+        )
+    if answer.external_name:
+        detail = f"{name} is an alias of {answer.external_name}: the name alone leads there"
+        return Hop("service", HopState.OK, detail)
+    if answer.port is None:
+        ports = ", ".join(map(str, answer.ports)) or "none"
+        return Hop("service", HopState.FAILED, f"{name} has no such port", f"it has: {ports}")
+    port = answer.port
+    kind = "headless" if answer.headless else f"{answer.type} {', '.join(answer.addresses)}"
+    protocol = port.application_protocol or "protocol not declared"
+    detail = f"{name}: {kind}, port {port.port}/{port.transport}, {protocol}"
+    return Hop("service", HopState.OK, detail)
+
+
+def endpoints_hop(call: Call) -> Hop:
+    """Whether anything takes new connections."""
+    port = call.answer.port if call.answer else None
+    if port is None:
+        return Hop("endpoints", HopState.SKIPPED, "no port to look at")
+    if not port.endpoints:
+        return Hop(
+            "endpoints",
+            HopState.FAILED,
+            "none takes new connections",
+            f"edgemesh get pods -n {call.namespace} -o wide: is one ready that the selector of "
+            f"{call.service} matches?",
+        )
+    listed = ", ".join(map(show_endpoint, port.endpoints))
+    return Hop("endpoints", HopState.OK, f"{len(port.endpoints)}: {listed}")
+
+
+def decision_hop(call: Call) -> Hop:
+    """What the agent would decide now."""
+    answer = call.answer
+    if answer is None or not call.address:
+        return Hop("decision", HopState.SKIPPED, "no address that the agent would decide about")
+    if answer.refusal:
+        return Hop(
+            "decision",
+            HopState.FAILED,
+            f"the call is refused: {answer.refusal}",
+            _REMEDY_OF_REFUSAL.get(Refusal(answer.refusal), "see edgemesh status"),
+        )
+    assert answer.port is not None
+    first, *others = answer.candidates
+    then = f", then {', '.join(map(show_endpoint, others))}" if others else ""
+    source = "the client's" if answer.port.source == Source.PRESERVE else "the node's"
+    return Hop(
+        "decision",
+        HopState.OK,
+        f"{show_endpoint(first)} next{then}; {answer.port.balance}, path {answer.path}, "
+        f"it sees {source} address",
+    )
+
+
+def show_endpoint(endpoint: Endpoint) -> str:
+    """``10.1.0.1:8080 (default/web-1)``."""
+    address = joined(endpoint.address, endpoint.port)
+    return f"{address} ({endpoint.pod})" if endpoint.pod else address

@@ -1,0 +1,49 @@
+"""A trace: its hops in the order in which a call takes them."""
+
+from __future__ import annotations
+
+from edgemesh.app.trace.call import Agent, Call, Hop, find_caller, parse_service
+from edgemesh.app.trace.connections import call_hop, endpoint_hop
+from edgemesh.app.trace.interception import listener_hop, route_hop, rule_hop
+from edgemesh.app.trace.knowledge import agent_hop, decision_hop, endpoints_hop, service_hop
+from edgemesh.app.trace.name import name_hop
+from edgemesh.model.errors import OperatorError
+from edgemesh.model.trace import TraceAnswer, TraceQuestion
+
+
+async def walk(
+    agent: Agent, target: str, namespace: str, *, caller: str = "", ipv6: bool = False
+) -> list[Hop]:
+    """Look at every hop of a call; one that fails does not end the walk.
+
+    Args:
+        agent: of this node.
+        target: ``web``, ``web:80`` or ``web.shop:80``.
+        namespace: of the Service and of the Pod where they name none.
+        caller: a Pod of this node, by name or address, "" for the node itself.
+        ipv6: whether to call by IPv6.
+
+    Raises:
+        OperatorError: the target is none, or the Pod cannot be found.
+    """
+    service_namespace, service, port = parse_service(target, namespace)
+    calling = await find_caller(agent, caller, namespace, ipv6=ipv6)
+    question = TraceQuestion(service_namespace, service, port, calling.address, ipv6)
+    answer, problem = None, ""
+    try:
+        answer = await agent.ask("null/trace", TraceAnswer, question)
+    except OperatorError as error:
+        problem = error.problem
+    call = Call(agent, service_namespace, service, ipv6, calling, answer, problem)
+    return [
+        agent_hop(call),
+        await name_hop(call),
+        service_hop(call),
+        endpoints_hop(call),
+        await rule_hop(call),
+        await route_hop(call),
+        listener_hop(call),
+        decision_hop(call),
+        await endpoint_hop(call),
+        await call_hop(call),
+    ]
