@@ -6,12 +6,13 @@ In TPROXY mode a connection's destination is its getsockname(), so who calls the
 
 from __future__ import annotations
 
+import gc
 import os
 import socket
 import struct
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 
 import trio
@@ -28,6 +29,7 @@ _LINGER_ZERO = struct.pack("ii", 1, 0)
 
 
 def open_descriptors() -> int:
+    gc.collect()  # What an earlier test dropped is not to be closed while this one counts.
     return len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - the shortest way to count
 
 
@@ -167,19 +169,42 @@ class World:
         sock.listen(backlog)
         return Server(sock, self.opened)
 
-    async def call(
-        self, address: str = "127.0.0.1", source: str = "", receive: int = 0, port: int = 0
-    ) -> Peer:
+    def client(self, address: str = "127.0.0.1", receive: int = 0) -> Peer:
+        """A client that has not called yet."""
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         sock = trio.socket.socket(family, socket.SOCK_STREAM)
         self.opened.callback(sock.close)
         if receive:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive)
-        if source:
-            await sock.bind((source, 0))
-        with trio.fail_after(PATIENCE_SECONDS):
-            await sock.connect((address, port or self.port))
         return Peer(sock)
+
+    async def call(
+        self, address: str = "127.0.0.1", source: str = "", receive: int = 0, port: int = 0
+    ) -> Peer:
+        client = self.client(address, receive)
+        if source:
+            await client.sock.bind((source, 0))
+        with trio.fail_after(PATIENCE_SECONDS):
+            await client.sock.connect((address, port or self.port))
+        return client
+
+    async def call_in_vain(self, address: str = "127.0.0.1", port: int = 0) -> None:
+        """Call and be reset, which may happen before the connect has been noticed."""
+        with suppress(ConnectionResetError):
+            client = await self.call(address, port=port)
+            assert await client.receive_until_reset() == b""
+
+    async def full(self) -> Endpoint:
+        """An endpoint whose backlog is full: its kernel drops each SYN, and nobody answers."""
+        server = self.serve(backlog=0)
+        await self.call(port=server.endpoint.port)
+        return server.endpoint
+
+    def closed(self) -> Endpoint:
+        """An endpoint where nobody listens: its kernel refuses."""
+        server = self.serve()
+        server.sock.close()
+        return server.endpoint
 
     async def connected(self, receive: int = 0) -> tuple[Peer, Peer]:
         """A client and the endpoint that it reached, of a new Service."""
@@ -208,7 +233,7 @@ class World:
                 for _ in range(_ROUNDS_OF_REST):
                     await trio.lowlevel.checkpoint()
 
-    async def skip(self, seconds: float) -> None:
+    def skip(self, seconds: float) -> None:
         """Let so much time pass for the plane's deadlines."""
         self.skipped_seconds += seconds
 

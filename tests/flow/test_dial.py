@@ -1,0 +1,175 @@
+"""What dialling promises: the next endpoint gets its chance, and a failure has a name."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+from plane_fixtures import running
+
+from edgemesh.model.services import Balance, Endpoint, Source
+
+pytestmark = pytest.mark.root
+
+TIMEOUT = 2.0
+
+
+async def test_after_a_refusal_the_next_endpoint_is_tried_at_once() -> None:
+    async with running() as world:
+        server, dead = world.serve(), world.closed()
+        world.service(dead, server.endpoint)
+        client = await world.call()
+        endpoint = await server.accept()
+        await client.send(b"hello")
+        assert await endpoint.receive(5) == b"hello"
+        client.reset()
+        report = await world.report()
+        assert report.attempts == 2
+        assert report.endpoint == f"127.0.0.1:{server.endpoint.port}"
+        assert report.duration < TIMEOUT
+
+
+async def test_after_the_connect_timeout_the_next_endpoint_is_tried() -> None:
+    async with running() as world:
+        server, full = world.serve(), await world.full()
+        world.service(full, server.endpoint)
+        client = await world.call()
+        await client.send(b"hello")
+        await world.until(lambda: world.plane.flows)
+        await world.comes_to_rest()
+        world.skip(TIMEOUT)
+        endpoint = await server.accept()
+        assert await endpoint.receive(5) == b"hello"
+        client.reset()
+        assert (await world.report()).attempts == 2
+
+
+async def test_when_all_refuse_the_client_is_reset_and_the_report_names_the_last_and_why() -> None:
+    async with running() as world:
+        dead = [world.closed() for _ in range(3)]
+        world.service(*dead)
+        await world.call_in_vain()
+        report = await world.report()
+        assert report.ending == "connect-failed"
+        assert report.reason == f"127.0.0.1:{dead[2].port}: Connection refused"
+        assert report.attempts == 3
+        assert (report.bytes_sent, report.bytes_received) == (0, 0)
+
+
+async def test_when_nobody_answers_the_report_says_timed_out() -> None:
+    async with running() as world:
+        full = await world.full()
+        world.service(full)
+        client = await world.call()
+        await world.until(lambda: world.plane.flows)
+        world.skip(TIMEOUT)
+        assert await client.receive_until_reset() == b""
+        report = await world.report()
+        assert report.ending == "connect-timeout"
+        assert report.reason == f"127.0.0.1:{full.port}: Connection timed out"
+
+
+async def test_no_more_endpoints_are_tried_than_the_setting_allows() -> None:
+    async with running(connect_attempts=2) as world:
+        world.service(*(world.closed() for _ in range(5)))
+        await world.call_in_vain()
+        assert (await world.report()).attempts == 2
+
+
+async def test_without_endpoints_the_client_is_reset_and_the_refusal_has_its_reason() -> None:
+    async with running() as world:
+        world.service()
+        await world.call_in_vain()
+        report = await world.report()
+        assert (report.ending, report.reason) == ("refused", "no-endpoint")
+        assert world.plane.reports.refusals == {"no-endpoint": 1}
+
+
+async def test_the_report_says_who_called_what_and_where_it_went() -> None:
+    async with running() as world:
+        server = world.serve()
+        world.service(
+            Endpoint(**{**_fields(server.endpoint), "pod": "default/echo-0"}),
+            application_protocol="tcp",
+        )
+        client = await world.call()
+        endpoint = await server.accept()
+        await client.send(b"12345")
+        assert await endpoint.receive(5) == b"12345"
+        await endpoint.send(b"123")
+        assert await client.receive(3) == b"123"
+        caller = client.address
+        client.close()
+        endpoint.close()
+        report = await world.report()
+        assert report.client == f"127.0.0.1:{caller[1]}"
+        assert report.destination == f"127.0.0.1:{world.port}"
+        assert report.service == "default/echo:80"
+        assert report.endpoint == f"127.0.0.1:{server.endpoint.port}"
+        assert report.endpoint_pod == "default/echo-0"
+        assert (report.transport, report.path) == ("TCP", "relay")
+        assert (report.application_protocol, report.attempts) == ("tcp", 1)
+        assert (report.bytes_sent, report.bytes_received) == (5, 3)
+
+
+def _fields(endpoint: Endpoint) -> dict[str, object]:
+    return {"address": endpoint.address, "port": endpoint.port}
+
+
+async def test_a_preserved_source_shows_the_endpoint_the_clients_own_address() -> None:
+    async with running() as world:
+        server = world.serve()
+        world.service(server.endpoint, source=Source.PRESERVE)
+        await world.call(source="127.0.0.77")
+        endpoint = await server.accept()
+        assert endpoint.remote[0] == "127.0.0.77"
+
+
+async def test_without_it_the_endpoint_sees_the_node() -> None:
+    async with running() as world:
+        server = world.serve()
+        world.service(server.endpoint)
+        await world.call(source="127.0.0.77")
+        endpoint = await server.accept()
+        assert endpoint.remote[0] == "127.0.0.1"
+
+
+async def test_a_preserved_source_works_over_ipv6_and_gives_way_between_the_families() -> None:
+    async with running() as world:
+        for called, served in (("::1", "::1"), ("::1", "127.0.0.1"), ("127.0.0.1", "::1")):
+            server = world.serve(served)
+            world.service(server.endpoint, source=Source.PRESERVE)
+            client = await world.call(called)
+            endpoint = await server.accept()
+            await client.send(b"hello")
+            assert await endpoint.receive(5) == b"hello"
+
+
+async def test_one_client_can_have_more_connections_than_one_source_port_allows() -> None:
+    """Ports of preserved sources are shared between different endpoints."""
+    async with running() as world:
+        servers = [world.serve() for _ in range(3)]
+        world.service(*(server.endpoint for server in servers), source=Source.PRESERVE)
+        for server in servers:
+            await world.call(source="127.0.0.78")
+            endpoint = await server.accept()
+            assert endpoint.remote[0] == "127.0.0.78"
+
+
+async def test_dialled_connections_carry_our_mark_so_that_no_rule_takes_them_again() -> None:
+    async with running() as world:
+        await world.connected()
+        (flow,) = world.plane.flows
+        await world.until(lambda: flow.upstream)
+        assert flow.upstream is not None
+        assert flow.upstream.getsockopt(socket.SOL_SOCKET, socket.SO_MARK) == 0x46
+
+
+async def test_endpoints_take_turns() -> None:
+    async with running() as world:
+        servers = [world.serve() for _ in range(3)]
+        world.service(*(s.endpoint for s in servers), balance=Balance.ROUND_ROBIN)
+        for server in servers * 2:
+            client = await world.call()
+            await server.accept()
+            assert client
