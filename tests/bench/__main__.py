@@ -20,14 +20,17 @@ from edgemesh.model.errors import OperatorError
 def main() -> int:
     """Run one bench, print its table, write its JSON and its plot."""
     arguments = _parse()
-    # The wrapper has made sure that there is a file of this name.
-    bench: Bench = importlib.import_module(f"bench.benches.{arguments.name}").BENCH
     try:
+        # The wrapper has made sure that there is a file of this name.
+        bench: Bench = importlib.import_module(f"bench.benches.{arguments.name}").BENCH
         with tempfile.TemporaryDirectory(prefix="bench-") as directory:
             results = trio.run(_run_until_signal, bench, _options(arguments, Path(directory)))
     except OperatorError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        # Before the receiver of signals is there, nothing is started yet.
+        results = None
     if results is None:
         print("bench: stopped; nothing is left behind and nothing was written", file=sys.stderr)
         return 130

@@ -66,10 +66,10 @@ async def test_a_subject_that_ends_is_named_with_its_last_words(tmp_path: Path) 
             yield at_service_addresses("broken", site, process)
 
     program = await compile_load(tmp_path)
-    services = {"echo": service("echo", 9000)}
+    services = {"echo": service("echo", "10.96.0.10", 9000)}
     comparison = Comparison((), {"broken": broken}, services)
     results = Results("relay", 1, ours=())
-    with pytest.raises(OperatorError, match="^broken ended with status 3: it is broken$"):
+    with pytest.raises(OperatorError, match=r"^broken ended with status 3: it is broken$"):
         await compare(comparison, results, Timing(0, 0.1), program)
     assert network.namespaces(f"bench{os.getpid()}-") == []
 

@@ -21,7 +21,6 @@ CLIENT_ADDRESS = "10.101.1.2"
 NODE_CLIENT_SIDE = "10.101.1.1"
 NODE_SERVER_SIDE = "10.101.2.1"
 ENDPOINT_ADDRESSES = ("10.101.2.11", "10.101.2.12")
-SERVICE_ADDRESS = "10.96.0.10"
 
 _CLEAN_UP_SECONDS = 20
 
@@ -55,10 +54,10 @@ class Service:
     endpoints: tuple[Address, ...]
 
 
-def service(name: str, port: int) -> Service:
-    """A Service at the usual address whose endpoints use the same port."""
-    endpoints = tuple(Address(host, port) for host in ENDPOINT_ADDRESSES)
-    return Service(name, Address(SERVICE_ADDRESS, port), endpoints)
+def service(name: str, host: str, port: int) -> Service:
+    """A Service at an address of its own, on the usual endpoints, with one port for all."""
+    endpoints = tuple(Address(endpoint, port) for endpoint in ENDPOINT_ADDRESSES)
+    return Service(name, Address(host, port), endpoints)
 
 
 @dataclass(frozen=True, slots=True)

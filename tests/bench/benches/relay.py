@@ -26,7 +26,10 @@ from bench.subjects.nginx import nginx
 from bench.topology import service
 from edgemesh.model.errors import OperatorError
 
-_SERVICES = {"echo": service("echo", 9000), "sink": service("sink", 9001)}
+_SERVICES = {
+    "echo": service("echo", "10.96.0.10", 9000),
+    "sink": service("sink", "10.96.0.11", 9001),
+}
 _SUBJECTS: Mapping[str, Subject] = {
     "edgemesh": edgemesh,
     "direct": direct,

@@ -1,0 +1,57 @@
+"""The benches that need a whole agent, as short as they get."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bench.benches import Options, relay, scale
+from bench.loads import Timing
+from bench.results import document
+from edgemesh.lab import network
+from edgemesh.model.errors import OperatorError
+
+pytestmark = pytest.mark.root
+
+
+@pytest.fixture
+def directory() -> Iterator[Path]:
+    # A path of pytest's is too long for a socket to lie in.
+    with tempfile.TemporaryDirectory(prefix="bench-") as name:
+        yield Path(name)
+
+
+def options(directory: Path, *cases: str) -> Options:
+    return Options(1, Timing(0.05, 0.2), cases, ("edgemesh",), directory)
+
+
+async def test_an_agent_is_run_fed_and_measured_like_any_subject(directory: Path) -> None:
+    results = await relay.BENCH.run(options(directory, "rr-1", "crr-32", "bulk-1"))
+    rows = {(row["case"], row["metric"]): row["median"] for row in document(results)["rows"]}
+    for case in ("rr-1", "crr-32", "bulk-1"):
+        assert rows[case, "errors"] == 0
+        assert rows[case, "subject_cpu_per_request"] >= 0
+        assert rows[case, "rss_bytes"] > 0
+    assert network.namespaces(f"bench{os.getpid()}-") == []
+
+
+async def test_the_scale_of_a_few_services_has_every_metric(directory: Path) -> None:
+    results = await scale.BENCH.run(options(directory, "services-20"))
+    assert {row["metric"] for row in document(results)["rows"]} == {
+        "apply_seconds",
+        "start_seconds",
+        "change_seconds",
+        "decision_seconds",
+        "rss_bytes",
+    }
+    scale.BENCH.draw(results, directory / "scale.png")
+    assert scale.BENCH.tell(results).count("services-20") == 5
+
+
+async def test_a_scale_that_is_no_number_of_services_is_refused(directory: Path) -> None:
+    with pytest.raises(OperatorError, match="no case 'services-many'"):
+        await scale.BENCH.run(options(directory, "services-many"))
