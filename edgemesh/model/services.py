@@ -88,7 +88,7 @@ class ServicePort:
         port: the number that clients call.
         node_port: the number on the node's addresses, 0 when there is none.
         application_protocol: declared by ``appProtocol`` or by the name's prefix, in lower
-            case ("http", "http2", "grpc", "tls", "tcp"); "" when nothing is declared.
+            case ("http", "http2", "grpc", "tls", "tcp", "udp"); "" when nothing is declared.
         balance: how to choose.
         source: which client address the endpoint sees.
         endpoints: those that take new connections now, in a stable order, IPv4 and IPv6.

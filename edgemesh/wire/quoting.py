@@ -16,4 +16,7 @@ def quote(value: Any) -> str:
     if isinstance(value, list | tuple):
         return "a list"
     text = json.dumps(value[:_LONGEST] if isinstance(value, str) else value, ensure_ascii=False)
-    return text if len(text) < _LONGEST else f"{text[: _LONGEST - 4]} ..."
+    if len(text) > _LONGEST:
+        text = f"{text[: _LONGEST - 4]} ..."
+    # A terminal obeys control characters, and they come from files that others wrote.
+    return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)

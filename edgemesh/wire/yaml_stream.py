@@ -94,8 +94,7 @@ def read_yaml(data: bytes, limits: ManifestLimits) -> Iterator[Document]:
 def _syntax_error(error: yaml.MarkedYAMLError, number: int) -> DocumentError:
     problem = f"{error.context}: {error.problem}" if error.context else str(error.problem)
     mark = error.problem_mark
-    if mark is None:
-        return DocumentError(problem, number)
+    assert mark is not None, "scanner and parser always tell where"
     return DocumentError(problem, number, mark.line + 1, mark.column + 1)
 
 
@@ -151,7 +150,7 @@ class _Builder:
 
     def _take_alias(self, event: Any) -> None:
         if event.anchor not in self._anchors:
-            raise _EventError(event, f"alias *{event.anchor} stands for nothing complete")
+            raise _EventError(event, f"alias {quote(event.anchor)} stands for nothing complete")
         value, weight, height = self._anchors[event.anchor]
         self.alias_bytes += weight
         if self.alias_bytes > self._limits.max_alias_bytes:
@@ -162,7 +161,7 @@ class _Builder:
 
     def _open(self, event: Any) -> None:
         if event.tag not in _COLLECTION_TAGS:
-            raise _EventError(event, f"tag {event.tag} is not supported")
+            raise _EventError(event, f"tag {quote(event.tag)} is not supported")
         self._check_depth(event, 1)
         container: Any = {} if isinstance(event, yaml.MappingStartEvent) else []
         self._stack.append(_Frame(container, event.anchor))
@@ -221,7 +220,7 @@ def _mappings(event: Any, value: Any) -> list[dict[str, Any]]:
 def _scalar(event: Any) -> Any:
     if event.tag is not None:
         if event.tag not in _STRING_TAGS:
-            raise _EventError(event, f"tag {event.tag} is not supported")
+            raise _EventError(event, f"tag {quote(event.tag)} is not supported")
         return event.value
     if not event.implicit[0]:
         return event.value
