@@ -33,7 +33,7 @@ from edgemesh.store.tables import (
     SelectorRow,
     TombstoneRow,
 )
-from edgemesh.wire.labelselector import Comparison, Requirement, Selector
+from edgemesh.wire.labelselector import NEGATIVE, Requirement, Selector
 
 _TOMBSTONE_COLUMNS = (
     TombstoneRow.kind,
@@ -176,7 +176,7 @@ def selected_objects(scope: Scope, selector: Selector) -> Executable:
             *_within(label, bounds),
             *_satisfied(label, requirement),
         )
-        if requirement.comparison in {Comparison.NOT_IN, Comparison.DOES_NOT_EXIST}:
+        if requirement.comparison in NEGATIVE:
             statement = statement.where(~exists().where(matches))
         else:
             # An object has each label once, so the join does not repeat it.

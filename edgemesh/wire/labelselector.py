@@ -24,6 +24,9 @@ class Comparison(StrEnum):
     DOES_NOT_EXIST = "DoesNotExist"
 
 
+NEGATIVE = frozenset({Comparison.NOT_IN, Comparison.DOES_NOT_EXIST})
+
+
 class Requirement(NamedTuple):
     """One condition on the label ``key``; an absent label satisfies NOT_IN."""
 
@@ -77,12 +80,8 @@ def _requirement(part: str, text: str) -> Requirement:
 
 
 def _satisfies(requirement: Requirement, labels: Mapping[str, str]) -> bool:
-    match requirement.comparison:
-        case Comparison.IN:
-            return labels.get(requirement.key) in requirement.values
-        case Comparison.NOT_IN:
-            return labels.get(requirement.key) not in requirement.values
-        case Comparison.EXISTS:
-            return requirement.key in labels
-        case Comparison.DOES_NOT_EXIST:
-            return requirement.key not in labels
+    if requirement.values:
+        found = labels.get(requirement.key) in requirement.values
+    else:
+        found = requirement.key in labels
+    return found is (requirement.comparison not in NEGATIVE)
