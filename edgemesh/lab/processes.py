@@ -127,9 +127,6 @@ def _signal(descriptors: Iterable[int], number: signal.Signals) -> None:
 async def _wait(descriptors: Iterable[int]) -> None:
     for descriptor in descriptors:
         await trio.lowlevel.wait_readable(descriptor)
-        # Only a child of this very process has to be waited for as well.
-        with suppress(ChildProcessError):
-            os.waitid(os.P_PIDFD, descriptor, os.WEXITED | os.WNOHANG)  # noqa: ASYNC222
 
 
 def _members(identities: set[tuple[int, int]]) -> Iterator[tuple[int, Callable[[], bool]]]:
