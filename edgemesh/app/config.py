@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import ipaddress
 import os
 import socket
 import tomllib
@@ -53,7 +54,19 @@ def load_settings(
         elif value is not None:
             values[key] = value
     settings = _convert(values, "the environment or a flag")
+    _check_networks(settings)
     return settings if settings.node else dataclasses.replace(settings, node=_host_name())
+
+
+def _check_networks(settings: Settings) -> None:
+    for key, version in (("service_cidr4", 4), ("service_cidr6", 6)):
+        text = getattr(settings.meta, key)
+        try:
+            network = ipaddress.ip_network(text)
+        except ValueError as error:
+            raise OperatorError(f"config: meta.{key} = {text!r}: {error}") from error
+        if network.version != version:
+            raise OperatorError(f"config: meta.{key} = {text!r} is not IPv{version}")
 
 
 def _host_name() -> str:

@@ -68,3 +68,13 @@ def test_a_mistake_names_the_file_the_key_and_the_value(
 def test_a_named_file_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(OperatorError, match="No such file"):
         load_settings(tmp_path / "absent.toml", environment={})
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("service_cidr4", "10.96.0.1/12"), ("service_cidr4", "fd00::/112"), ("service_cidr6", "x")],
+)
+def test_a_service_network_must_be_one(tmp_path: Path, key: str, value: str) -> None:
+    path = written(tmp_path, f'[meta]\n{key} = "{value}"')
+    with pytest.raises(OperatorError, match=key):
+        load_settings(path, environment={})
