@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import unmet
 from kube_bodies import node, pod, service
+from requirement import unmet
 
 from edgemesh.model.errors import OperatorError
 from edgemesh.model.objects import ObjectKey
