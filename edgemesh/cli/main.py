@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from cyclopts import App
+from cyclopts import App, CycloptsError
 
 from edgemesh import __version__
 from edgemesh.model.errors import OperatorError
@@ -30,7 +30,10 @@ app.command("edgemesh.cli.trace:trace", name="trace")
 def main() -> None:
     """Run one command; an operator's mistake is one line on standard error and exit code 2."""
     try:
-        app()
+        app(exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        print(f"edgemesh: {' '.join(str(error).split())} (see edgemesh --help)", file=sys.stderr)
+        sys.exit(2)
     except OperatorError as error:
         print(f"edgemesh: {error}", file=sys.stderr)
         sys.exit(2)

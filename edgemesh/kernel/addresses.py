@@ -16,6 +16,8 @@ from edgemesh.model.errors import OperatorError
 
 _LOOPBACK_INDEX = 1
 _IFA_F_NODAD = 0x02
+# RT_SCOPE_HOST: the kernel never takes such an address as the source of a packet that leaves.
+_SCOPE_HOST = 254
 
 
 def node_addresses() -> frozenset[str]:
@@ -78,6 +80,7 @@ def _change(command: str, address: str) -> None:
             family=socket.AF_INET6 if is_ipv6 else socket.AF_INET,
             address=address,
             prefixlen=128 if is_ipv6 else 32,
+            scope=_SCOPE_HOST,
             # Nobody else can have an address of lo; it is usable at once.
             **({"flags": _IFA_F_NODAD} if is_ipv6 and command == "add" else {}),
         )
