@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 
 from cyclopts import App, CycloptsError
 
@@ -15,30 +16,49 @@ app = App(
     version=__version__,
     backend="trio",
 )
-# By import path: a command pays for its own imports only.
-app.command("edgemesh.cli.run:run", name="run")
-app.command("edgemesh.cli.objects:apply", name="apply")
-app.command("edgemesh.cli.objects:get", name="get")
-app.command("edgemesh.cli.objects:delete", name="delete")
-app.command("edgemesh.cli.netfilter:app", name="netfilter")
-app.command("edgemesh.cli.lab:app", name="lab")
-app.command("edgemesh.cli.status:status", name="status")
-app.command("edgemesh.cli.doctor:doctor", name="doctor")
-app.command("edgemesh.cli.trace:trace", name="trace")
+_COMMANDS = {
+    "run": ("edgemesh.cli.run:run", "Run the agent of this node."),
+    "status": ("edgemesh.cli.status:status", "Show what the running agent does."),
+    "doctor": (
+        "edgemesh.cli.doctor:doctor",
+        "Examine the host: what is missing and what mends it.",
+    ),
+    "trace": ("edgemesh.cli.trace:trace", "Walk a call hop by hop and name the one that fails."),
+    "get": ("edgemesh.cli.objects:get", "Show objects."),
+    "apply": ("edgemesh.cli.objects:apply", "Create or change objects from manifests."),
+    "delete": ("edgemesh.cli.objects:delete", "Delete objects."),
+    "netfilter": ("edgemesh.cli.netfilter:app", "Install, remove, show and check the rules."),
+    "lab": ("edgemesh.cli.lab:app", "Nodes and pods as network namespaces of this host."),
+}
+for _name, (_path, _help) in _COMMANDS.items():
+    # By import path: a command pays for its own imports only.
+    app.command(_path, name=_name, help=_help)
 
 
 def main() -> None:
     """Run one command; an operator's mistake is one line on standard error and exit code 2."""
+    mistakes: list[str] = []
     try:
         app(exit_on_error=False, print_error=False)
-    except CycloptsError as error:
-        print(f"edgemesh: {' '.join(str(error).split())} (see edgemesh --help)", file=sys.stderr)
-        sys.exit(2)
-    except OperatorError as error:
-        print(f"edgemesh: {error}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
+    except* CycloptsError as group:
+        mistakes += (f"{' '.join(str(each).split())} (see edgemesh --help)" for each in _all(group))
+    except* OperatorError as group:
+        mistakes += map(str, _all(group))
+    except* KeyboardInterrupt:
         sys.exit(130)
+    for mistake in mistakes:
+        print(f"edgemesh: {mistake}", file=sys.stderr)
+    if mistakes:
+        sys.exit(2)
+
+
+def _all(group: BaseExceptionGroup[Exception]) -> Iterator[Exception]:
+    """The errors of a group, however deep: each nursery on the way adds a level."""
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _all(error)
+        else:
+            yield error
 
 
 if __name__ == "__main__":
