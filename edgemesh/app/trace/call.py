@@ -13,7 +13,7 @@ from typing import Any
 import trio
 
 from edgemesh.app.ask import ask_agent
-from edgemesh.kernel.pod_sockets import pod_sockets
+from edgemesh.kernel.pod_socket import pod_socket
 from edgemesh.model.errors import OperatorError
 from edgemesh.model.settings import Settings
 from edgemesh.model.trace import TraceAnswer
@@ -63,9 +63,10 @@ class Caller:
 
         Ownership: who asks for it closes it.
         """
+        family = socket.AF_INET6 if ipv6 else socket.AF_INET
         if not self.address:
-            return trio.socket.socket(socket.AF_INET6 if ipv6 else socket.AF_INET, kind)
-        [made] = await trio.to_thread.run_sync(pod_sockets, self.address, [kind])
+            return trio.socket.socket(family, kind)
+        made = await trio.to_thread.run_sync(pod_socket, self.address, family, kind)
         return trio.socket.from_stdlib_socket(made)
 
     def __str__(self) -> str:
@@ -80,7 +81,7 @@ class Call:
     Args:
         agent: of this node.
         namespace, service: what is called.
-        ipv6: whether by IPv6.
+        ipv6: whether by IPv6; name, caller and address are of this family.
         caller: who calls.
         answer: what the agent says, None when it does not answer.
         problem: why it does not.
@@ -96,9 +97,16 @@ class Call:
 
     @property
     def address(self) -> str:
-        """The Service address that is called, "" when there is none."""
+        """The Service address that is called, "" when it has none of the family."""
         port = self.answer.port if self.answer else None
-        return port.address if port else ""
+        if port is None or (":" in port.address) is not self.ipv6:
+            return ""
+        return port.address
+
+    @property
+    def family(self) -> str:
+        """For messages to people."""
+        return "IPv6" if self.ipv6 else "IPv4"
 
 
 def parse_service(text: str, namespace: str) -> tuple[str, str, int]:
@@ -122,24 +130,20 @@ def parse_service(text: str, namespace: str) -> tuple[str, str, int]:
     return own_namespace.partition(".")[0] or namespace, service, int(port or 0)
 
 
-async def find_caller(agent: Agent, word: str, namespace: str, *, ipv6: bool) -> Caller:
-    """The Pod that a user means by its name, ``namespace/name`` or address; "" is the node.
+async def find_addresses(agent: Agent, word: str, namespace: str) -> list[str]:
+    """The addresses of the Pod that a user means by name, ``namespace/name`` or address.
 
     Raises:
-        OperatorError: the agent does not know it, or it has no address of the family.
+        OperatorError: the agent does not know it, or it has none.
     """
-    if not word:
-        return Caller()
     try:
-        return Caller(str(ip_address(word)))
+        return [str(ip_address(word))]
     except ValueError:
         own_namespace, _, name = word.rpartition("/")
-    pod = await agent.ask(f"{own_namespace or namespace}/pod/{name}", dict)
-    for address in _addresses(pod):
-        if (":" in address) is ipv6:
-            return Caller(address)
-    family = "IPv6" if ipv6 else "IPv4"
-    raise OperatorError(f"Pod {word} has no {family} address", "is it running?")
+    addresses = _addresses(await agent.ask(f"{own_namespace or namespace}/pod/{name}", dict))
+    if not addresses:
+        raise OperatorError(f"Pod {word} has no address", "is it running?")
+    return addresses
 
 
 def _addresses(pod: Mapping[str, Any]) -> list[str]:

@@ -47,10 +47,10 @@ async def call_hop(call: Call) -> Hop:
         return Hop("call", HopState.SKIPPED, "nothing to call")
     if port.transport != Transport.TCP:
         return Hop("call", HopState.SKIPPED, "UDP tells nothing before the application does")
-    direct = port.endpoints[0] if port.endpoints and not call.address else None
+    direct = None if port.address else _first_of_family(call, port.endpoints)
     address, number = (direct.address, direct.port) if direct else (call.address, port.port)
     if not address:
-        return Hop("call", HopState.SKIPPED, "nothing to call")
+        return Hop("call", HopState.SKIPPED, f"no {call.family} address to call")
     try:
         sock = await call.caller.new_socket(socket.SOCK_STREAM, ipv6=":" in address)
     except OperatorError as error:
@@ -66,6 +66,10 @@ async def call_hop(call: Call) -> Hop:
         if direct:
             return Hop("call", HopState.OK, f"{told}, past the agent: the Service is headless")
         return await _follow(call, sock, told)
+
+
+def _first_of_family(call: Call, endpoints: Sequence[Endpoint]) -> Endpoint | None:
+    return next((each for each in endpoints if each.is_ipv6 is call.ipv6), None)
 
 
 async def _connect(call: Call, sock: trio.socket.SocketType, address: tuple[str, int]) -> float:

@@ -1,4 +1,4 @@
-"""Hops that the agent's answer settles: the agent itself, the Service, its endpoints, the decision."""
+"""Hops that the agent settles: itself, the Service, its endpoints, the decision."""
 
 from __future__ import annotations
 
@@ -43,6 +43,9 @@ def service_hop(call: Call) -> Hop:
         ports = ", ".join(map(str, answer.ports)) or "none"
         return Hop("service", HopState.FAILED, f"{name} has no such port", f"it has: {ports}")
     port = answer.port
+    if port.address and not call.address:
+        remedy = "call it by IPv4, or give it an IPv6 address too: spec.ipFamilyPolicy"
+        return Hop("service", HopState.FAILED, f"{name} has no {call.family} address", remedy)
     kind = "headless" if answer.headless else f"{answer.type} {', '.join(answer.addresses)}"
     protocol = port.application_protocol or "protocol not declared"
     detail = f"{name}: {kind}, port {port.port}/{port.transport}, {protocol}"

@@ -99,8 +99,8 @@ def _judge(call: Call, where: str, content: Content) -> Hop:
     if aliases and not addresses:
         return Hop("name", HopState.OK, f"{where}: alias of {aliases[0]}")
     if not addresses:
-        family = "IPv6" if call.ipv6 else "IPv4"
-        return Hop("name", HopState.FAILED, f"{where}: no {family} address", "try the other family")
+        remedy = "call it by the other family, or give it an address of this one"
+        return Hop("name", HopState.FAILED, f"{where}: no {call.family} address", remedy)
     shown = ", ".join(sorted(addresses))
     if call.address and call.address not in addresses:
         return Hop(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from edgemesh.app.trace.call import Agent, Call, Hop, find_caller, parse_service
+from collections.abc import Sequence
+
+from edgemesh.app.trace.call import Agent, Call, Caller, Hop, find_addresses, parse_service
 from edgemesh.app.trace.connections import call_hop, endpoint_hop
 from edgemesh.app.trace.interception import listener_hop, route_hop, rule_hop
 from edgemesh.app.trace.knowledge import agent_hop, decision_hop, endpoints_hop, service_hop
@@ -21,20 +23,25 @@ async def walk(
         target: ``web``, ``web:80`` or ``web.shop:80``.
         namespace: of the Service and of the Pod where they name none.
         caller: a Pod of this node, by name or address, "" for the node itself.
-        ipv6: whether to call by IPv6.
+        ipv6: call by IPv6; else by IPv4, or by IPv6 where the Service has nothing else.
 
     Raises:
         OperatorError: the target is none, or the Pod cannot be found.
     """
     service_namespace, service, port = parse_service(target, namespace)
-    calling = await find_caller(agent, caller, namespace, ipv6=ipv6)
-    question = TraceQuestion(service_namespace, service, port, calling.address, ipv6)
-    answer, problem = None, ""
+    addresses = await find_addresses(agent, caller, namespace) if caller else [""]
+    client = _of_family(addresses, ipv6=ipv6)
+    question = TraceQuestion(service_namespace, service, port, client, ipv6)
+    answer: TraceAnswer | None = None
+    problem = ""
     try:
         answer = await agent.ask("null/trace", TraceAnswer, question)
     except OperatorError as error:
         problem = error.problem
-    call = Call(agent, service_namespace, service, ipv6, calling, answer, problem)
+    if answer and answer.port:
+        ipv6 = ipv6 or ":" in answer.port.address
+    client = _of_family(addresses, ipv6=ipv6)
+    call = Call(agent, service_namespace, service, ipv6, Caller(client), answer, problem)
     return [
         agent_hop(call),
         await name_hop(call),
@@ -47,3 +54,8 @@ async def walk(
         await endpoint_hop(call),
         await call_hop(call),
     ]
+
+
+def _of_family(addresses: Sequence[str], *, ipv6: bool) -> str:
+    """The first of the family; else the first, which will fail where it tries to call."""
+    return next((each for each in addresses if (":" in each) is ipv6), addresses[0])

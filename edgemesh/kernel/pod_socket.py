@@ -1,7 +1,7 @@
-"""Sockets inside a Pod's network namespace, for an agent's host to call as the Pod would.
+"""A socket inside a Pod's network namespace, for its host to call as the Pod would.
 
 A socket stays in the namespace where it was made, whoever uses it (socket(7) and
-network_namespaces(7)). A child process enters the namespace, makes the sockets and hands them
+network_namespaces(7)). A child process enters the namespace, makes the socket and hands it
 over; no thread of this process ever leaves its own namespace.
 
 Several namespaces may have the same address, where several clusters are played on one host. The
@@ -12,12 +12,11 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import json
 import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -31,57 +30,54 @@ _LONGEST_ANSWER = 4096
 _PATIENCE_SECONDS = 10.0
 
 
-def pod_sockets(address: str, kinds: Sequence[socket.SocketKind]) -> list[socket.socket]:
-    """Sockets in the namespace of this host that has an address, one of each kind.
+def pod_socket(
+    address: str, family: socket.AddressFamily, kind: socket.SocketKind
+) -> socket.socket:
+    """A socket in the namespace of this host that has an address; it is bound to nothing.
 
-    They are of the address's family and bound to nothing. Blocks for the start of a Python
-    interpreter: call it in a thread.
+    Blocks for the start of a Python interpreter: call it in a thread.
+
+    Args:
+        address: of the Pod, IPv4 or IPv6 text.
+        family: of the socket; the Pod may have addresses of both.
+        kind: of the socket.
 
     Raises:
         OperatorError: no namespace here has the address, or the privilege is missing.
 
-    Ownership: the caller closes them.
+    Ownership: the caller closes it.
     """
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    numbers = [str(int(kind)) for kind in kinds]
     ours, theirs = socket.socketpair()
     with ours, theirs:
         ours.settimeout(_PATIENCE_SECONDS)
-        argv = [sys.executable, "-m", __name__, str(theirs.fileno()), address, *numbers]
+        numbers = [str(int(number)) for number in (theirs.fileno(), family, kind)]
+        argv = [sys.executable, "-m", __name__, address, *numbers]
         with subprocess.Popen(argv, pass_fds=[theirs.fileno()]) as child:  # noqa: S603 - ourselves
             theirs.close()
             try:
-                answer, descriptors, _, _ = socket.recv_fds(ours, _LONGEST_ANSWER, len(kinds))
+                problem, descriptors, _, _ = socket.recv_fds(ours, _LONGEST_ANSWER, 1)
             except TimeoutError:
                 child.kill()
-                answer, descriptors = b"", []
-    sockets = [
-        socket.socket(family, kind, fileno=descriptor)
-        for kind, descriptor in zip(kinds, descriptors, strict=False)
-    ]
-    if len(sockets) == len(kinds):
-        return sockets
-    for each in sockets:
-        each.close()
-    problem = json.loads(answer)["problem"] if answer else "the helper process died"
+                problem, descriptors = b"", []
+    if descriptors:
+        return socket.socket(family, kind, fileno=descriptors[0])
     raise OperatorError(
-        f"cannot call from {address}: {problem}",
+        f"cannot call from {address}: {problem.decode() or 'the helper process died'}",
         "run this as root on the node where the Pod runs",
     )
 
 
-def _serve(control: socket.socket, address: str, kinds: Sequence[int]) -> None:
-    """The child: find the namespace, stay in it, hand sockets over."""
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+def _serve(control: socket.socket, address: str, family: int, kind: int) -> None:
+    """The child: find the namespace, stay in it, hand a socket over."""
     try:
-        if not any(_enter_and_look(path, family, address) for path in _neighbours_first()):
-            control.sendall(json.dumps({"problem": "no namespace here has it"}).encode())
+        if not any(_enter_and_look(path, address) for path in _neighbours_first()):
+            control.sendall(b"no namespace here has it")
             return
-        sockets = [socket.socket(family, kind) for kind in kinds]
+        made = socket.socket(family, kind)
     except PermissionError as error:
-        control.sendall(json.dumps({"problem": error.strerror}).encode())
+        control.sendall(str(error.strerror).encode())
         return
-    socket.send_fds(control, [b"{}"], [each.fileno() for each in sockets])
+    socket.send_fds(control, [b"made"], [made.fileno()])
 
 
 def _namespaces() -> Iterator[Path]:
@@ -112,7 +108,7 @@ def _neighbours_first() -> list[Path]:
         return sorted(_namespaces(), key=is_neighbour, reverse=True)
 
 
-def _enter_and_look(path: Path, family: int, address: str) -> bool:
+def _enter_and_look(path: Path, address: str) -> bool:
     """Enter a namespace and tell whether it has the address: only then can it be bound."""
     libc = ctypes.CDLL(None, use_errno=True)
     with path.open() as namespace:
@@ -122,6 +118,7 @@ def _enter_and_look(path: Path, family: int, address: str) -> bool:
             if number == errno.EINVAL:
                 return False
             raise OSError(number, os.strerror(number))
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as probe:
         try:
             probe.bind((address, 0))
@@ -131,5 +128,7 @@ def _enter_and_look(path: Path, family: int, address: str) -> bool:
 
 
 if __name__ == "__main__":
-    with socket.socket(fileno=int(sys.argv[1])) as control_socket:
-        _serve(control_socket, sys.argv[2], [int(number) for number in sys.argv[3:]])
+    wanted_address, *wanted = sys.argv[1:]
+    control_number, wanted_family, wanted_kind = map(int, wanted)
+    with socket.socket(fileno=control_number) as control_socket:
+        _serve(control_socket, wanted_address, wanted_family, wanted_kind)
