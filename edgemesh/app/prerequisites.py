@@ -1,7 +1,7 @@
 """What the agent needs of its host, looked at without changing anything.
 
-The checks of interception are those of the kernel's room; these here are about the process, its
-ports and its directories.
+What interception needs is known in the kernel's room; the rest is about the process, its ports
+and its directories.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from edgemesh.kernel.preflight import check_interception
 from edgemesh.kernel.procnet import BoundSocket, bound_sockets, holder
 from edgemesh.model.settings import Settings
 from edgemesh.wire.host_port import parse_host_port
@@ -57,6 +58,23 @@ def check_host(settings: Settings) -> Iterator[Check]:
     yield _clock()
     yield from _bpf()
     yield from _directories(settings)
+
+
+def check_rules(settings: Settings) -> list[Check]:
+    """What interception needs, see `check_interception`.
+
+    Blocks for some tenths of a second.
+
+    Raises:
+        OperatorError: a tool that is installed does not work.
+    """
+    if not settings.netfilter.enabled:
+        return []
+    states = {"ok": State.MET, "warning": State.LACKING, "missing": State.MISSING}
+    return [
+        Check("interception", states[finding.state], finding.what, finding.remedy)
+        for finding in check_interception(settings.netfilter)
+    ]
 
 
 def check_ports(settings: Settings, agent_pid: int | None) -> Iterator[Check]:

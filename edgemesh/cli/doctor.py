@@ -12,7 +12,7 @@ from cyclopts import Parameter
 
 from edgemesh.app.ask import ask_agent
 from edgemesh.app.config import load_settings
-from edgemesh.app.prerequisites import Check, State, check_host, check_ports
+from edgemesh.app.prerequisites import Check, State, check_host, check_ports, check_rules
 from edgemesh.cli.doctor_page import doctor_page
 from edgemesh.meta.client import AgentGoneError
 from edgemesh.model.errors import OperatorError
@@ -42,9 +42,16 @@ async def doctor(
 async def examine(settings: Settings) -> list[Check]:
     """All checks, in the order in which they are shown."""
     agent, agent_pid = await _check_agent(settings)
-    return await trio.to_thread.run_sync(
-        lambda: [*check_host(settings), *check_ports(settings, agent_pid), agent]
-    )
+
+    def look() -> list[Check]:
+        return [
+            *check_host(settings),
+            *check_rules(settings),
+            *check_ports(settings, agent_pid),
+            agent,
+        ]
+
+    return await trio.to_thread.run_sync(look)
 
 
 async def _check_agent(settings: Settings) -> tuple[Check, int | None]:
