@@ -54,15 +54,16 @@ def list_changes(connection: Connection, since: int, scope: Scope, budget_bytes:
     statement = statements.changes(tuple(map(bool, scope)), first=since == 0)
     parameters = {"since": since, **statements.scope_parameters(scope)}
     changes: list[Change] = []
+    complete = True
     with connection.execute(
         statement, parameters, execution_options={"yield_per": _FETCHED_AT_ONCE}
     ) as rows:
         for row in rows:
             if budget_bytes <= 0:
+                complete = False
                 break
             budget_bytes -= len(row.body)
             changes.append(Change(_change_type(row.created_revision, since), object_from_row(row)))
-        complete = budget_bytes > 0 or rows.first() is None
     # Read last: a tombstone that was dropped before the statement above is below this floor.
     floor = connection.execute(statements.READ_FLOOR).scalar_one()
     return Page(changes, complete, floor)
