@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import re
 from functools import cached_property
+from ipaddress import IPv4Address, IPv6Address
 from typing import Final, NamedTuple
 
 from edgemesh.model.services import Endpoint, Service, Snapshot
 from edgemesh.policy.zone import Zone
+from edgemesh.wire.dns.records import Record
 
 _LABEL: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+
+
+def is_label(text: str) -> bool:
+    """Whether a text can be a label of a host's name, in lower case (RFC 1123 section 2.1)."""
+    return _LABEL.fullmatch(text) is not None
 
 
 def endpoint_label(endpoint: Endpoint) -> str:
     """The label of an endpoint in its headless Service: its hostname or its dashed address."""
     hostname = endpoint.hostname.lower()
-    return hostname if _LABEL.fullmatch(hostname) else dashed(endpoint.address)
+    return hostname if is_label(hostname) else dashed(endpoint.address)
 
 
 def dashed(address: str) -> str:
@@ -24,6 +31,18 @@ def dashed(address: str) -> str:
     front = "0" if label.startswith("-") else ""
     back = "0" if label.endswith("-") else ""
     return f"{front}{label}{back}"
+
+
+def undashed(label: str) -> str | None:
+    """The address whose dashed form a label is, None when it is none."""
+    for kind, separator in ((IPv4Address, "."), (IPv6Address, ":")):
+        try:
+            address = str(kind(label.replace("-", separator)))
+        except ValueError:
+            continue
+        # One address, one name: fd00-0--7 is another spelling.
+        return address if dashed(address) == label else None
+    return None
 
 
 class Owner(NamedTuple):
@@ -54,34 +73,27 @@ class NameIndex:
         return found
 
     @cached_property
+    def start(self) -> Record:
+        """The zone's SOA record, which comes with every denial."""
+        return self.zone.start(self.zone.domain, self.snapshot.revision)
+
+    @cached_property
     def namespaces(self) -> frozenset[str]:
         """Namespaces that hold a Service or a Pod."""
         with_services = {namespace for namespace, _ in self.snapshot.services}
-        return frozenset(with_services.union(namespace for namespace, _ in self.pods))
+        return frozenset(with_services.union(pod.namespace for pod in self.snapshot.pods.values()))
 
-    @cached_property
-    def pods(self) -> dict[tuple[str, str], str]:
-        """Addresses of the Pods known here or behind a Service, by namespace and dashed address."""
-        found = {
-            (pod.namespace, dashed(address)): address for address, pod in self.snapshot.pods.items()
-        }
-        for service in self.snapshot.services.values():
-            for endpoint in _endpoints_of(service):
-                if endpoint.pod:
-                    namespace = endpoint.pod.partition("/")[0]
-                    found[namespace, dashed(endpoint.address)] = endpoint.address
-        return found
+    def pod_address(self, namespace: str, label: str) -> str | None:
+        """The address that a Pod's name says, if a Pod of that namespace has it."""
+        address = undashed(label)
+        pod = self.snapshot.pods.get(address) if address else None
+        return address if pod is not None and pod.namespace == namespace else None
 
     @cached_property
     def owners(self) -> dict[str, list[Owner]]:
-        """Services by ClusterIP and by endpoint of a headless Service.
-
-        Those are left out whose names are no labels: a PTR record could not name them.
-        """
+        """Services by ClusterIP and by endpoint of a headless Service."""
         found: dict[str, list[Owner]] = {}
         for service in self.snapshot.services.values():
-            if not (_LABEL.fullmatch(service.name) and _LABEL.fullmatch(service.namespace)):
-                continue
             for address in service.cluster_addresses:
                 found.setdefault(address, []).append(Owner(service))
             if service.headless:

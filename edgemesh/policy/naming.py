@@ -25,7 +25,7 @@ from itertools import chain
 from typing import Final, NamedTuple
 
 from edgemesh.model.services import Service, ServicePort
-from edgemesh.policy.name_index import NameIndex, Owner, endpoint_label
+from edgemesh.policy.name_index import NameIndex, Owner, endpoint_label, is_label
 from edgemesh.wire.dns import codes
 from edgemesh.wire.dns.names import FormatError, from_text
 from edgemesh.wire.dns.records import (
@@ -67,11 +67,18 @@ def answer(index: NameIndex, name: bytes, question_type: int) -> Answer | None:
     if index.zone.relative(name) is not None:
         return _follow(index, name, question_type)
     address = address_of(name)
-    owners = index.owners.get(address) if address else None
-    if owners is None:
+    owners = index.owners.get(address, ()) if address else ()
+    # A Service whose name is no label, if there is one, cannot be pointed at.
+    targets = [_target(index, owner) for owner in owners if _has_name(owner.service)]
+    if not targets:
         return None
-    pointers = [ptr_record(name, index.zone.ttl, _target(index, owner)) for owner in owners]
-    return Answer(_select(index, pointers, question_type, start=name))
+    pointers = [ptr_record(name, index.zone.ttl, target) for target in targets]
+    start = index.zone.start(name, index.snapshot.revision)
+    return Answer(_select(index, pointers, question_type, start))
+
+
+def _has_name(service: Service) -> bool:
+    return is_label(service.name) and is_label(service.namespace)
 
 
 def rotated(content: Content, turn: int) -> Content:
@@ -93,10 +100,9 @@ def _follow(index: NameIndex, name: bytes, question_type: int) -> Answer:
             return Answer(Content(codes.NOERROR, tuple(aliases)), alias=name)
         records = _records(index, name, relative)
         if records is None:
-            denial = index.zone.start(index.zone.domain, index.snapshot.revision)
-            return Answer(Content(codes.NXDOMAIN, tuple(aliases), (denial,)))
+            return Answer(Content(codes.NXDOMAIN, tuple(aliases), (index.start,)))
         if not _is_alias(records) or question_type in {codes.CNAME, codes.ANY}:
-            found = _select(index, records, question_type, start=index.zone.domain)
+            found = _select(index, records, question_type, index.start)
             return Answer(found._replace(answer=(*aliases, *found.answer)))
         aliases += records
         name = records[0].data.lower()
@@ -108,12 +114,15 @@ def _is_alias(records: Sequence[Record]) -> bool:
 
 
 def _select(
-    index: NameIndex, records: Iterable[Record], question_type: int, *, start: bytes
+    index: NameIndex, records: Iterable[Record], question_type: int, start: Record
 ) -> Content:
-    """The records of that type, with the addresses of SRV targets; NODATA without any."""
+    """The records of that type, with the addresses of SRV targets; without any, NODATA.
+
+    ``start`` is the SOA record of the zone that denies.
+    """
     chosen = tuple(record for record in records if question_type in {record.type, codes.ANY})
     if not chosen:
-        return Content(codes.NOERROR, authority=(index.zone.start(start, index.snapshot.revision),))
+        return Content(codes.NOERROR, authority=(start,))
     targets = dict.fromkeys(record.data[6:] for record in chosen if record.type == codes.SRV)
     additional = (_follow(index, target, codes.ANY).content.answer for target in targets)
     return Content(codes.NOERROR, chosen, additional=tuple(chain.from_iterable(additional)))
@@ -123,7 +132,7 @@ def _records(index: NameIndex, name: bytes, relative: tuple[str, ...]) -> Sequen
     """All records of one node of the tree; None when there is no such node."""
     match relative:
         case ():
-            return [index.zone.start(name, index.snapshot.revision)]
+            return [index.start]
         case ("dns-version",):
             return [txt_record(name, index.zone.ttl, SPECIFICATION_VERSION)]
         case ("svc" | "pod",):
@@ -139,7 +148,7 @@ def _records(index: NameIndex, name: bytes, relative: tuple[str, ...]) -> Sequen
 
 
 def _pod_records(index: NameIndex, name: bytes, namespace: str, label: str) -> list[Record] | None:
-    address = index.pods.get((namespace, label))
+    address = index.pod_address(namespace, label)
     return None if address is None else [address_record(name, index.zone.ttl, address)]
 
 

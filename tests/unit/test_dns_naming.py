@@ -15,7 +15,7 @@ from edgemesh.model.services import (
     Snapshot,
     Transport,
 )
-from edgemesh.policy.name_index import NameIndex, dashed
+from edgemesh.policy.name_index import NameIndex, dashed, undashed
 from edgemesh.policy.naming import Answer, answer, rotated
 from edgemesh.policy.zone import Zone
 from edgemesh.wire.dns import codes
@@ -169,6 +169,8 @@ def test_a_named_port_without_endpoints_has_no_data() -> None:
         "10-244-0-21.apps.pod.cluster.local",
         "10-244-0-20.default.pod.cluster.local",
         "a.10-244-0-20.apps.pod.cluster.local",
+        "fd00-0--20.apps.pod.cluster.local",
+        "job.apps.pod.cluster.local",
         "under.outside.default.svc.cluster.local",
         "a.dns-version.cluster.local",
     ],
@@ -208,12 +210,16 @@ def test_an_endpoint_is_called_by_its_hostname_or_its_dashed_address() -> None:
 def test_a_pod_is_called_by_its_dashed_address_in_its_namespace() -> None:
     assert lines("10-244-0-20.apps.pod.cluster.local") == ["A 10.244.0.20"]
     assert lines("fd00--20.apps.pod.cluster.local", "AAAA") == ["AAAA fd00::20"]
-    assert lines("10-244-0-7.default.pod.cluster.local") == ["A 10.244.0.7"]
 
 
 @pytest.mark.parametrize(("address", "label"), [("::1", "0--1"), ("fd00::", "fd00--0")])
 def test_a_dashed_address_neither_begins_nor_ends_with_a_dash(address: str, label: str) -> None:
     assert dashed(address) == label
+
+
+@given(st.ip_addresses())
+def test_an_address_has_one_dashed_form_which_leads_back(address: object) -> None:
+    assert undashed(dashed(str(address))) == str(address)
 
 
 def test_srv_names_the_service_and_brings_its_addresses() -> None:

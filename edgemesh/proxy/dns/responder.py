@@ -101,24 +101,26 @@ class Responder:
         self._counters.cluster += 1
         if known.alias is not None:
             return self._ask(query, limit, (known.alias, query.type), known.content.answer)
+        reply = self._encode(query, limit, known.content, authoritative=True)
         if datagram and len(message) <= _LONGEST_READY_QUERY:
-            self._make_ready(message, query, known.content, limit)
-        return self._encode(query, limit, known.content, authoritative=True)
+            self._make_ready(message, query, limit, known.content, reply)
+        return reply
 
-    def _make_ready(self, message: bytes, query: Query, content: Content, limit: int) -> None:
+    def _make_ready(
+        self, message: bytes, query: Query, limit: int, content: Content, reply: bytes
+    ) -> None:
+        """Keep the reply, and its turns when it lists several addresses, for equal messages."""
         if len(self._ready) >= _MOST_READY:
             # Whoever asks for ever new names empties it; each answer then costs its full price.
             self._ready.clear()
         count = len(content.answer)
-        turns = min(count, _MOST_TURNS) or 1
-        # The first beginning was given out just now and comes last.
+        turns = min(count, _MOST_TURNS)
         replies = [
-            self._encode(query, limit, rotated(content, turn * count // turns), authoritative=True)[
-                _ID_BYTES:
-            ]
-            for turn in (*range(1, turns), 0)
+            self._encode(query, limit, rotated(content, turn * count // turns), authoritative=True)
+            for turn in range(1, turns)
         ]
-        self._ready[message[_ID_BYTES:]] = cycle(replies)
+        # The one that is given out now has its next turn after all others.
+        self._ready[message[_ID_BYTES:]] = cycle([ready[_ID_BYTES:] for ready in (*replies, reply)])
 
     def _ask(
         self, query: Query, limit: int, key: Key, aliases: tuple[Record, ...]
