@@ -109,13 +109,14 @@ async def test_a_bug_while_a_flow_begins_ends_this_flow_only(
 
 def test_accepting_pauses_while_descriptors_run_out_and_goes_on_afterwards() -> None:
     """In a process of its own, whose limit of descriptors can be lowered."""
+    tests = Path(__file__).parents[1]
     done = subprocess.run(
         [sys.executable, __file__],
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join((str(tests.parent), str(tests)))},
     )
     assert done.stdout.split()[-1:] == ["recovered"], done.stdout + done.stderr
 

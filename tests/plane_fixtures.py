@@ -17,6 +17,7 @@ from dataclasses import replace
 
 import trio
 
+from edgemesh.kernel.sockets import Address
 from edgemesh.model.errors import OperatorError
 from edgemesh.model.flows import FlowReport
 from edgemesh.model.services import Endpoint, ServicePort, Snapshot, Transport
@@ -136,14 +137,20 @@ class Server:
 class World:
     """The plane and what was made around it."""
 
-    def __init__(self, opened: ExitStack, settings: ProxySettings) -> None:
+    def __init__(
+        self,
+        opened: ExitStack,
+        settings: ProxySettings,
+        original_destination: Callable[[Address, Address], Address | None] | None = None,
+    ) -> None:
         self.reports: list[FlowReport] = []
         self.opened = opened
         self.skipped_seconds = 0.0
         self.plane = Plane(
             settings,
-            NetfilterSettings(),
+            NetfilterSettings(mode="redirect" if original_destination else "tproxy"),
             self.reports.append,
+            original_destination,
             clock=lambda: time.monotonic() + self.skipped_seconds,
         )
         self.port = settings.tcp_port
@@ -239,12 +246,18 @@ class World:
 
 
 @asynccontextmanager
-async def running(**settings: object) -> AsyncIterator[World]:
-    """A plane that serves; at the end everything must be closed, reported and counted."""
+async def running(
+    original_destination: Callable[[Address, Address], Address | None] | None = None,
+    **settings: object,
+) -> AsyncIterator[World]:
+    """A plane that serves; at the end everything must be closed, reported and counted.
+
+    With ``original_destination`` it takes datagrams as in redirect mode.
+    """
     before = open_descriptors()
     with ExitStack() as opened:
         async with trio.open_nursery() as nursery:
-            world = await _start(nursery, opened, settings)
+            world = await _start(nursery, opened, original_destination, settings)
             yield world
             nursery.cancel_scope.cancel()
     plane = world.plane
@@ -265,13 +278,19 @@ def assert_all_accounted_for(world: World) -> None:
     assert len(world.reports) + turned_away == reports.opened.total()
 
 
-async def _start(nursery: trio.Nursery, opened: ExitStack, settings: dict[str, object]) -> World:
+async def _start(
+    nursery: trio.Nursery,
+    opened: ExitStack,
+    original_destination: Callable[[Address, Address], Address | None] | None,
+    settings: dict[str, object],
+) -> World:
     for attempts_left in reversed(range(5)):
         ports = {
             "tcp_port": free_port(socket.SOCK_STREAM),
             "udp_port": free_port(socket.SOCK_DGRAM),
         }
-        world = World(opened, replace(ProxySettings(), **ports, **settings))  # type: ignore[arg-type]
+        chosen = replace(ProxySettings(), **{**ports, **settings})  # type: ignore[arg-type]
+        world = World(opened, chosen, original_destination)
         try:
             await nursery.start(world.plane.serve)
         except OperatorError:
