@@ -43,13 +43,14 @@ async def test_the_scale_of_a_few_services_has_every_metric(directory: Path) -> 
     results = await scale.BENCH.run(options(directory, "services-20"))
     assert {row["metric"] for row in document(results)["rows"]} == {
         "apply_seconds",
+        "apply_rss_bytes",
         "start_seconds",
         "change_seconds",
         "decision_seconds",
         "rss_bytes",
     }
     scale.BENCH.draw(results, directory / "scale.png")
-    assert scale.BENCH.tell(results).count("services-20") == 5
+    assert scale.BENCH.tell(results).count("services-20") == 6
 
 
 async def test_a_scale_that_is_no_number_of_services_is_refused(directory: Path) -> None:
