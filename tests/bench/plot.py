@@ -90,7 +90,13 @@ def _bar(axes: Axes, position: int, values: Sequence[float], colour: str) -> Non
 
 def _label(axes: Axes, position: int, end: float, text: str) -> None:
     axes.annotate(
-        text, (end, position), (4, 0), textcoords="offset points", va="center", fontsize=8
+        text,
+        (end, position),
+        (4, 0),
+        textcoords="offset points",
+        va="center",
+        fontsize=8,
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5},
     )
 
 
