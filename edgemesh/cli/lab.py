@@ -52,9 +52,8 @@ class LabOptions:
 
 
 _THE_LAB = LabOptions()
-Files = Annotated[
-    list[str], Parameter(name=["-f", "--filename"], consume_multiple=True, negative=())
-]
+Files = Annotated[list[str], Parameter(name=["--filename", "-f"], negative="")]
+AsJson = Annotated[bool, Parameter(name="--json", negative="")]
 
 
 @app.command
@@ -108,9 +107,7 @@ async def delete(filename: Files, *, lab: LabOptions = _THE_LAB) -> None:
 
 
 @app.command
-def ls(
-    *, as_json: Annotated[bool, Parameter("--json")] = False, lab: LabOptions = _THE_LAB
-) -> None:
+def ls(*, as_json: AsJson = False, lab: LabOptions = _THE_LAB) -> None:
     """Show the nodes and pods of a lab.
 
     Args:
@@ -150,7 +147,13 @@ def execute(
 
 
 @app.command
-def logs(target: str, /, *, follow: bool = False, lab: LabOptions = _THE_LAB) -> None:
+def logs(
+    target: str,
+    /,
+    *,
+    follow: Annotated[bool, Parameter(negative="")] = False,
+    lab: LabOptions = _THE_LAB,
+) -> None:
     """Show what the agent of a node, or the app in a pod, has written.
 
     Args:

@@ -203,7 +203,10 @@ async def _wait_until_current(home: Home, node: str) -> None:
 
 
 def _is_current(status: Mapping[str, Any], written: int) -> bool:
-    return bool(status["snapshot"]["revision"] >= written)
+    parts = [status["snapshot"]]
+    if status["interception"]["enabled"]:
+        parts.append(status["interception"])
+    return all(part["revision"] >= written for part in parts)
 
 
 def _failed(home: Home, node: str, how: str) -> OperatorError:
