@@ -25,6 +25,26 @@ class Installed:
     owned: bool
     rules: tuple[str, ...]
 
+    @property
+    def mode(self) -> str:
+        """``tproxy`` or ``redirect``, "" when the rules are not ours."""
+        return self._word(1)
+
+    @property
+    def family(self) -> str:
+        """``ipv4``, ``ipv6`` or ``both``."""
+        return self._word(2)
+
+    @property
+    def fail(self) -> str:
+        """``open`` or ``closed``."""
+        return self._word(3)
+
+    def _word(self, place: int) -> str:
+        # "edgemesh tproxy both open 0123456789ab", see ruleset.py
+        words = self.fingerprint.split()
+        return words[place] if len(words) > place else ""
+
 
 class Interception(Protocol):
     """Rules that lead calls to Services to the agent. Every method blocks: call it in a thread.

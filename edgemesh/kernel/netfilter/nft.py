@@ -55,14 +55,18 @@ class NftContext:
             status, output, error = self._nftables.cmd(commands)
         return status, output, error
 
-    def read(self, command: str) -> list[dict[str, Any]]:
-        """The objects that a ``list`` command prints; none when there is no such thing."""
+    def elements(self, table: str, name: str) -> list[list[Any]]:
+        """The elements of a set of concatenations; none when there is no such set."""
         with self._lock:
             self._nftables.set_json_output(True)
             self._nftables.set_terse_output(False)
             self._nftables.set_numeric_proto_output(True)
-            status, output, _ = self._nftables.cmd(command)
-        return json.loads(output)["nftables"] if status == 0 and output else []
+            # A set's listing names no table: see nft_listing.py on tables in JSON.
+            status, output, _ = self._nftables.cmd(f"list set {table} {name}")
+        objects = json.loads(output)["nftables"] if status == 0 else []
+        return [
+            element["concat"] for item in objects for element in item.get("set", {}).get("elem", ())
+        ]
 
 
 class NftInterception:
@@ -126,14 +130,12 @@ class NftInterception:
         return frozenset(
             target
             for name in SETS
-            for item in self._context.read(f"list set {self._family_and_table} {name}")
-            for element in item.get("set", {}).get("elem", ())
-            if (target := _target(element["concat"])) is not None
+            for element in self._context.elements(self._family_and_table, name)
+            if (target := _target(element)) is not None
         )
 
     def describe(self) -> Installed | None:
         """See `Interception.describe`."""
-        # As text, for nft 1.0.6 prints its own release's name for a table's flags in JSON.
         status, text, _ = self._context.run(f"list table {self._family_and_table}")
         if status:
             return None

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 
 from edgemesh.kernel.commands import find_tool, must_run, run_tool
+from edgemesh.kernel.nft_listing import ListedTable, parse_listing
 
 # What another program holds of iptables-legacy's lock is waited for this long.
 _LOCK_SECONDS = 10
@@ -21,6 +21,7 @@ class Xtables:
     def __init__(self, version: int) -> None:
         self.version = version
         self._name = "iptables" if version == 4 else "ip6tables"
+        self._nft_family = "ip" if version == 4 else "ip6"
 
     def available(self) -> bool:
         """Whether the tool is installed."""
@@ -59,16 +60,9 @@ class Xtables:
         """
         if find_tool("nft") is None:
             return {}
-        family = "ip" if self.version == 4 else "ip6"
-        done = run_tool(["nft", "-j", "list", "ruleset", family])
-        objects = json.loads(done.stdout)["nftables"] if done.returncode == 0 else []
-        tables = {item["table"]["name"] for item in objects if "table" in item}
-        chains = [item["chain"] for item in objects if "chain" in item]
         return {
-            table: frozenset(
-                chain["name"] for chain in chains if chain["table"] == table and "hook" in chain
-            )
-            for table in tables
+            table.name: frozenset(chain.name for chain in table.chains if chain.hook)
+            for table in self._listed()
         }
 
     def drop_built_in(self, table: str, chains: Iterable[str], *, whole: bool) -> None:
@@ -76,10 +70,8 @@ class Xtables:
         for chain in chains:
             # Fails while somebody has rules there, and then it has to stay.
             run_tool([self._name, "-t", table, "-X", chain], package="iptables")
-        if not whole:
-            return
-        family = "ip" if self.version == 4 else "ip6"
-        done = run_tool(["nft", "-j", "list", "table", family, table])
-        objects = json.loads(done.stdout)["nftables"] if done.returncode == 0 else []
-        if objects and not any(kind in item for item in objects for kind in ("chain", "set")):
-            run_tool(["nft", "delete", "table", family, table])
+        if whole and any(each.name == table and each.empty for each in self._listed()):
+            run_tool(["nft", "delete", "table", self._nft_family, table])
+
+    def _listed(self) -> list[ListedTable]:
+        return parse_listing(run_tool(["nft", "-t", "list", "ruleset", self._nft_family]).stdout)
