@@ -21,18 +21,20 @@ from edgemesh.model.status import AgentStatus
 
 
 async def doctor(
-    *, json: Annotated[bool, Parameter(negative="")] = False, config: Path | None = None
+    *,
+    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+    config: Path | None = None,
 ) -> int:
     """Look whether everything that the agent needs is here; change nothing.
 
     The exit code is 1 when something is missing that it cannot do without.
 
     Args:
-        json: as one JSON array.
-        config: TOML file; default /etc/edgemesh/edgemesh.toml where it exists.
+        as_json: print the checks as a JSON array.
+        config: the agent's configuration file.
     """
     checks = await examine(load_settings(config))
-    if json:
+    if as_json:
         print(msgspec.json.encode(checks).decode())
     else:
         print(doctor_page(checks, colours=sys.stdout.isatty()))

@@ -11,7 +11,7 @@ import trio
 from edgemesh.app.trace.call import Call, Hop, HopState
 from edgemesh.model.errors import OperatorError
 from edgemesh.wire.dns import codes
-from edgemesh.wire.dns.names import FormatError, from_text, to_text
+from edgemesh.wire.dns.names import FormatError, from_text, to_labels
 from edgemesh.wire.dns.query import encode_query
 from edgemesh.wire.dns.records import Content
 from edgemesh.wire.dns.response import parse_response
@@ -95,9 +95,10 @@ def _judge(call: Call, where: str, content: Content) -> Hop:
         for record in content.answer
         if record.type in {codes.A, codes.AAAA}
     }
-    aliases = [to_text(record.data) for record in content.answer if record.type == codes.CNAME]
+    aliases = [record.data for record in content.answer if record.type == codes.CNAME]
     if aliases and not addresses:
-        return Hop("name", HopState.OK, f"{where}: alias of {aliases[0]}")
+        target = b".".join(to_labels(aliases[0])).decode("ascii", "backslashreplace")
+        return Hop("name", HopState.OK, f"{where}: alias of {target}")
     if not addresses:
         remedy = "call it by the other family, or give it an address of this one"
         return Hop("name", HopState.FAILED, f"{where}: no {call.family} address", remedy)
