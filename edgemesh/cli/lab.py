@@ -52,7 +52,10 @@ class LabOptions:
 
 
 _THE_LAB = LabOptions()
-Files = Annotated[list[str], Parameter(name=["--filename", "-f"], negative="")]
+# A lone - is standard input, not an option.
+Files = Annotated[
+    list[str], Parameter(name=["--filename", "-f"], negative="", allow_leading_hyphen=True)
+]
 AsJson = Annotated[bool, Parameter(name="--json", negative="")]
 
 
@@ -81,7 +84,7 @@ async def down(*, lab: LabOptions = _THE_LAB) -> None:
 
 
 @app.command
-async def apply(filename: Files, *, lab: LabOptions = _THE_LAB) -> None:
+async def apply(*, filename: Files, lab: LabOptions = _THE_LAB) -> None:
     """Run what manifests ask for, and tell every agent of it.
 
     Args:
@@ -94,7 +97,7 @@ async def apply(filename: Files, *, lab: LabOptions = _THE_LAB) -> None:
 
 
 @app.command
-async def delete(filename: Files, *, lab: LabOptions = _THE_LAB) -> None:
+async def delete(*, filename: Files, lab: LabOptions = _THE_LAB) -> None:
     """Remove what manifests name, and the pods that belong to it.
 
     Args:

@@ -27,7 +27,10 @@ _EVERYTHING = str(ResourcePath(ALL_NAMESPACES, ALL_TYPES))
 _BATCH_OBJECTS = 500
 _BATCH_BYTES = 1024 * 1024
 
-Files = Annotated[list[str], Parameter(name=["--filename", "-f"], negative="")]
+# A lone - is standard input, not an option.
+Files = Annotated[
+    list[str], Parameter(name=["--filename", "-f"], negative="", allow_leading_hyphen=True)
+]
 Namespace = Annotated[str, Parameter(name=["--namespace", "-n"])]
 AsJson = Annotated[bool, Parameter(name="--json", negative="")]
 
