@@ -49,6 +49,14 @@ def test_open_lets_calls_through_while_nobody_listens(pod_node_server: Lab, vers
         endpoint.accept()[0].close()
 
 
+@pytest.mark.parametrize("version", VERSIONS)
+def test_open_rules_that_stay_refuse_the_nodes_own_calls_while_nobody_listens(
+    pod_node_server: Lab, version: int
+) -> None:
+    install(pod_node_server, NetfilterSettings(fail="open"), owned=False)
+    assert refuses(pod_node_server.node, SERVICE[version])
+
+
 @pytest.mark.parametrize("mode", ["tproxy", "redirect"])
 @pytest.mark.parametrize("version", VERSIONS)
 def test_closed_refuses_calls_while_nobody_listens(
