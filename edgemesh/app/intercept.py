@@ -27,6 +27,8 @@ class Interceptor:
 
     Attributes:
         problem: what keeps the rules from being as they should, "" when nothing does.
+        installed: whether the rules stand.
+        revision: of the snapshot whose addresses are intercepted.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -37,6 +39,7 @@ class Interceptor:
         self._changed = trio.Event()
         self.problem = ""
         self.installed = False
+        self.revision = 0
 
     @property
     def addresses(self) -> int:
@@ -92,8 +95,10 @@ class Interceptor:
     async def _update(self, interception: Interception) -> None:
         self._changed = trio.Event()
         # In the thread: with 10,000 Services this takes the time of a hundred messages.
-        wanted = await trio.to_thread.run_sync(service_addresses, self._snapshot)
+        snapshot = self._snapshot
+        wanted = await trio.to_thread.run_sync(service_addresses, snapshot)
         added, removed = wanted - self._standing, self._standing - wanted
         if added or removed:
             await trio.to_thread.run_sync(interception.update, added, removed)
             self._standing = wanted
+        self.revision = snapshot.revision

@@ -71,6 +71,8 @@ class AgentState:
                 fail=settings.netfilter.fail,
                 installed=self._interceptor.installed,
                 addresses=self._interceptor.addresses,
+                enabled=settings.netfilter.enabled,
+                revision=self._interceptor.revision,
             ),
             store=StoreStatus(
                 url=settings.shown_store_url,

@@ -12,7 +12,7 @@ class InterceptionStatus:
 
     ``backend``, ``mode``, ``family``, ``fail`` and ``enabled`` are those of the settings;
     ``installed`` whether the rules stand; ``addresses`` how many (address, transport, port)
-    they intercept.
+    they intercept, and ``revision`` the one of the snapshot that wants these.
     """
 
     backend: str
@@ -22,6 +22,7 @@ class InterceptionStatus:
     installed: bool
     addresses: int
     enabled: bool = True
+    revision: int = 0
 
 
 @dataclass(frozen=True, slots=True)

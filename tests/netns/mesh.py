@@ -1,0 +1,198 @@
+"""A real agent on a node between a pod and a server, run as an operator runs it.
+
+The network is that of interception_lab. The agent is a process of its own in the node's
+namespace, configured by a file, told of objects by its socket, and watched by its log.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import trio
+from interception_lab import Lab
+from lab_homes import wait_for
+
+from edgemesh.lab import agents, processes
+from edgemesh.lab.agents import Tables
+from edgemesh.lab.plan import Node, prefix
+from edgemesh.lab.processes import Process
+from edgemesh.lab.state import Home, State
+from edgemesh.meta.client import connect
+from edgemesh.model.flows import FlowReport
+from edgemesh.model.objects import ObjectKey
+from edgemesh.model.settings import MetaSettings
+from edgemesh.wire.message import Operation
+
+_GRACE_SECONDS = 5.0
+
+
+class Mesh:
+    """The three namespaces and the agent in the middle one.
+
+    Ownership: `close` ends the agent, if it runs still; the namespaces are the fixture's.
+    """
+
+    def __init__(self, home: Home) -> None:
+        self.network = Lab(prefix(home.lab))
+        self._home = home
+        self._node = Node(home.lab, "node", 0)
+        self._state = State(home.lab, (self._node,))
+
+    @property
+    def directory(self) -> Path:
+        """Configuration, store, socket and log of the agent."""
+        return self._home.node_directory(self._node.name)
+
+    @property
+    def config(self) -> Path:
+        return self._home.agent_config(self._node.name)
+
+    @property
+    def socket(self) -> Path:
+        return self._home.agent_socket(self._node.name)
+
+    @property
+    def agent(self) -> Process:
+        return self._state.agents[self._node.name]
+
+    @property
+    def log(self) -> str:
+        return self._home.agent_log(self._node.name).read_text()
+
+    def configure(self, **tables: Mapping[str, Any]) -> None:
+        agents.write_config(self._home, self._node, tables)
+
+    def start(self, **tables: Mapping[str, Any]) -> None:
+        """Start the agent with settings beyond the usual; returns when it intercepts."""
+        self.configure(**tables)
+        self._state = trio.run(agents.start_agents, self._home, self._state, [self._node])
+
+    def kill(self) -> None:
+        """Kill -9; returns when the process is gone, whatever it was guarded by."""
+        os.kill(self.agent.pid, signal.SIGKILL)
+        assert self.exit_status() == -signal.SIGKILL
+
+    def stop(self) -> None:
+        """Let the agent drain and end."""
+        os.kill(self.agent.pid, signal.SIGTERM)
+        assert self.exit_status() == 0, self.log
+
+    def exit_status(self) -> int:
+        """Wait for the agent's end; its status, negative for a signal."""
+        _, status = os.waitpid(self.agent.pid, 0)
+        return os.waitstatus_to_exitcode(status)
+
+    def close(self) -> None:
+        if self._state.agents:
+            # One that was frozen by a test could not end.
+            with suppress(ProcessLookupError):
+                os.kill(self.agent.pid, signal.SIGCONT)
+            trio.run(processes.end, [self.agent], _GRACE_SECONDS)
+        # What guards the agent ends after it, and has its settings from this directory.
+        namespaces = [self.network.pod, self.network.node, self.network.server]
+        trio.run(processes.end_all_in, namespaces, _GRACE_SECONDS)
+
+    def apply(self, *bodies: Mapping[str, Any]) -> None:
+        """Returns when new flows are decided by it."""
+
+        async def write() -> None:
+            await agents.write_objects(self._home, self._state, bodies)
+            await agents.wait_until_current(self._home, self._state)
+
+        trio.run(write)
+
+    def delete(self, *keys: ObjectKey) -> None:
+        """Returns when the metamanager has said that it is done."""
+        trio.run(agents.delete_objects, self._home, self._state, keys)
+
+    def status(self) -> dict[str, Any]:
+        async def ask() -> dict[str, Any]:
+            async with connect(self.socket, MetaSettings()) as client:
+                answer: dict[str, Any] = await client.request(Operation.QUERY, "null/status")
+                return answer
+
+        return trio.run(ask)
+
+    def flows(self) -> list[FlowReport]:
+        """The reports written so far."""
+        return [
+            msgspec.json.decode(line, type=FlowReport)
+            for line in self.log.splitlines()
+            if '"event":"flow"' in line
+        ]
+
+    def wait_for_flows(self, number: int) -> list[FlowReport]:
+        wait_for(lambda: len(self.flows()) >= number, f"{number} flows are reported")
+        return self.flows()
+
+    def resident_bytes(self) -> int:
+        pages = Path(f"/proc/{self.agent.pid}/statm").read_text().split()[1]
+        return int(pages) * os.sysconf("SC_PAGESIZE")
+
+
+def service(
+    name: str,
+    addresses: Sequence[str],
+    ports: Sequence[tuple[str, int]],
+    *,
+    external: Sequence[str] = (),
+    node_ports: Mapping[str, int] | None = None,
+) -> dict[str, Any]:
+    """A Service without a selector; ports are (TCP or UDP, number)."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": name, "namespace": "default"},
+        "spec": {
+            "type": "NodePort" if node_ports else "ClusterIP",
+            "clusterIP": addresses[0],
+            "clusterIPs": list(addresses),
+            "ipFamilyPolicy": "PreferDualStack",
+            "externalIPs": list(external),
+            "ports": [
+                {
+                    "name": protocol.lower(),
+                    "protocol": protocol,
+                    "port": port,
+                    **({"nodePort": node_ports[protocol]} if node_ports else {}),
+                }
+                for protocol, port in ports
+            ],
+        },
+    }
+
+
+def endpoints(
+    name: str, addresses: Sequence[str], ports: Sequence[tuple[str, int]]
+) -> list[dict[str, Any]]:
+    """The EndpointSlices of a Service, one for each family."""
+    return [
+        {
+            "apiVersion": "discovery.k8s.io/v1",
+            "kind": "EndpointSlice",
+            "metadata": {
+                "name": f"{name}-{family.lower()}",
+                "namespace": "default",
+                "labels": {"kubernetes.io/service-name": name},
+            },
+            "addressType": family,
+            "ports": [
+                {"name": protocol.lower(), "protocol": protocol, "port": port}
+                for protocol, port in ports
+            ],
+            "endpoints": [
+                {"addresses": [address], "conditions": {"ready": True}} for address in chosen
+            ],
+        }
+        for family, chosen in (
+            ("IPv4", [address for address in addresses if ":" not in address]),
+            ("IPv6", [address for address in addresses if ":" in address]),
+        )
+        if chosen
+    ]
