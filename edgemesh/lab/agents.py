@@ -191,7 +191,7 @@ async def _intercepts(home: Home, node: str) -> bool:
 
 
 async def _wait_until_current(home: Home, node: str) -> None:
-    """Wait until what has been written decides about new flows."""
+    """Wait until what has been written is intercepted and decides about new flows."""
     async with _asked(home, node) as client:
         written = (await client.request(Operation.QUERY, _STATUS))["store"]["revision"]
         with trio.move_on_after(_READY_SECONDS):
@@ -203,10 +203,9 @@ async def _wait_until_current(home: Home, node: str) -> None:
 
 
 def _is_current(status: Mapping[str, Any], written: int) -> bool:
-    parts = [status["snapshot"]]
-    if status["interception"]["enabled"]:
-        parts.append(status["interception"])
-    return all(part["revision"] >= written for part in parts)
+    interception = status["interception"]
+    intercepted = not interception["enabled"] or interception["revision"] >= written
+    return bool(intercepted and status["snapshot"]["revision"] >= written)
 
 
 def _failed(home: Home, node: str, how: str) -> OperatorError:
