@@ -12,11 +12,17 @@ from edgemesh.policy.verdict import decide, find_port
 
 
 class Decider:
-    """The one mutable place that decisions have: which snapshot holds, what balancing remembers."""
+    """The one mutable place that decisions have: which snapshot holds, what balancing remembers.
+
+    Attributes:
+        snapshot: what is decided by.
+        swaps: counts snapshots, for who has to notice a change without holding an old one.
+    """
 
     def __init__(self, settings: ProxySettings, random: Callable[[], float]) -> None:
         """Start with a snapshot that knows nothing."""
         self.snapshot = Snapshot()
+        self.swaps = 0
         self._state = BalanceState()
         self._random = random
         self._attempts = settings.connect_attempts
@@ -28,6 +34,7 @@ class Decider:
     def swap(self, snapshot: Snapshot) -> None:
         """Decide by ``snapshot`` from now on."""
         self.snapshot = snapshot
+        self.swaps += 1
         services = snapshot.services
         self._state.forget(lambda key: (key[0], key[1]) in services)
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+from dataclasses import replace
+
 import pytest
 import structlog
 from datagram_fixtures import OTHER_SERVICE, SERVICE6, Datagrams, running_datagrams
 
-from edgemesh.model.services import Endpoint
+from edgemesh.model.services import Endpoint, PodIdentity
 
 pytestmark = pytest.mark.root
 
@@ -175,6 +179,27 @@ async def test_a_change_of_the_snapshot_that_keeps_the_endpoint_keeps_the_sessio
         moved = Endpoint(server.endpoint.address, server.endpoint.port, pod="default/renamed")
         datagrams.service(other.endpoint, moved)
         assert await datagrams.ask(client, server) == caller
+
+
+async def test_a_session_does_not_keep_the_snapshot_that_it_began_with() -> None:
+    """Snapshots are large, and may be replaced every second."""
+
+    class Pods(dict[str, PodIdentity]):
+        """A mapping that can be referred to weakly."""
+
+    async with running_datagrams() as datagrams:
+        client, server = await datagrams.speaker(), await datagrams.speaker()
+        plane = datagrams.world.plane
+        pods = Pods()
+        datagrams.service(server.endpoint)
+        plane.swap(replace(plane.decider.snapshot, pods=pods))
+        await datagrams.ask(client, server)
+        plane.swap(replace(plane.decider.snapshot, pods={}))
+        kept = weakref.ref(pods)
+        del pods
+        gc.collect()
+        assert kept() is None
+        assert plane.open_flows == 1
 
 
 async def test_datagrams_to_no_service_or_no_endpoint_are_counted_and_dropped() -> None:

@@ -7,6 +7,7 @@ import time
 from dataclasses import replace
 
 import pytest
+import structlog
 import trio
 from plane_fixtures import World, free_port, open_descriptors, running
 
@@ -184,6 +185,23 @@ async def test_without_ipv6_in_the_kernel_ipv4_is_served(monkeypatch: pytest.Mon
         await server.accept()
         with pytest.raises(ConnectionRefusedError):
             await world.call("::1")
+
+
+async def test_a_bug_after_the_end_of_a_flow_does_not_end_it_twice() -> None:
+    async with running() as world:
+        client, endpoint = await world.connected()
+        await client.send(b"x")
+        assert await endpoint.receive(1) == b"x"
+        plane = world.plane
+        with structlog.testing.capture_logs() as logs:
+            plane.reports._write = lambda report: [world.reports.append(report), 1 / 0]
+            client.reset()
+            assert await endpoint.receive_until_reset() == b""
+            await world.until(lambda: logs)
+        plane.reports._write = world.reports.append
+        assert (await world.report()).ending == "client-reset"
+        assert (plane.reactor.bugs, plane.open_flows) == (1, 0)
+        plane.reactor.bugs = 0
 
 
 async def test_idle_flows_need_no_time() -> None:

@@ -32,6 +32,18 @@ async def fill(world: World, sender: Peer, data: bytes) -> int:
     return sent
 
 
+async def fill_as_far_as_the_relay(world: World, sender: Peer, data: bytes) -> int:
+    """Send until the relay has to wait, so that an end of the stream still reaches its kernel."""
+    (flow,) = world.plane.flows
+    await world.until(lambda: flow.upstream)
+    sent = 0
+    while not kept_by_the_relay(flow):
+        await sender.send(data[sent : sent + 32768])
+        sent += 32768
+        await world.comes_to_rest()
+    return sent
+
+
 def kept_by_the_relay(flow: Flow) -> int:
     relay = flow.stage
     return max(len(relay.client_end.unsent), len(relay.upstream_end.unsent))  # type: ignore[union-attr]
@@ -106,7 +118,7 @@ async def test_nothing_spins_while_one_half_is_closed(sender: str) -> None:
 async def test_nothing_spins_while_a_full_sender_has_closed_its_half(sender: str) -> None:
     async with running(relay_buffer_bytes=BUFFER) as world:
         talker, listener = await pair(world, sender)
-        sent = await fill(world, talker, bytes(20_000_000))
+        sent = await fill_as_far_as_the_relay(world, talker, bytes(20_000_000))
         talker.half_close()
         await world.comes_to_rest()
         assert len(await listener.receive_all()) == sent
@@ -120,7 +132,7 @@ async def test_nothing_spins_or_is_lost_when_both_have_closed_with_much_still_un
     async with running(relay_buffer_bytes=BUFFER) as world:
         talker, listener = await pair(world, sender)
         data = random.Random(5).randbytes(20_000_000)
-        sent = await fill(world, talker, data)
+        sent = await fill_as_far_as_the_relay(world, talker, data)
         talker.half_close()
         listener.half_close()
         assert await talker.receive_all() == b""
@@ -136,7 +148,7 @@ async def test_nothing_spins_or_is_lost_when_a_full_sender_hangs_up(sender: str)
     async with running(relay_buffer_bytes=BUFFER) as world:
         talker, listener = await pair(world, sender)
         data = random.Random(6).randbytes(20_000_000)
-        sent = await fill(world, talker, data)
+        sent = await fill_as_far_as_the_relay(world, talker, data)
         talker.close()
         await world.comes_to_rest()
         assert await listener.receive_all() == data[:sent]

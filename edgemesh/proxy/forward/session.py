@@ -48,8 +48,8 @@ class Session:
         "_facts",
         "_last_active",
         "_plane",
-        "_snapshot",
         "_started",
+        "_swaps",
         "_upstream",
         "_verdict",
         "answering",
@@ -65,7 +65,7 @@ class Session:
         self.key = key
         self._facts = facts
         self._verdict = verdict
-        self._snapshot = plane.decider.snapshot
+        self._swaps = plane.decider.swaps
         self._candidates = iter(verdict.candidates)
         self.answering: socket.socket | None = None
         self._upstream: socket.socket | None = None
@@ -92,11 +92,11 @@ class Session:
 
     def is_stale(self) -> bool:
         """Whether the endpoint is no longer one of the service's; looked up once per snapshot."""
-        snapshot = self._plane.decider.snapshot
-        if snapshot is self._snapshot:
+        decider = self._plane.decider
+        if self._swaps == decider.swaps:
             return False
-        self._snapshot = snapshot
-        port = find_port(snapshot, Transport.UDP, self._facts.destination)
+        self._swaps = decider.swaps
+        port = find_port(decider.snapshot, Transport.UDP, self._facts.destination)
         mine = self._endpoint
         return (
             port is None
