@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import cached_property
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final, NamedTuple
@@ -53,9 +54,9 @@ class Owner(NamedTuple):
 
 
 class NameIndex:
-    """Indexes over one snapshot for one zone. Look-ups only; nothing is ever changed in it.
+    """Indexes over one snapshot for one zone.
 
-    Building costs time only when the first question of its kind comes, so that a snapshot that
+    Building them costs time only when the first question of its kind comes, so that a snapshot that
     is soon replaced costs nothing.
     """
 
@@ -89,13 +90,20 @@ class NameIndex:
         pod = self.snapshot.pods.get(address) if address else None
         return address if pod is not None and pod.namespace == namespace else None
 
+    def owners(self, address: str) -> Sequence[Owner]:
+        """The Service with this ClusterIP, else every headless one with such an endpoint."""
+        service = self._by_cluster_address.get(address)
+        return [Owner(service)] if service else self._by_endpoint.get(address, ())
+
     @cached_property
-    def owners(self) -> dict[str, list[Owner]]:
-        """Services by ClusterIP and by endpoint of a headless Service."""
+    def _by_cluster_address(self) -> dict[str, Service]:
+        services = self.snapshot.services.values()
+        return {address: service for service in services for address in service.cluster_addresses}
+
+    @cached_property
+    def _by_endpoint(self) -> dict[str, list[Owner]]:
         found: dict[str, list[Owner]] = {}
         for service in self.snapshot.services.values():
-            for address in service.cluster_addresses:
-                found.setdefault(address, []).append(Owner(service))
             if service.headless:
                 for label, addresses in self.hosts(service).items():
                     for address in addresses:

@@ -67,7 +67,7 @@ def answer(index: NameIndex, name: bytes, question_type: int) -> Answer | None:
     if index.zone.relative(name) is not None:
         return _follow(index, name, question_type)
     address = address_of(name)
-    owners = index.owners.get(address, ()) if address else ()
+    owners = index.owners(address) if address else ()
     # A Service whose name is no label, if there is one, cannot be pointed at.
     targets = [_target(index, owner) for owner in owners if _has_name(owner.service)]
     if not targets:

@@ -3,44 +3,27 @@
 from __future__ import annotations
 
 import ipaddress
-from typing import Final, NamedTuple
+from typing import Final
 
 # MAXNS of glibc's <resolv.h>; what the node's own programs do not ask, we do not ask.
 _MOST_NAMESERVERS: Final = 3
 
 
-class ResolvConf(NamedTuple):
-    """What is used of the file.
+def parse_nameservers(text: str) -> tuple[str, ...]:
+    """The addresses of the ``nameserver`` lines, in the order of the file.
 
-    Args:
-        nameservers: addresses, in the order of the file.
-        search: domains to complete short names with.
+    As with glibc, malformed lines count for nothing and neither do servers after the third.
     """
-
-    nameservers: tuple[str, ...]
-    search: tuple[str, ...]
-
-
-def parse_resolv_conf(text: str) -> ResolvConf:
-    """Read the file as glibc does: unknown and malformed lines count for nothing.
-
-    The last of ``search`` and ``domain`` lines is in force.
-    """
-    nameservers: list[str] = []
-    search: tuple[str, ...] = ()
+    found: list[str] = []
     for line in text.splitlines():
-        keyword, *values = line.split() or ("",)
-        if keyword == "nameserver" and values and len(nameservers) < _MOST_NAMESERVERS:
-            nameservers += _address(values[0])
-        elif keyword == "search":
-            search = tuple(values)
-        elif keyword == "domain":
-            search = tuple(values[:1])
-    return ResolvConf(tuple(nameservers), search)
+        match line.split():
+            case ["nameserver", address, *_]:
+                found += _canonical(address)
+    return tuple(found[:_MOST_NAMESERVERS])
 
 
-def _address(text: str) -> tuple[str, ...]:
+def _canonical(address: str) -> tuple[str, ...]:
     try:
-        return (str(ipaddress.ip_address(text)),)
+        return (str(ipaddress.ip_address(address)),)
     except ValueError:
         return ()

@@ -7,37 +7,31 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgemesh.wire.host_port import parse_host_port
-from edgemesh.wire.resolv_conf import ResolvConf, parse_resolv_conf
+from edgemesh.wire.resolv_conf import parse_nameservers
 
 
-def test_nameservers_and_search_are_read_in_order() -> None:
+def test_the_first_three_nameservers_are_read_in_order() -> None:
     text = """
 # written by dhclient
 ; and by hand
+search lan.example example
 nameserver 192.0.2.53
-nameserver 2001:DB8::53
+  nameserver 2001:DB8::53 # the other one
 nameserver fe80::1%eth0
 nameserver 192.0.2.54
 options ndots:5 timeout:1
-domain old.example
-search lan.example example
 """
-    assert parse_resolv_conf(text) == ResolvConf(
-        ("192.0.2.53", "2001:db8::53", "fe80::1%eth0"), ("lan.example", "example")
-    )
+    assert parse_nameservers(text) == ("192.0.2.53", "2001:db8::53", "fe80::1%eth0")
 
 
-def test_the_last_of_search_and_domain_is_in_force() -> None:
-    assert parse_resolv_conf("search a b\ndomain c d\n").search == ("c",)
+def test_malformed_lines_count_for_nothing() -> None:
+    text = "nameserver\nnameserver dns.example\n\n#nameserver ::1\nnameserver ::2"
+    assert parse_nameservers(text) == ("::2",)
 
 
 @given(st.text())
 def test_any_text_is_read(text: str) -> None:
-    assert len(parse_resolv_conf(text).nameservers) <= 3
-
-
-def test_malformed_lines_count_for_nothing() -> None:
-    assert parse_resolv_conf("nameserver\nnameserver dns.example\n\nnonsense") == ResolvConf((), ())
+    assert len(parse_nameservers(text)) <= 3
 
 
 @pytest.mark.parametrize(

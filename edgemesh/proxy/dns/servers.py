@@ -12,7 +12,7 @@ from edgemesh.model.errors import OperatorError
 from edgemesh.model.settings import DnsSettings
 from edgemesh.proxy.dns.upstream import Server
 from edgemesh.wire.host_port import parse_host_port
-from edgemesh.wire.resolv_conf import parse_resolv_conf
+from edgemesh.wire.resolv_conf import parse_nameservers
 
 _DNS_PORT: Final = 53
 
@@ -76,8 +76,8 @@ class UpstreamServers:
         except OSError:
             # No file is no server, as resolv.conf(5) has it but for the local machine.
             data = b""
-        found = parse_resolv_conf(data.decode("utf-8", "replace"))
-        self.current = self._others((address, _DNS_PORT) for address in found.nameservers)
+        found = parse_nameservers(data.decode("utf-8", "replace"))
+        self.current = self._others((address, _DNS_PORT) for address in found)
 
     def _others(self, servers: Iterable[Server]) -> tuple[Server, ...]:
         return tuple(dict.fromkeys(server for server in servers if server not in self._own))

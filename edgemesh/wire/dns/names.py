@@ -60,18 +60,6 @@ def to_labels(name: bytes) -> tuple[bytes, ...]:
     return tuple(labels)
 
 
-def to_text(name: bytes) -> str:
-    r"""The name for people, with a final dot; odd bytes as ``\DDD`` (RFC 1035 section 5.1)."""
-    return "".join(f"{_label_text(label)}." for label in to_labels(name)) or "."
-
-
-def _label_text(label: bytes) -> str:
-    return "".join(
-        chr(byte) if 0x20 < byte < 0x7F and byte not in b'."\\' else f"\\{byte:03d}"
-        for byte in label
-    )
-
-
 def read_name(message: bytes, offset: int) -> tuple[bytes, int]:
     """Read a possibly compressed name (RFC 1035 section 4.1.4).
 
