@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import secrets
 import struct
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import dns.asyncquery
@@ -134,10 +135,10 @@ class Agent:
         by_name = {(service.namespace, service.name): service for service in services}
         self.snapshot = Snapshot(revision=self.snapshot.revision + 1, services=by_name)
 
-    async def serve(self, *, task_status: trio.TaskStatus[None]) -> None:
-        await serve_dns(
-            self.settings, lambda: self.snapshot, counters=self.counters, task_status=task_status
-        )
+    @property
+    def serve(self) -> Callable[..., Awaitable[None]]:
+        """To be started in a nursery."""
+        return partial(serve_dns, self.settings, lambda: self.snapshot, counters=self.counters)
 
     async def ask(
         self, name: str, rdtype: str = "A", *, stream: bool = False, **options: object

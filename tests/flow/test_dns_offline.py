@@ -41,7 +41,7 @@ class Uplink:
 
     async def ask_through_timeout(self, name: str) -> dns.message.Message:
         """Ask what nobody will answer; let the time pass as soon as everybody waits."""
-        answers = []
+        answers: list[dns.message.Message] = []
 
         async def ask() -> None:
             answers.append(await self.agent.ask(name))
@@ -99,12 +99,13 @@ async def test_one_question_at_a_time_tries_whether_somebody_replies_again(
     uplink = await Uplink.start(mock_clock, nursery)
     uplink.up = False
     await uplink.ask_through_timeout(NAME)
+    nursery.start_soon(uplink.ask_through_timeout, "trying.example")
     asked = len(uplink.upstream.asked)
-    for number in range(10):
-        await uplink.agent.ask(f"x{number}.example")
     await uplink.upstream.until_asked(asked + 1)
-    await trio.testing.wait_all_tasks_blocked(0.05)
-    assert len(uplink.upstream.asked) == asked + 1
+    for number in range(10):
+        response = await uplink.agent.ask(f"x{number}.example")
+        assert response.rcode() == dns.rcode.SERVFAIL
+    assert uplink.agent.counters.asked == 2
 
 
 async def test_a_reply_ends_the_silence(mock_clock: Clock, nursery: trio.Nursery) -> None:
@@ -112,10 +113,11 @@ async def test_a_reply_ends_the_silence(mock_clock: Clock, nursery: trio.Nursery
     uplink.up = False
     await uplink.ask_through_timeout(NAME)
     uplink.up = True
-    assert (await uplink.agent.ask("probe.example")).rcode() == dns.rcode.SERVFAIL
-    while uplink.agent.counters.cached == 0:
-        await uplink.agent.ask("probe.example")
-    assert await uplink.agent.addresses(NAME) == ["192.0.2.1"]
+    assert await uplink.agent.addresses("trying.example") == ["192.0.2.1"]
+    async with trio.open_nursery() as clients:
+        clients.start_soon(uplink.agent.addresses, NAME)
+        clients.start_soon(uplink.agent.addresses, "other.example")
+    assert uplink.agent.counters.failed == 1
 
 
 async def test_an_expired_answer_serves_for_a_bounded_time(

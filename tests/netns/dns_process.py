@@ -7,6 +7,7 @@ It serves 169.254.96.16:53, and beside it 127.0.0.2:53, which answers every name
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 
 import dns.message
@@ -62,12 +63,9 @@ async def main(resolv_conf: Path, mark: int) -> None:
         revision=1, services={(service.namespace, service.name): service for service in SERVICES}
     )
 
-    async def serve(*, task_status: trio.TaskStatus[None]) -> None:
-        await serve_dns(settings, lambda: snapshot, mark=mark, task_status=task_status)
-
     async with trio.open_nursery() as nursery:
         await nursery.start(serve_upstream)
-        await nursery.start(serve)
+        await nursery.start(partial(serve_dns, settings, lambda: snapshot, mark=mark))
         print("ready", flush=True)
 
 

@@ -71,8 +71,12 @@ class Resolver:
         if fresh is not None:
             self._counters.cached += 1
             return fresh
-        if self._silent or not self._servers.current:
-            return self._resolve_offline(key, now)
+        if not self._servers.current or (self._silent and self._waiters):
+            return self._stale_or_failure(key, now)
+        if self._silent and self._cache.stale(key, now) is not None:
+            # This question tries, but its client need not wait for what comes of it.
+            self._ask_soon(key)
+            return self._stale_or_failure(key, now)
         if self._pending >= self._most_pending:
             self._counters.refused += 1
             return SERVER_FAILURE
@@ -82,12 +86,6 @@ class Resolver:
         else:
             self._ask_soon(key, waiter)
         return None
-
-    def _resolve_offline(self, key: Key, now: float) -> Content:
-        """The stale answer or a failure, while this question may find that somebody replies."""
-        if self._servers.current and not self._waiters:
-            self._ask_soon(key)
-        return self._stale_or_failure(key, now)
 
     def _ask_soon(self, key: Key, *waiters: Waiter) -> None:
         self._waiters[key] = list(waiters)
