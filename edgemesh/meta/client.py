@@ -61,7 +61,7 @@ class Client:
                 return message.value()
 
     async def send(self, operation: Operation, resource: str, content: Any = None) -> str:
-        """Send one Message; return its id.
+        """Send a new Message; return its id.
 
         Raises:
             OperatorError: the metamanager went away.
@@ -73,17 +73,24 @@ class Client:
             route=Route(source=_SOURCE, group=_GROUP, operation=operation, resource=resource),
             content=encode_content(content),
         )
+        await self.send_message(message)
+        return message.header.msg_id
+
+    async def send_message(self, message: Message) -> None:
+        """Send a Message as it is.
+
+        Raises:
+            OperatorError: the metamanager went away.
+        """
+        gone = False
         try:
             await self._channel.send(encode_message(message))
         except trio.BrokenResourceError:
             gone = True
-        else:
-            gone = False
         if gone:
             # It may have said why before it went.
             await self.receive()
             raise self._gone()
-        return message.header.msg_id
 
     async def receive(self) -> Message:
         """Wait for the next Message.

@@ -27,13 +27,15 @@ class Metamanager:
     Args:
         store: open; who opened it closes it.
         settings: limits and address ranges.
+
+    ``clients`` is the number of connections at the moment.
     """
 
     def __init__(self, store: Store, settings: MetaSettings) -> None:
         self._store = store
         self._settings = settings
         self._requests = Requests(store, Controller(settings))
-        self._clients = 0
+        self.clients = 0
 
     def add_query(self, type_word: str, handler: QueryHandler) -> None:
         """Let a handler answer queries that are not about stored objects.
@@ -74,14 +76,14 @@ class Metamanager:
         settings = self._settings
         limit = settings.max_message_bytes if peer.may_write else settings.max_query_bytes
         channel = Channel(stream, limit, settings.client_timeout_seconds)
-        if self._clients >= settings.max_clients:
+        if self.clients >= settings.max_clients:
             await self._turn_away(channel)
             return
-        self._clients += 1
+        self.clients += 1
         try:
             await Session(channel, peer, self._requests.answer, self._follow, settings).run()
         finally:
-            self._clients -= 1
+            self.clients -= 1
 
     def _follow(self, request: Message) -> ChangeCursor:
         return self._cursor(scope_of(request.resource))

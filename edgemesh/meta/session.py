@@ -201,6 +201,8 @@ class Subscription:
                 await self._cursor.wait()
             if self._ended.is_set():
                 break
+            if listed and self._cursor.lag > self._watch_queue:
+                return self._too_slow()
             try:
                 batch = await self._cursor.next()
             except StoreError as error:
