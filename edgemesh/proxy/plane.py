@@ -115,9 +115,10 @@ class Plane:
             self.reactor.call(tcp, tcp.stop)
         for udp in self._udp:
             self.reactor.call(udp, udp.stop)
+        if not self.flows:
+            self._all_over.set()
         with trio.move_on_after(grace_seconds):
-            if self.flows:
-                await self._all_over.wait()
+            await self._all_over.wait()
 
     def forget(self, flow: Flow) -> None:
         """Let go of a flow that is over."""

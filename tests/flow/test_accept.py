@@ -26,6 +26,14 @@ async def test_a_call_of_the_listener_itself_is_refused() -> None:
         assert (report.ending, report.reason) == ("refused", "self-destination")
 
 
+async def test_a_call_of_the_listener_itself_is_refused_in_redirect_mode_too() -> None:
+    """Nothing was translated, so the kernel knows of no destination before ours."""
+    async with running(lambda _client, _local: None) as world:
+        for address in ("127.0.0.1", "::1"):
+            await world.call_in_vain(address)
+        await world.until(lambda: world.plane.reports.refusals == {"self-destination": 2})
+
+
 async def test_a_service_whose_endpoint_is_our_own_listener_does_not_call_itself_for_ever() -> None:
     async with running() as world:
         for address in ("127.0.0.1", "::1"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
+import tracemalloc
 from dataclasses import replace
 
 import pytest
@@ -202,6 +203,24 @@ async def test_a_bug_after_the_end_of_a_flow_does_not_end_it_twice() -> None:
         assert (await world.report()).ending == "client-reset"
         assert (plane.reactor.bugs, plane.open_flows) == (1, 0)
         plane.reactor.bugs = 0
+
+
+async def test_an_idle_flow_takes_less_than_two_kibibytes_of_ours() -> None:
+    """Beside what the kernel needs for its two sockets."""
+    async with running() as world:
+        await world.connected()
+        tracemalloc.start(8)
+        try:
+            pairs = [await world.connected() for _ in range(100)]
+            for client, endpoint in pairs:
+                await client.send(b"GET / HTTP/1.1\r\n\r\n")
+                await endpoint.receive(18)
+            ours = tracemalloc.Filter(inclusive=True, filename_pattern="*/edgemesh/proxy/*")
+            ours.all_frames = True
+            taken = tracemalloc.take_snapshot().filter_traces([ours]).statistics("filename")
+        finally:
+            tracemalloc.stop()
+        assert 200 < sum(each.size for each in taken) / len(pairs) < 2048
 
 
 async def test_idle_flows_need_no_time() -> None:

@@ -52,7 +52,8 @@ def kept_by_the_relay(flow: Flow) -> int:
 async def goes_on(sender: Peer, receiver: Peer, data: bytes, sent: int) -> bytes:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(sender.send, data[sent:])
-        return await receiver.receive(len(data))
+        heard = await receiver.receive(len(data))
+    return heard
 
 
 @BOTH_WAYS
