@@ -97,3 +97,28 @@ def test_a_setting_that_cannot_be_used_is_one_line_and_exit_code_2(
     for command in ("install", "remove", "show"):
         told = edgemesh(lone_node, config, command, status=2).stderr
         assert told == "edgemesh: netfilter: divert_mark and own_mark are both 0x45\n"
+
+
+def test_beside_a_running_agent_install_leaves_its_rules_alone_and_says_so(
+    lone_node: str, config: Path
+) -> None:
+    agent = subprocess.Popen(
+        command_in(
+            lone_node, [sys.executable, "-m", "edgemesh.cli.main", "run", "--config", str(config)]
+        ),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert agent.stderr is not None
+    with agent:
+        try:
+            while "ready" not in agent.stderr.readline():
+                assert agent.poll() is None
+            owned = output(lone_node, ["nft", "list", "ruleset"])
+            told = edgemesh(lone_node, config, "install", status=2).stderr
+            assert f"the running agent (pid {agent.pid}) keeps its own rules" in told
+            told = edgemesh(lone_node, config, "remove", status=2).stderr
+            assert "belongs to a running agent" in told
+            assert output(lone_node, ["nft", "list", "ruleset"]) == owned
+        finally:
+            agent.terminate()
