@@ -14,6 +14,7 @@ from edgemesh.lab.workloads import node_body
 from edgemesh.model.errors import OperatorError
 
 _GRACE_SECONDS = 3.0
+_CLEAN_UP_SECONDS = 60.0
 
 
 async def up(
@@ -22,6 +23,8 @@ async def up(
     """Make a lab: its network and, unless they are not wanted, an agent on each node.
 
     What was made is removed again when something fails.
+
+    Cancellation: removes it too, which takes at most a minute.
 
     Args:
         home: the lab's name and directory.
@@ -39,15 +42,18 @@ async def up(
             raise OperatorError(f"lab {home.lab} is up already", remedy)
         state = State(home.lab, nodes)
         save(home, state)
+        complete = False
         try:
             await trio.to_thread.run_sync(topology.build, home.lab, nodes)
             for node in nodes:
                 agents.write_config(home, node, settings or {})
             if with_agents:
                 state = await _start_agents(home, state, nodes)
-        except OperatorError:
-            await _remove(home)
-            raise
+            complete = True
+        finally:
+            if not complete:
+                with trio.move_on_after(_CLEAN_UP_SECONDS, shield=True):
+                    await _remove(home)
     return state
 
 

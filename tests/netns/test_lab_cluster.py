@@ -238,3 +238,13 @@ async def test_delete_removes_the_pods_of_what_it_names(lab: Home) -> None:
 
 def names(lab: Home) -> list[str]:
     return [pod.key.name for pod in load(lab).pods]
+
+
+async def test_an_up_that_fails_or_is_cancelled_leaves_nothing(lab: Home) -> None:
+    with pytest.raises(OperatorError, match=r"the agent of .* ended: .*unknown key moon"):
+        await cluster.up(lab, 1, settings={"moon": {"phase": "full"}})
+    assert traces_of(lab.lab) == []
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await cluster.up(lab, 1)
+    assert traces_of(lab.lab) == []
