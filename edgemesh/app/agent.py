@@ -59,6 +59,7 @@ async def run_agent(
         with _conntrack(settings) as conntrack:
             async with _opened_store(settings) as store, trio.open_nursery() as nursery:
                 await nursery.start(sink.run)
+                nursery.start_soon(_reopen_on_hangup, sink)
                 state = await _start(nursery, settings, store, sink, conntrack)
                 _log.info(
                     "ready",
@@ -110,6 +111,13 @@ async def _start(
     if settings.netfilter.enabled:
         await nursery.start(interceptor.run)
     return state
+
+
+async def _reopen_on_hangup(sink: LineSink) -> None:
+    """SIGHUP: whoever rotates the log has moved its file."""
+    with trio.open_signal_receiver(signal.SIGHUP) as signals:
+        async for _ in signals:
+            sink.reopen()
 
 
 async def _wait_for_the_end() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 
@@ -44,6 +45,10 @@ def main() -> None:
         mistakes += (f"{' '.join(str(each).split())} (see edgemesh --help)" for each in _all(group))
     except* OperatorError as group:
         mistakes += map(str, _all(group))
+    except* BrokenPipeError:
+        # Whoever read our output has seen enough; the interpreter must not write to it at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
     except* KeyboardInterrupt:
         sys.exit(130)
     for mistake in mistakes:
