@@ -6,7 +6,7 @@ import errno
 import socket
 import struct
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 
 import trio
@@ -79,16 +79,14 @@ def _make_way(path: Path) -> None:
 
 
 def _bind(path: Path) -> socket.socket:
-    made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
+    with ExitStack() as until_listening:
+        made = until_listening.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
         made.bind(str(path))
         # Nobody can connect before listen(), so nobody gets in before the mode is right.
         path.chmod(0o660)
         made.listen(_BACKLOG)
         made.setblocking(False)
-    except BaseException:
-        made.close()
-        raise
+        until_listening.pop_all()
     return made
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
@@ -73,15 +74,14 @@ def _open_sqlite(url: URL, path: Path) -> Engines:
 
 
 def _open(url: URL, quarantined: Path | None) -> Engines:
-    writer = _engine(url, pool_size=1, begin="BEGIN IMMEDIATE")
-    try:
+    with ExitStack() as until_open:
+        writer = _engine(url, pool_size=1, begin="BEGIN IMMEDIATE")
+        until_open.callback(writer.dispose)
         with writer.connect() as connection:
             _check(connection)
         with writer.begin() as connection:
             upgrade(connection)
-    except BaseException:
-        writer.dispose()
-        raise
+        until_open.pop_all()
     return Engines(writer, _engine(url, pool_size=_READERS, begin="BEGIN"), quarantined)
 
 

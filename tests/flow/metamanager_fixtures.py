@@ -62,7 +62,8 @@ async def served(directory: Path, settings: MetaSettings | None = None) -> Async
             yield Served(path, settings, store, manager)
             nursery.cancel_scope.cancel()
     finally:
-        await store.close()
+        with trio.CancelScope(shield=True), trio.move_on_after(5):
+            await store.close()
 
 
 def config_map(name: str, namespace: str = "default", **data: str) -> Body:

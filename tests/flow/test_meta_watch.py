@@ -192,10 +192,11 @@ async def test_a_client_that_was_cut_off_lists_again_and_knows_all(tmp_path: Pat
 async def test_a_client_lists_again_when_the_agent_is_restarted(tmp_path: Path) -> None:
     settings = MetaSettings(read_retry_seconds=0.01)
     recorder = Recorder()
+    path = tmp_path / "meta.sock"
     async with trio.open_nursery() as nursery:
         async with served(tmp_path, settings) as world:
             await world.update(config_map("a"), config_map("b"))
-            nursery.start_soon(watch, world.path, settings, WHOLE, recorder.take)
+            nursery.start_soon(watch, path, settings, WHOLE, recorder.take)
             await eventually(lambda: recorder.count(WatchEventType.SYNCED) == 1)
         async with served(tmp_path, settings) as world:
             await world.delete("default/configmap/a")
