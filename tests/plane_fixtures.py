@@ -23,9 +23,11 @@ from edgemesh.model.flows import FlowReport
 from edgemesh.model.services import Endpoint, ServicePort, Snapshot, Transport
 from edgemesh.model.settings import NetfilterSettings, ProxySettings
 from edgemesh.proxy.plane import Plane
+from edgemesh.proxy.timers import TICK_SECONDS
 
 PATIENCE_SECONDS = 20.0
 _ROUNDS_OF_REST = 150
+_TWO_TICKS = 2 * TICK_SECONDS
 _LINGER_ZERO = struct.pack("ii", 1, 0)
 
 
@@ -134,6 +136,16 @@ class Server:
         return Peer(sock)
 
 
+class Ignorer:
+    """A handler for deadlines that nobody owns."""
+
+    def on_events(self, events: int) -> None:
+        """There is no descriptor."""
+
+    def on_bug(self, error: Exception) -> None:
+        """The reactor has counted it."""
+
+
 class World:
     """The plane and what was made around it."""
 
@@ -239,6 +251,13 @@ class World:
                 before = self.plane.reactor.turns
                 for _ in range(_ROUNDS_OF_REST):
                     await trio.lowlevel.checkpoint()
+
+    async def deadlines_pass(self) -> None:
+        """Return once all that were due have fired: one that is set now comes after them."""
+        fired = trio.Event()
+        self.plane.reactor.after(_TWO_TICKS, Ignorer(), fired.set)
+        with trio.fail_after(PATIENCE_SECONDS):
+            await fired.wait()
 
     def skip(self, seconds: float) -> None:
         """Let so much time pass for the plane's deadlines."""

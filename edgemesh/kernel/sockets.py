@@ -20,8 +20,9 @@ SO_ORIGINAL_DST = 80
 
 LISTEN_BACKLOG = 4096
 
-# linger on, zero seconds: close() sends RST.
+# struct linger: whether, and for how many seconds.
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+_FIN_ON_CLOSE = struct.pack("ii", 0, 0)
 
 Address = tuple[str, int]
 
@@ -76,7 +77,7 @@ def tcp_listener(family: socket.AddressFamily, port: int, *, transparent: bool) 
     sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        # Accepted sockets inherit them (Linux: sk_clone_lock copies the options).
+        # Accepted sockets inherit it (Linux: sk_clone_lock copies the options).
         _prepare_for_relay(sock)
         _bind_all(sock, port, transparent=transparent)
         sock.listen(LISTEN_BACKLOG)
@@ -113,6 +114,9 @@ def udp_listener(family: socket.AddressFamily, port: int, *, transparent: bool) 
 
 
 def _prepare_for_relay(sock: socket.socket) -> None:
+    # The kernel closes the sockets of a process that is killed. A FIN would tell their peers
+    # that all has been said, when the rest of it was lost with the process.
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     # An urgent byte stays in its place; recv() would skip it, and it would be lost.
@@ -184,9 +188,9 @@ def answering_socket(service: Address, mark: int) -> socket.socket:
     return sock
 
 
-def reset_on_close(sock: socket.socket) -> None:
-    """Let close() send RST instead of FIN."""
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+def fin_on_close(sock: socket.socket) -> None:
+    """Let close() end a connection in order; of listeners and dialled sockets it sends RST."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _FIN_ON_CLOSE)
 
 
 def redirected_destination(sock: socket.socket) -> Address:

@@ -6,7 +6,7 @@ import errno
 import socket
 from typing import TYPE_CHECKING
 
-from edgemesh.kernel.sockets import redirected_destination, reset_on_close
+from edgemesh.kernel.sockets import redirected_destination
 from edgemesh.model.flows import Ending, Refusal
 from edgemesh.model.services import Transport
 from edgemesh.observe.log import get_logger
@@ -73,9 +73,8 @@ class TcpAcceptor:
             except OSError as error:
                 if error.errno in _EXHAUSTED:
                     self._pause(error)
-                    return False
                 # accept(2): errors of the connection itself are to be treated like EAGAIN.
-                continue
+                return False
             self._exhausted = False
             client.setblocking(False)
             self._begin(client, (address[0], address[1]))
@@ -101,7 +100,6 @@ class TcpAcceptor:
         self._beginning = None
 
     def _turn_away(self, client: socket.socket, refusal: Refusal) -> None:
-        reset_on_close(client)
         client.close()
         self._plane.reports.turned_away(Transport.TCP, refusal)
 

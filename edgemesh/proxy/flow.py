@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import socket
-from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
-from edgemesh.kernel.sockets import reset_on_close
+from edgemesh.kernel.sockets import fin_on_close
 from edgemesh.model.flows import Ending, FlowFacts, Verdict
 from edgemesh.model.services import Endpoint, Transport
 
@@ -94,10 +93,8 @@ class Flow:
             self.stage = None
         for sock in (self.client, self.upstream):
             if sock is not None:
-                if reset:
-                    # ENOTCONN, EINVAL: the peer was faster; there is nobody left to tell.
-                    with suppress(OSError):
-                        reset_on_close(sock)
+                if not reset:
+                    fin_on_close(sock)
                 plane.reactor.close(sock)
         plane.forget(self)
         plane.reports.end(

@@ -80,8 +80,7 @@ class Plane:
             "ipv6": (socket.AF_INET6,),
             "both": (socket.AF_INET, socket.AF_INET6),
         }[netfilter.family]
-        self._tcp: list[TcpAcceptor] = []
-        self._udp: list[DatagramAcceptor] = []
+        self._acceptors: list[TcpAcceptor | DatagramAcceptor] = []
 
     def swap(self, snapshot: Snapshot) -> None:
         """Decide by ``snapshot`` from now on; flows that are under way go on."""
@@ -109,12 +108,14 @@ class Plane:
                 self._cut_all()
 
     async def drain(self, grace_seconds: float) -> None:
-        """Accept nothing more and return when all TCP flows are over, at latest after a grace."""
+        """Accept nothing more and return when all TCP flows are over, at latest after a grace.
+
+        A second call only waits.
+        """
+        acceptors, self._acceptors = self._acceptors, []
+        for acceptor in acceptors:
+            self.reactor.call(acceptor, acceptor.stop)
         self.draining = True
-        for tcp in self._tcp:
-            self.reactor.call(tcp, tcp.stop)
-        for udp in self._udp:
-            self.reactor.call(udp, udp.stop)
         if not self.flows:
             self._all_over.set()
         with trio.move_on_after(grace_seconds):
@@ -143,12 +144,12 @@ class Plane:
                     f"cannot listen on {ports} ({family.name}): {error.strerror}",
                     "another agent may be running here, or root is missing",
                 ) from error
-            self._tcp.append(TcpAcceptor(self, tcp, redirected=self._redirected))
-            self._udp.append(DatagramAcceptor(self, udp, self._redirected_datagram))
-        for tcp_acceptor in self._tcp:
-            tcp_acceptor.start()
-        for udp_acceptor in self._udp:
-            udp_acceptor.start()
+            self._acceptors += [
+                TcpAcceptor(self, tcp, redirected=self._redirected),
+                DatagramAcceptor(self, udp, self._redirected_datagram),
+            ]
+        for acceptor in self._acceptors:
+            acceptor.start()
 
     def _cut_all(self) -> None:
         for flow in list(self.flows):

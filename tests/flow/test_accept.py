@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ import structlog
 import trio
 from plane_fixtures import running
 
+from edgemesh.kernel.sockets import tcp_listener
 from edgemesh.model.services import Endpoint
 from edgemesh.proxy.accept import TcpAcceptor
 
@@ -57,10 +59,8 @@ async def test_after_our_own_listener_the_next_endpoint_is_tried() -> None:
 async def test_a_call_to_an_address_without_a_service_is_refused() -> None:
     """As when a Service is deleted right after the rules have diverted a call of it."""
     async with running() as world:
-        with trio.socket.socket() as listener:
-            await listener.bind(("127.0.0.1", 0))
-            listener.listen()
-            acceptor = TcpAcceptor(world.plane, listener._sock, redirected=False)
+        with tcp_listener(socket.AF_INET, 0, transparent=False) as listener:
+            acceptor = TcpAcceptor(world.plane, listener, redirected=False)
             acceptor.start()
             await world.call_in_vain(port=listener.getsockname()[1])
             assert (await world.report()).reason == "no-service"

@@ -94,7 +94,10 @@ async def test_an_answer_puts_the_timeout_off_as_a_question_does() -> None:
             datagrams.world.skip(IDLE * 0.75)
             await server.send(b"news", caller)
             assert (await client.receive())[0] == b"news"
+            await datagrams.world.deadlines_pass()
         assert datagrams.world.reports == []
+        datagrams.world.skip(IDLE)
+        assert (await datagrams.world.report()).reason == "silent"
 
 
 async def test_at_the_limit_the_longest_silent_session_gives_way() -> None:
