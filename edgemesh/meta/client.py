@@ -35,9 +35,10 @@ _GROUP = "meta"
 class Client:
     """One connection to the metamanager, used by one task at a time; made by ``connect``."""
 
-    def __init__(self, channel: Channel, path: Path) -> None:
+    def __init__(self, channel: Channel, path: Path, timeout_seconds: float) -> None:
         self._channel = channel
         self._path = path
+        self._timeout_seconds = timeout_seconds
 
     async def request(self, operation: Operation, resource: str, content: Any = None) -> Any:
         """Ask, and wait for the answer.
@@ -52,13 +53,18 @@ class Client:
 
         Raises:
             RefusedError: the metamanager says why it did not.
-            OperatorError: it went away.
+            OperatorError: it went away, or is silent; it may have done what was asked.
         """
-        msg_id = await self.send(operation, resource, content)
-        while True:
-            message = await self.receive()
-            if message.header.parent_msg_id in {msg_id, ""}:
-                return message.value()
+        with trio.move_on_after(self._timeout_seconds):
+            msg_id = await self.send(operation, resource, content)
+            while True:
+                message = await self.receive()
+                if message.header.parent_msg_id in {msg_id, ""}:
+                    return message.value()
+        raise AgentGoneError(
+            f"the agent on {self._path} has not answered within {self._timeout_seconds:g} s",
+            "see whether its process is stopped or very busy",
+        )
 
     async def send(self, operation: Operation, resource: str, content: Any = None) -> str:
         """Send a new Message; return its id.
@@ -137,9 +143,9 @@ async def connect(path: Path, settings: MetaSettings) -> AsyncIterator[Client]:
                 "start it with: edgemesh run; or name another socket with --socket or --config",
             ) from error
         stream = trio.SocketStream(connection)
-        yield Client(
-            Channel(stream, settings.max_message_bytes, settings.client_timeout_seconds), path
-        )
+        timeout_seconds = settings.client_timeout_seconds
+        channel = Channel(stream, settings.max_message_bytes, timeout_seconds)
+        yield Client(channel, path, timeout_seconds)
 
 
 class WatchEventType(StrEnum):

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from edgemesh.meta.errors import Code, RefusedError
 from edgemesh.model.objects import KubeObject, ObjectKey, Origin
 from edgemesh.policy.endpoints import SERVICE_NAME_LABEL, derive_slices
 from edgemesh.store.transaction import Transaction
+from edgemesh.wire.kubernetes import FieldError
 
 
 class _ServiceName(NamedTuple):
@@ -72,4 +74,10 @@ class Derivation:
         if not selector or self._transaction.get(ObjectKey("Endpoints", *touched)):
             return []
         pods = self._transaction.with_labels("Pod", touched.namespace, selector)
-        return derive_slices(service.body, [pod.body for pod in pods])
+        try:
+            return derive_slices(service.body, [pod.body for pod in pods])
+        except FieldError as error:
+            # Checked when it was written, perhaps by a version that let more pass.
+            raise RefusedError(
+                Code.INVALID, f"endpoints of {service.key}: {error}", "apply what is wrong again"
+            ) from error

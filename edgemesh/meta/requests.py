@@ -16,6 +16,7 @@ from edgemesh.model.kinds import Kind, find_kind
 from edgemesh.model.objects import KubeObject, ObjectKey
 from edgemesh.store.rows import Scope
 from edgemesh.store.store import Store
+from edgemesh.store.transaction import Transaction
 from edgemesh.wire.labelselector import parse_selector
 from edgemesh.wire.message import (
     ALL_NAMESPACES,
@@ -81,7 +82,7 @@ class Requests:
         _require_writer(request, peer)
         path = request.resource
 
-        def write(transaction: Any) -> Any:
+        def write(transaction: Transaction) -> Any:
             # Decoded in the writer thread, so that a big request does not hold up the loop.
             content = request.value()
             if path.name:
@@ -98,7 +99,7 @@ class Requests:
         _require_writer(request, peer)
         path = request.resource
 
-        def write(transaction: Any) -> Any:
+        def write(transaction: Transaction) -> Any:
             if path.name:
                 [result] = self._controller.delete(transaction, [key_of(path)])
                 return result

@@ -36,6 +36,8 @@ class NetfilterSettings:
         service_cidrs: where ClusterIPs lie. A call to them from the node itself finds a route
             even while the node has none that matches, as offline without a default route.
         fallback_table, fallback_priority: of the route and the rules that see to that.
+        watchdog_seconds: an agent that has hung for so long is killed, so that traffic goes on
+            as its fail mode ``open`` promises; 0 for never.
     """
 
     enabled: bool = True
@@ -52,6 +54,7 @@ class NetfilterSettings:
     service_cidrs: tuple[str, ...] = ("10.96.0.0/12", "fd00:96::/112")
     fallback_table: int = 4501
     fallback_priority: int = 32800
+    watchdog_seconds: Annotated[float, Meta(ge=0)] = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +171,8 @@ class MetaSettings:
         max_query_bytes: the longest line that is read from a client that may only read.
         max_clients: connections to the socket at a time.
         max_subscriptions: watches of one connection.
-        client_timeout_seconds: a client that takes nothing of an answer for so long is cut off.
+        client_timeout_seconds: a client that takes nothing of an answer for so long is cut off,
+            and an agent that gives none is no longer waited for.
         answer_timeout_seconds: how long a command waits for the agent to tell about itself.
         page_bytes: objects that are read from the store at once for a watch.
         history: deletions are remembered for so many changes.

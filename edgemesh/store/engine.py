@@ -16,7 +16,7 @@ from edgemesh.store.migrate import upgrade
 
 # A write waits this long for another process (a backup, a shell) that holds the file.
 _BUSY_MILLISECONDS = 5000
-_READERS = 4
+READERS = 4
 _COMPANIONS = ("", "-wal", "-shm")
 
 
@@ -82,7 +82,7 @@ def _open(url: URL, quarantined: Path | None) -> Engines:
         with writer.begin() as connection:
             upgrade(connection)
         until_open.pop_all()
-    return Engines(writer, _engine(url, pool_size=_READERS, begin="BEGIN"), quarantined)
+    return Engines(writer, _engine(url, pool_size=READERS, begin="BEGIN"), quarantined)
 
 
 def _engine(url: URL, *, pool_size: int, begin: str) -> Engine:

@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from edgemesh.model.objects import Change, KubeObject, ObjectKey
 from edgemesh.model.settings import MetaSettings
 from edgemesh.store import queries
-from edgemesh.store.engine import Engines, open_engines
+from edgemesh.store.engine import READERS, Engines, open_engines
 from edgemesh.store.errors import database_errors
 from edgemesh.store.queries import Page
 from edgemesh.store.rows import Scope
@@ -22,8 +22,6 @@ from edgemesh.store.transaction import Transaction
 from edgemesh.wire.labelselector import Selector
 
 Result = TypeVar("Result")
-
-_READERS = 4
 
 
 class Store:
@@ -41,7 +39,7 @@ class Store:
         self._engines = engines
         self._history = history
         self._writer = trio.CapacityLimiter(1)
-        self._readers = trio.CapacityLimiter(_READERS)
+        self._readers = trio.CapacityLimiter(READERS)
         self._waiting = trio.lowlevel.ParkingLot()
         self.revision = revision
 

@@ -176,6 +176,19 @@ async def test_what_comes_from_the_cluster_is_not_replaced_by_hand(tmp_path: Pat
         assert "comes from the cluster" in (await refusal(world, config_map("a", x="1"))).problem
 
 
+async def test_a_stored_pod_that_no_longer_passes_is_named_not_a_crash(tmp_path: Path) -> None:
+    bad = pod("old", "10.1.0.1", app="web")
+    bad["spec"]["nodeName"] = 7
+
+    def stored_by_an_older_version(transaction: Transaction) -> None:
+        transaction.put(ObjectKey("Pod", "default", "old"), bad, Origin.APPLIED, None)
+
+    async with served(tmp_path) as world:
+        await world.store.transact(stored_by_an_older_version)
+        refused = await refusal(world, service("web", selector={"app": "web"}))
+        assert "endpoints of Service default/web: spec.nodeName" in refused.problem
+
+
 async def test_applying_a_pod_without_status_keeps_the_one_it_has(tmp_path: Path) -> None:
     async with served(tmp_path) as world:
         running = pod("a", "10.1.0.1", app="web")

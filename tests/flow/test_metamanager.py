@@ -15,7 +15,7 @@ import pytest
 import trio
 from metamanager_fixtures import Served, config_map, pod, served, service
 
-from edgemesh.meta.client import AgentGoneError, Client
+from edgemesh.meta.client import AgentGoneError, Client, connect
 from edgemesh.meta.errors import Code, RefusedError
 from edgemesh.model.errors import OperatorError
 from edgemesh.model.settings import MetaSettings
@@ -261,6 +261,16 @@ async def test_without_an_agent_the_socket_that_was_tried_is_named(tmp_path: Pat
     with pytest.raises(AgentGoneError, match=re.escape(str(world.path))):
         async with world.connect():
             pass
+
+
+async def test_an_agent_that_is_silent_is_not_waited_for_for_ever(tmp_path: Path) -> None:
+    path = tmp_path / "meta.sock"
+    with socket.socket(socket.AF_UNIX) as stopped:
+        stopped.bind(str(path))
+        stopped.listen()
+        async with connect(path, MetaSettings(client_timeout_seconds=0.05)) as client:
+            with pytest.raises(AgentGoneError, match=r"not answered within 0\.05 s"):
+                await client.request(Operation.QUERY, "all/all")
 
 
 async def test_queries_that_the_agent_answers_itself_are_passed_to_it(tmp_path: Path) -> None:
