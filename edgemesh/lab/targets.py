@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,10 +44,20 @@ def find_target(home: Home, state: State, word: str) -> Target:
     """
     for node in state.nodes:
         if node.name == word:
-            return Target(node.namespace, os.environ, home.agent_log(node.name))
+            return Target(node.namespace, _on_node(home, node.name), home.agent_log(node.name))
     pod = find_pod(state, word)
     terminal = {name: os.environ[name] for name in _TERMINAL_VARIABLES if name in os.environ}
     return Target(pod.network_namespace, {**terminal, **pod.environment}, home.pod_log(pod.key))
+
+
+def _on_node(home: Home, node: str) -> dict[str, str]:
+    """Our own environment, in which ``edgemesh`` is at hand and means the node's agent."""
+    programs = str(Path(sys.executable).parent)
+    return {
+        **os.environ,
+        "PATH": os.pathsep.join([programs, os.environ.get("PATH", os.defpath)]),
+        "EDGEMESH_CONFIG": str(home.agent_config(node)),
+    }
 
 
 def find_pod(state: State, word: str) -> Pod:
