@@ -4,11 +4,12 @@
     metamanager          unix socket over the store
     follower             store -> snapshot -> plane, DNS and rules
     plane                listeners and reactor
+    guard                a process that clears away what outlives an agent that is killed
     dns                  resolver of the pods
     interceptor          the kernel's rules, last to come: nothing is diverted to nobody
 
-SIGTERM or Ctrl-C: the plane drains while everything else goes on; then the tree is cancelled
-and unwinds in reverse.
+SIGTERM or Ctrl-C: new calls pass by, and the plane drains while everything else goes on; then
+the tree is cancelled and unwinds in reverse.
 """
 
 from __future__ import annotations
@@ -22,8 +23,10 @@ from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 import trio
 
 from edgemesh.app.follow import Follower
+from edgemesh.app.guard import Guard, guarding
 from edgemesh.app.intercept import Interceptor
 from edgemesh.app.resolver import serve_resolver
+from edgemesh.app.sole import sole_agent
 from edgemesh.app.status import AgentState
 from edgemesh.kernel.conntrack import Conntrack
 from edgemesh.kernel.sockets import Address
@@ -50,17 +53,25 @@ async def run_agent(
         task_status: started once calls to Services are intercepted and answered.
 
     Raises:
-        OperatorError: a directory, the store, a port or the rules cannot be had.
+        OperatorError: a directory, the store, a port or the rules cannot be had, or another
+            agent has them.
     """
     began = time.monotonic()
     _make_directories(settings)
     sink = configure_logging(settings.log)
     try:
         with _conntrack(settings) as conntrack:
-            async with _opened_store(settings) as store, trio.open_nursery() as nursery:
+            async with (
+                sole_agent(settings.run_dir) as lock,
+                _opened_store(settings) as store,
+                guarding(settings, lock) as guard,
+                trio.open_nursery() as nursery,
+            ):
                 await nursery.start(sink.run)
                 nursery.start_soon(_reopen_on_hangup, sink)
-                state = await _start(nursery, settings, store, sink, conntrack)
+                state = await _start(
+                    nursery, settings, store, sink, conntrack=conntrack, guard=guard
+                )
                 _log.info(
                     "ready",
                     node=settings.node,
@@ -71,6 +82,7 @@ async def run_agent(
                 task_status.started()
                 await _wait_for_the_end()
                 _log.info("draining", flows=state.plane.open_flows)
+                await state.interceptor.release()
                 await state.plane.drain(settings.proxy.drain_grace_seconds)
                 nursery.cancel_scope.cancel()
         _log.info("stopped")
@@ -84,7 +96,9 @@ async def _start(
     settings: Settings,
     store: Store,
     sink: LineSink,
+    *,
     conntrack: Conntrack | None,
+    guard: Guard,
 ) -> AgentState:
     metamanager = Metamanager(store, settings.meta)
     await nursery.start(metamanager.serve, settings.socket_path)
@@ -106,6 +120,9 @@ async def _start(
 
     await nursery.start(follower.run, metamanager.subscribe_changes())
     await nursery.start(plane.serve)
+    # Not before the ports are ours: another agent's rules must not be cleared away.
+    if guard.needed:
+        await nursery.start(guard.run)
     if settings.dns.enabled:
         await nursery.start(serve_resolver, settings, lambda: plane.decider.snapshot)
     if settings.netfilter.enabled:

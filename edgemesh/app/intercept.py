@@ -37,6 +37,8 @@ class Interceptor:
         self._snapshot = Snapshot()
         self._standing: frozenset[Target] = frozenset()
         self._changed = trio.Event()
+        self._interception: Interception | None = None
+        self._turn = trio.Lock()
         self.problem = ""
         self.installed = False
         self.revision = 0
@@ -65,6 +67,7 @@ class Interceptor:
         )
         try:
             await trio.to_thread.run_sync(interception.install)
+            self._interception = interception
             self._standing = await trio.to_thread.run_sync(interception.addresses)
             await self._update(interception)
             self.installed = True
@@ -72,11 +75,26 @@ class Interceptor:
             while True:
                 with trio.move_on_after(_INSPECTION_SECONDS) as pause:
                     await self._changed.wait()
-                await self._reconcile(interception, inspect=pause.cancelled_caught)
+                async with self._turn:
+                    await self._reconcile(interception, inspect=pause.cancelled_caught)
         finally:
             self.installed = False
+            self._interception = None
             with trio.CancelScope(shield=True), trio.move_on_after(5):
                 await trio.to_thread.run_sync(interception.close)
+
+    async def release(self) -> None:
+        """Let new calls pass by, while those that have begun go on; in fail mode closed, nothing.
+
+        Without this a call that begins while the agent drains would find rules but no listener.
+        """
+        if self._interception is None or self._settings.netfilter.fail == "closed":
+            return
+        async with self._turn:
+            try:
+                await trio.to_thread.run_sync(self._interception.release)
+            except OperatorError as error:
+                _log.error("new calls cannot be let pass", problem=str(error))
 
     async def _reconcile(self, interception: Interception, *, inspect: bool) -> None:
         try:

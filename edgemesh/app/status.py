@@ -47,7 +47,7 @@ class AgentState:
         self._settings = settings
         self._store = store
         self._follower = follower
-        self._interceptor = interceptor
+        self.interceptor = interceptor
         self._began = time.monotonic()
         self.plane = plane
 
@@ -69,10 +69,10 @@ class AgentState:
                 mode=settings.netfilter.mode,
                 family=settings.netfilter.family,
                 fail=settings.netfilter.fail,
-                installed=self._interceptor.installed,
-                addresses=self._interceptor.addresses,
+                installed=self.interceptor.installed,
+                addresses=self.interceptor.addresses,
                 enabled=settings.netfilter.enabled,
-                revision=self._interceptor.revision,
+                revision=self.interceptor.revision,
             ),
             store=StoreStatus(
                 url=settings.shown_store_url,
@@ -133,8 +133,8 @@ class AgentState:
 
     def _problems(self) -> tuple[str, ...]:
         problems = [f"{key}: {problem}" for key, problem in self._follower.problems.items()]
-        if self._interceptor.problem:
-            problems.append(f"rules: {self._interceptor.problem}")
+        if self.interceptor.problem:
+            problems.append(f"rules: {self.interceptor.problem}")
         if self.plane.reactor.bugs:
             problems.append(f"{self.plane.reactor.bugs} connections ended by a bug, see the log")
         return tuple(problems)

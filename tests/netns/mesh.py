@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import trio
-from interception_lab import Lab
+from interception_lab import PORT, SERVER, SERVICE, Lab, call, output
 from lab_homes import wait_for
+from mesh_servers import TcpServer, first_line, name_and_client
 
 from edgemesh.lab import agents, processes
-from edgemesh.lab.agents import Tables
+from edgemesh.lab.network import add_route
 from edgemesh.lab.plan import Node, prefix
 from edgemesh.lab.processes import Process
 from edgemesh.lab.state import Home, State
@@ -196,3 +197,37 @@ def endpoints(
         )
         if chosen
     ]
+
+
+@contextmanager
+def web_and_bystander(mesh: Mesh) -> Iterator[None]:
+    """Servers for a Service ``web``, and one at its very address: who else than edgemesh answers.
+
+    Of a call to the Service `who_answers` tells ``endpoint`` when it was intercepted, and
+    ``bystander`` when it went as if there were no edgemesh.
+    """
+    where = mesh.network.server
+    for version, service_address in SERVICE.items():
+        device = {4: "", 6: "veth2"}[version]
+        output(where, ["ip", "address", "add", service_address, "dev", "eth0"])
+        add_route(mesh.network.node, service_address, via=SERVER[version], device=device)
+    with (
+        TcpServer(where, (SERVER[4], 8080), name_and_client("endpoint")),
+        TcpServer(where, (SERVER[6], 8080), name_and_client("endpoint")),
+        TcpServer(where, (SERVICE[4], PORT), name_and_client("bystander")),
+        TcpServer(where, (SERVICE[6], PORT), name_and_client("bystander")),
+    ):
+        yield
+
+
+def web() -> list[dict[str, Any]]:
+    """The objects of the Service ``web``."""
+    return [
+        service("web", list(SERVICE.values()), [("TCP", PORT)]),
+        *endpoints("web", list(SERVER.values()), [("TCP", 8080)]),
+    ]
+
+
+def who_answers(namespace: str, version: int = 4) -> str:
+    with closing(call(namespace, SERVICE[version], PORT, timeout=1)) as connection:
+        return first_line(connection).partition(" ")[0]

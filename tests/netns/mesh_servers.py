@@ -30,8 +30,6 @@ class TcpServer:
         def listen() -> socket.socket:
             sock = socket.socket(family_of(address[0]), socket.SOCK_STREAM)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            # An address of another node's, as a Service's is to the host behind a node.
-            sock.setsockopt(socket.IPPROTO_IP, socket.IP_TRANSPARENT, 1)
             sock.bind(address)
             sock.listen(4096)
             return sock

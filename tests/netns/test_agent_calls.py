@@ -10,7 +10,6 @@ from interception_lab import NODE, POD, SERVER, SERVICE, call, send
 from mesh import Mesh, endpoints, service
 from mesh_servers import TcpServer, UdpServer, first_line, name_and_client
 
-
 pytestmark = pytest.mark.root
 
 PORTS = [("TCP", 80), ("UDP", 53)]

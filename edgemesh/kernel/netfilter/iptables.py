@@ -79,6 +79,19 @@ class IptablesInterception:
         family = self._settings.family
         self._matches.change(intercepted(added, family), intercepted(removed, family))
 
+    def release(self) -> None:
+        """See `Interception.release`."""
+        # A connection has begun when its SYN was answered. Datagrams have no beginning; those
+        # that a drained agent would still get are lost to it.
+        rules = "".join(
+            f"-I {self._chain(built_in)} 1 -p {new} -j RETURN\n"
+            for built_in in _BUILT_IN
+            for new in ("tcp --syn", "udp")
+        )
+        for family in self._families:
+            table = service_table(self._settings)
+            family.restore(f"*{table}\n{rules}COMMIT\n")
+
     def remove(self) -> None:
         """See `Interception.remove`."""
         for version in (4, 6):

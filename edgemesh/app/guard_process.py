@@ -1,0 +1,100 @@
+"""The guard: a tiny process that cleans up after an agent that could not do so itself.
+
+``python -m edgemesh.app.guard_process AGENT_PID PATIENCE_SECONDS``, started by guard.py.
+
+Its standard input is a pipe from the agent: one line that says what there is to clean up, a
+heartbeat each second, and a farewell when the agent has cleaned up itself. The pipe's end without
+a farewell means that the agent was killed or has failed: iptables rules, policy routes and
+addresses outlive their maker, and would lead calls to nobody.
+
+It is the watchdog too. An agent that hangs (SIGSTOP, a swap storm) still owns its rules, and
+calls would wait for ever: without a heartbeat for PATIENCE_SECONDS the agent is killed.
+
+While it waits it has imported next to nothing, for it lives as long as the agent does: what
+cleaning up needs is imported then.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+from contextlib import suppress
+from enum import Enum, auto
+
+HEARTBEAT = b"."
+FAREWELL = b"f"
+
+_PIPE = 0
+_LOOK_SECONDS = 1
+
+
+class AgentEnd(Enum):
+    """How the agent ended, as far as the guard can tell."""
+
+    FAREWELL = auto()
+    UNEXPECTED = auto()
+    HUNG = auto()
+
+
+def main() -> None:
+    """Wait for the agent's end; clean up unless it took its leave."""
+    # A service manager signals all processes of a service at once, but this one goes last.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        agent = os.pidfd_open(int(sys.argv[1]))
+    except ProcessLookupError:
+        return  # It had not installed anything before its guard was ready.
+    remains = _first_line()
+    end = _watch(agent, float(sys.argv[2]))
+    if end is AgentEnd.FAREWELL:
+        return
+    # Of a dying process the pipe may be closed first, and the socket that its nft table belongs
+    # to only later. A pidfd is readable when all is closed.
+    select.select([agent], [], [])
+    # Here and not above: see the module's docstring.
+    from edgemesh.app.remains import clear_away  # noqa: PLC0415
+
+    clear_away(remains, hung=end is AgentEnd.HUNG)
+
+
+def _first_line() -> bytes:
+    line = b""
+    while not line.endswith(b"\n"):
+        byte = os.read(_PIPE, 1)
+        if not byte:
+            sys.exit(0)
+        line += byte
+    return line
+
+
+def _watch(agent: int, patience_seconds: float) -> AgentEnd:
+    """Read the pipe to its end; kill the agent when the heartbeat stops before."""
+    poll = select.poll()
+    poll.register(_PIPE, select.POLLIN)
+    end = AgentEnd.UNEXPECTED
+    last = b""
+    silent_seconds = 0
+    while True:
+        # The watch begins with the first heartbeat, and with its death it is over.
+        watching = patience_seconds and last and end is not AgentEnd.HUNG
+        if poll.poll(_LOOK_SECONDS * 1000 if watching else None):
+            heard = os.read(_PIPE, 4096)
+            if not heard:
+                return AgentEnd.FAREWELL if last.endswith(FAREWELL) else end
+            last = heard
+            silent_seconds = 0
+            continue
+        # Looks are counted, not time: where all processes were stopped for a while, as with a
+        # virtual machine, the agent had no more time to beat than we had to look.
+        silent_seconds += _LOOK_SECONDS
+        if silent_seconds >= patience_seconds:
+            end = AgentEnd.HUNG
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(agent, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    main()
