@@ -9,19 +9,23 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from metamanager_fixtures import config_map
 
 from edgemesh.model.objects import ChangeType, KubeObject, ObjectKey, Origin
 from edgemesh.model.settings import MetaSettings
 from edgemesh.store.engine import open_engines
 from edgemesh.store.errors import StoreError
+from edgemesh.store.migrate import HEAD
 from edgemesh.store.rows import Scope
 from edgemesh.store.store import Store
 from edgemesh.store.tables import Base
@@ -211,6 +215,12 @@ def test_migrations_make_the_tables_that_the_code_knows(tmp_path: Path) -> None:
         assert differences == []
     finally:
         engines.dispose()
+
+
+def test_the_code_knows_the_last_migration() -> None:
+    config = Config()
+    config.set_main_option("script_location", str(files("edgemesh.store") / "migrations"))
+    assert ScriptDirectory.from_config(config).get_current_head() == HEAD
 
 
 def test_sqlite_writes_a_log_and_syncs_it_at_each_commit(tmp_path: Path) -> None:
