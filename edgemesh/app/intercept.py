@@ -39,6 +39,7 @@ class Interceptor:
         self._changed = trio.Event()
         self._interception: Interception | None = None
         self._turn = trio.Lock()
+        self._released = False
         self.problem = ""
         self.installed = False
         self.revision = 0
@@ -90,11 +91,9 @@ class Interceptor:
         """
         if self._interception is None or self._settings.netfilter.fail == "closed":
             return
+        self._released = True
         async with self._turn:
-            try:
-                await trio.to_thread.run_sync(self._interception.release)
-            except OperatorError as error:
-                _log.error("new calls cannot be let pass", problem=str(error))
+            await self._reconcile(self._interception, inspect=False)
 
     async def _reconcile(self, interception: Interception, *, inspect: bool) -> None:
         try:
@@ -112,8 +111,8 @@ class Interceptor:
 
     async def _update(self, interception: Interception) -> None:
         self._changed = trio.Event()
+        snapshot = Snapshot() if self._released else self._snapshot
         # In the thread: with 10,000 Services this takes the time of a hundred messages.
-        snapshot = self._snapshot
         wanted = await trio.to_thread.run_sync(service_addresses, snapshot)
         added, removed = wanted - self._standing, self._standing - wanted
         if added or removed:

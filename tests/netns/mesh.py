@@ -7,6 +7,7 @@ namespace, configured by a file, told of objects by its socket, and watched by i
 from __future__ import annotations
 
 import os
+import re
 import signal
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -15,7 +16,7 @@ from typing import Any
 
 import msgspec
 import trio
-from interception_lab import PORT, SERVER, SERVICE, Lab, call, output
+from interception_lab import PORT, SERVER, SERVICE, Lab, call, output, state_of
 from lab_homes import wait_for
 from mesh_servers import TcpServer, first_line, name_and_client
 
@@ -231,3 +232,9 @@ def web() -> list[dict[str, Any]]:
 def who_answers(namespace: str, version: int = 4) -> str:
     with closing(call(namespace, SERVICE[version], PORT, timeout=1)) as connection:
         return first_line(connection).partition(" ")[0]
+
+
+def rules_and_routes(mesh: Mesh) -> list[str]:
+    """What is installed on the node, without counters and the seeds of hash tables."""
+    state = re.sub(r"packets \d+ bytes \d+|initval \w+", "", state_of(mesh.network.node))
+    return sorted(state.splitlines())

@@ -28,11 +28,7 @@ class TcpServer:
         self.clients: list[Address] = []
 
         def listen() -> socket.socket:
-            sock = socket.socket(family_of(address[0]), socket.SOCK_STREAM)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            sock.bind(address)
-            sock.listen(4096)
-            return sock
+            return socket.create_server(address, family=family_of(address[0]), backlog=4096)
 
         self._listener = inside(namespace, listen)
         self._thread = threading.Thread(target=self._accept)

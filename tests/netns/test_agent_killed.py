@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import socket
 import threading
@@ -15,7 +14,7 @@ from pathlib import Path
 import pytest
 from interception_lab import PORT, SERVER, SERVICE, call, output, state_of
 from lab_homes import pids_in, wait_for
-from mesh import Mesh, web, web_and_bystander, who_answers
+from mesh import Mesh, rules_and_routes, web, web_and_bystander, who_answers
 from mesh_servers import TcpServer
 
 pytestmark = pytest.mark.root
@@ -116,22 +115,15 @@ def test_ten_kills_leave_no_rule_route_or_address_twice(mesh: Mesh, bystander: s
     settings = {"backend": "iptables"}
     mesh.start(netfilter=settings)
     mesh.apply(*web())
-    once = uncounted(mesh)
+    once = rules_and_routes(mesh)
     for number in range(10):
         if number % 2:
             kill_guard(mesh)
         mesh.kill()
         mesh.start(netfilter=settings)
-    assert uncounted(mesh) == once
+    assert rules_and_routes(mesh) == once
     mesh.stop()
     assert state_of(mesh.network.node) == bystander
-
-
-def uncounted(mesh: Mesh) -> list[str]:
-    """The state of the node without counters and the seeds of hash tables."""
-    return sorted(
-        re.sub(r"packets \d+ bytes \d+|initval \w+", "", state_of(mesh.network.node)).splitlines()
-    )
 
 
 def kill_guard(mesh: Mesh) -> None:

@@ -73,15 +73,6 @@ class Interception(Protocol):
             OperatorError: nothing is installed, or the kernel refuses; then nothing changed.
         """
 
-    def release(self) -> None:
-        """Let new calls pass as if nothing were installed, while those that have begun go on.
-
-        For an agent that is about to end and listens no more; `install` does not undo it.
-
-        Raises:
-            OperatorError: the kernel refuses.
-        """
-
     def remove(self) -> None:
         """Take away what `install` added, and only that; nothing happens when it is gone.
 

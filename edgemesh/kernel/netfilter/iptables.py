@@ -4,8 +4,8 @@ Our chains stand in the tables mangle and nat, entered by a jump that comes firs
 and OUTPUT. Other programs insert theirs before it when they start later (kube-proxy, Docker),
 so `install` is to be repeated now and then: it moves the jump back to the front.
 
-iptables rules have no owner. After kill -9 they stay, and the TPROXY target drops what it finds
-no listener for, so this backend fails closed, whatever the fail mode.
+iptables rules have no owner. After kill -9 they stay until somebody removes them (the agent's
+guard, in fail mode open), and the TPROXY target drops what it finds no listener for.
 """
 
 from __future__ import annotations
@@ -78,19 +78,6 @@ class IptablesInterception:
         """See `Interception.update`."""
         family = self._settings.family
         self._matches.change(intercepted(added, family), intercepted(removed, family))
-
-    def release(self) -> None:
-        """See `Interception.release`."""
-        # A connection has begun when its SYN was answered. Datagrams have no beginning; those
-        # that a drained agent would still get are lost to it.
-        rules = "".join(
-            f"-I {self._chain(built_in)} 1 -p {new} -j RETURN\n"
-            for built_in in _BUILT_IN
-            for new in ("tcp --syn", "udp")
-        )
-        for family in self._families:
-            table = service_table(self._settings)
-            family.restore(f"*{table}\n{rules}COMMIT\n")
 
     def remove(self) -> None:
         """See `Interception.remove`."""

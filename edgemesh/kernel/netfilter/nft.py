@@ -109,18 +109,6 @@ class NftInterception:
         if commands:
             self._change(commands)
 
-    def release(self) -> None:
-        """See `Interception.release`."""
-        # A connection has begun when its SYN was answered. Datagrams have no beginning; those
-        # that a drained agent would still get are lost to it.
-        self._change(
-            [
-                f"insert rule {self._family_and_table} {chain} {new} accept"
-                for chain in ("prerouting", "output")
-                for new in ("tcp flags & (fin | syn | rst | ack) == syn", "meta l4proto udp")
-            ]
-        )
-
     def remove(self) -> None:
         """See `Interception.remove`."""
         if self.describe() is not None:
