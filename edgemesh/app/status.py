@@ -24,7 +24,7 @@ from edgemesh.model.status import (
 )
 from edgemesh.model.trace import FlowAnswer, FlowQuestion, TraceAnswer, TraceQuestion
 from edgemesh.policy.explain import explain_call
-from edgemesh.proxy.flow import Flow
+from edgemesh.proxy.context import OpenFlow
 from edgemesh.proxy.plane import Plane
 from edgemesh.store.store import Store
 from edgemesh.wire.message import Message
@@ -147,7 +147,7 @@ def _question(request: Message, kind: type[Question]) -> Question:
         raise OperatorError(f"the trace's question is not understood: {error}") from error
 
 
-def _connected(flow: Flow) -> bool:
+def _connected(flow: OpenFlow) -> bool:
     try:
         return flow.upstream is not None and bool(flow.upstream.getpeername())
     except OSError:

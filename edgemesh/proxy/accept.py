@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import errno
 import socket
-from typing import TYPE_CHECKING
 
 from edgemesh.kernel.sockets import redirected_destination
 from edgemesh.model.flows import Ending, Refusal
 from edgemesh.model.services import Transport
 from edgemesh.observe.log import get_logger
+from edgemesh.proxy.context import Context
 from edgemesh.proxy.flow import Flow
 from edgemesh.proxy.reactor import IN
 from edgemesh.proxy.resolve import resolve
-
-if TYPE_CHECKING:
-    from edgemesh.proxy.plane import Plane
 
 # Connections taken at one event: a flood of them shares the turn with the flows there are.
 _ACCEPT_BUDGET = 32
@@ -29,15 +26,15 @@ _log = get_logger("accept")
 class TcpAcceptor:
     """The handler of one transparent listener."""
 
-    def __init__(self, plane: Plane, listener: socket.socket, *, redirected: bool) -> None:
+    def __init__(self, context: Context, listener: socket.socket, *, redirected: bool) -> None:
         """Prepare; `start` registers.
 
         Args:
-            plane: the data plane that flows belong to.
+            context: of the data plane.
             listener: non-blocking and listening; closed by `stop`, if not by the caller before.
             redirected: whether a REDIRECT rule brings the connections; else TPROXY does.
         """
-        self._plane = plane
+        self._context = context
         self._listener = listener
         self._redirected = redirected
         self._exhausted = False
@@ -45,13 +42,13 @@ class TcpAcceptor:
 
     def start(self) -> None:
         """Accept from now on."""
-        self._plane.reactor.watch(self._listener.fileno(), self, IN)
+        self._context.reactor.watch(self._listener.fileno(), self, IN)
 
     def stop(self) -> None:
         """Accept what has been connected already, then nothing more: the listener is closed."""
         while self._accept_some():
             pass
-        self._plane.reactor.close(self._listener)
+        self._context.reactor.close(self._listener)
 
     def on_events(self, events: int) -> None:  # noqa: ARG002 - there is but one
         """Accept what has come, within the turn's budget."""
@@ -81,8 +78,8 @@ class TcpAcceptor:
         return True
 
     def _begin(self, client: socket.socket, address: tuple[str, int]) -> None:
-        plane = self._plane
-        if len(plane.flows) >= plane.settings.max_connections:
+        context = self._context
+        if len(context.flows) >= context.settings.max_connections:
             self._turn_away(client, Refusal.LIMIT)
             return
         try:
@@ -95,19 +92,19 @@ class TcpAcceptor:
             # the like: the client is gone already.
             self._turn_away(client, Refusal.SELF_DESTINATION)
             return
-        self._beginning = Flow(plane, client, address, destination)
+        self._beginning = Flow(context, client, address, destination)
         resolve(self._beginning)
         self._beginning = None
 
     def _turn_away(self, client: socket.socket, refusal: Refusal) -> None:
         client.close()
-        self._plane.reports.turned_away(Transport.TCP, refusal)
+        self._context.reports.turned_away(Transport.TCP, refusal)
 
     def _pause(self, error: OSError) -> None:
         if not self._exhausted:
             self._exhausted = True
             _log.warning("accepting pauses", problem=error.strerror, seconds=_PAUSE_SECONDS)
-        reactor = self._plane.reactor
+        reactor = self._context.reactor
         reactor.unregister(self._listener.fileno())
         reactor.after(_PAUSE_SECONDS, self, self._resume)
 

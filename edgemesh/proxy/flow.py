@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import socket
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from edgemesh.kernel.sockets import fin_on_close
 from edgemesh.model.flows import Ending, FlowFacts, Verdict
 from edgemesh.model.services import Endpoint, Transport
-
-if TYPE_CHECKING:
-    from edgemesh.proxy.plane import Plane
+from edgemesh.proxy.context import Context
 
 
 class Stage(Protocol):
@@ -34,9 +32,9 @@ class Flow:
         "bytes_sent",
         "client",
         "client_address",
+        "context",
         "destination",
         "endpoint",
-        "plane",
         "server_name",
         "stage",
         "started",
@@ -46,17 +44,17 @@ class Flow:
 
     def __init__(
         self,
-        plane: Plane,
+        context: Context,
         client: socket.socket,
         client_address: tuple[str, int],
         destination: tuple[str, int],
     ) -> None:
         """Begin a flow that was just accepted."""
-        self.plane = plane
+        self.context = context
         self.client = client
         self.client_address = client_address
         self.destination = destination
-        self.started = plane.reactor.now
+        self.started = context.reactor.now
         self.stage: Stage | None = None
         self.application_protocol = ""
         self.server_name = ""
@@ -66,8 +64,8 @@ class Flow:
         self.attempts = 0
         self.bytes_sent = 0
         self.bytes_received = 0
-        plane.flows.add(self)
-        plane.reports.begin(Transport.TCP)
+        context.flows.add(self)
+        context.reports.begin(Transport.TCP)
 
     def facts(self) -> FlowFacts:
         """What a decision is made from."""
@@ -85,8 +83,8 @@ class Flow:
         A second call does nothing: a handler that fails after it has ended its flow is asked to
         end it again.
         """
-        plane = self.plane
-        if self not in plane.flows:
+        context = self.context
+        if self not in context.flows:
             return
         if self.stage is not None:
             self.stage.stop()
@@ -95,17 +93,17 @@ class Flow:
             if sock is not None:
                 if not reset:
                     fin_on_close(sock)
-                plane.reactor.close(sock)
-        plane.forget(self)
-        plane.reports.end(
-            plane.decider.snapshot,
+                context.reactor.close(sock)
+        context.forget(self)
+        context.reports.end(
+            context.decider.snapshot,
             self.facts(),
             self.verdict,
             self.endpoint,
             attempts=self.attempts,
             bytes_sent=self.bytes_sent,
             bytes_received=self.bytes_received,
-            duration=plane.reactor.now - self.started,
+            duration=context.reactor.now - self.started,
             ending=ending,
             reason=reason,
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import socket
 import time
 from collections import OrderedDict
@@ -18,30 +17,18 @@ from edgemesh.model.services import Snapshot
 from edgemesh.model.settings import NetfilterSettings, ProxySettings
 from edgemesh.observe.log import get_logger
 from edgemesh.proxy.accept import TcpAcceptor
-from edgemesh.proxy.decide import Decider
-from edgemesh.proxy.flow import Flow
+from edgemesh.proxy.context import Context
 from edgemesh.proxy.forward.datagram import DatagramAcceptor
-from edgemesh.proxy.forward.session import Session, SessionKey
-from edgemesh.proxy.reactor import Reactor
-from edgemesh.proxy.report import Reports
-
-# Datagrams are up to 65,535 bytes; the relay reads `relay_buffer_bytes` of it.
-_BUFFER_BYTES = 65536
+from edgemesh.proxy.forward.session import Sessions
 
 _log = get_logger("plane")
 
 
-class Plane:
-    """What all stages of all flows share.
+class Plane(Context):
+    """The context of all flows, with what makes them: listeners.
 
     Attributes:
-        settings: limits and deadlines.
-        own_mark: SO_MARK of our own sockets.
-        reactor, decider, reports: see there.
-        buffer: what everything is read into; a handler uses it within one event only.
-        flows: TCP flows that are not over.
         sessions: UDP sessions that are not over, the longest silent one first.
-        draining: nothing new is accepted any more.
     """
 
     def __init__(
@@ -62,17 +49,8 @@ class Plane:
                 going.
             clock: monotonic, in seconds.
         """
-        self.settings = settings
-        self.own_mark = netfilter.own_mark
-        self.reactor = Reactor(settings.repoll_seconds, clock)
-        self.decider = Decider(settings, random.random)
-        self.reports = Reports(write_report)
-        self.buffer = memoryview(bytearray(max(_BUFFER_BYTES, settings.relay_buffer_bytes)))
-        self.relay_buffer = self.buffer[: settings.relay_buffer_bytes]
-        self.flows: set[Flow] = set()
-        self.sessions: OrderedDict[SessionKey, Session] = OrderedDict()
-        self.draining = False
-        self._all_over = trio.Event()
+        super().__init__(settings, netfilter.own_mark, write_report, clock)
+        self.sessions: Sessions = OrderedDict()
         self._redirected = netfilter.mode == "redirect"
         self._redirected_datagram = redirected_datagram
         self._families = {
@@ -117,15 +95,9 @@ class Plane:
             self.reactor.call(acceptor, acceptor.stop)
         self.draining = True
         if not self.flows:
-            self._all_over.set()
+            self.all_over.set()
         with trio.move_on_after(grace_seconds):
-            await self._all_over.wait()
-
-    def forget(self, flow: Flow) -> None:
-        """Let go of a flow that is over."""
-        self.flows.discard(flow)
-        if self.draining and not self.flows:
-            self._all_over.set()
+            await self.all_over.wait()
 
     def _listen(self, listeners: ExitStack) -> None:
         transparent = not self._redirected
@@ -146,7 +118,7 @@ class Plane:
                 ) from error
             self._acceptors += [
                 TcpAcceptor(self, tcp, redirected=self._redirected),
-                DatagramAcceptor(self, udp, self._redirected_datagram),
+                DatagramAcceptor(self, self.sessions, udp, self._redirected_datagram),
             ]
         for acceptor in self._acceptors:
             acceptor.start()

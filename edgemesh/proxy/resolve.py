@@ -19,11 +19,11 @@ from edgemesh.wire.sniff import SNIFF_LIMIT, Sniffed, sniff
 
 def resolve(flow: Flow) -> None:
     """Take a flow on to its decision, now or when its protocol is known."""
-    plane = flow.plane
-    port = plane.decider.declared_port(flow.destination)
+    context = flow.context
+    port = context.decider.declared_port(flow.destination)
     if port is not None:
         flow.application_protocol = port.application_protocol
-        if plane.settings.peek == "always" and not port.application_protocol and port.endpoints:
+        if context.settings.peek == "always" and not port.application_protocol and port.endpoints:
             _Peek(flow).start()
             return
     dial(flow)
@@ -42,14 +42,14 @@ class _Peek:
 
     def __init__(self, flow: Flow) -> None:
         self._flow = flow
-        reactor = flow.plane.reactor
-        seconds = flow.plane.settings.peek_deadline_seconds
+        reactor = flow.context.reactor
+        seconds = flow.context.settings.peek_deadline_seconds
         self._deadline = reactor.after(seconds, self, self._expire)
 
     def start(self) -> None:
         """Look at what comes; what is there already comes with the next turn."""
         self._flow.stage = self
-        self._flow.plane.reactor.watch(self._flow.client.fileno(), self, IN | HANGUP_IN)
+        self._flow.context.reactor.watch(self._flow.client.fileno(), self, IN | HANGUP_IN)
 
     def stop(self) -> None:
         """Forget the deadline."""
@@ -83,7 +83,7 @@ class _Peek:
             return
         flow.client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
         self.stop()
-        flow.plane.reactor.unregister(flow.client.fileno())
+        flow.context.reactor.unregister(flow.client.fileno())
         flow.stage = None
         _learn(flow, sniffed)
         dial(flow)

@@ -1,4 +1,4 @@
-"""The relay path for UDP: datagrams from clients, and answers from the service's own address.
+"""The relay path for UDP: datagrams from clients, each to the session that it belongs to.
 
 A session (session.py) begins with the first datagram of a client to a destination. Datagrams
 are passed on whole, up to the largest there are.
@@ -7,26 +7,22 @@ are passed on whole, up to the largest there are.
 from __future__ import annotations
 
 import socket
-import struct
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 from edgemesh.kernel.sockets import (
     IP_PKTINFO,
     IP_RECVORIGDSTADDR,
     IPV6_RECVORIGDSTADDR,
     Address,
-    answering_socket,
     unpack_address,
 )
 from edgemesh.model.flows import Ending, FlowFacts, Refusal
 from edgemesh.model.services import Transport
-from edgemesh.proxy.forward.session import Session
+from edgemesh.proxy.context import Context
+from edgemesh.proxy.forward.answering import Answering
+from edgemesh.proxy.forward.session import Session, Sessions
 from edgemesh.proxy.reactor import IN
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from edgemesh.proxy.plane import Plane
 
 # Datagrams taken from the listener at one event.
 _BUDGET = 32
@@ -43,37 +39,41 @@ class DatagramAcceptor:
 
     def __init__(
         self,
-        plane: Plane,
+        context: Context,
+        sessions: Sessions,
         listener: socket.socket,
         original_destination: Callable[[Address, Address], Address | None] | None,
     ) -> None:
         """Prepare; `start` registers.
 
         Args:
-            plane: the data plane that sessions belong to.
+            context: of the data plane.
+            sessions: those that there are, of all listeners.
             listener: from `udp_listener`; closed by `stop`, if not by the caller before.
             original_destination: under REDIRECT, asked with the client and the local address
                 for where a datagram was going; None under TPROXY, where the kernel says it.
         """
-        self.plane = plane
+        self._context = context
         self._listener = listener
         self._original_destination = original_destination
-        self._answering: dict[Address, tuple[socket.socket, int]] = {}
-        self._packet_buffer = bytearray(plane.buffer.nbytes)
+        redirected = original_destination is not None
+        self._answering = Answering(context, listener, redirected=redirected)
+        self._sessions = sessions
+        self._packet_buffer = bytearray(context.buffer.nbytes)
         self._packet = memoryview(self._packet_buffer)
         self._handling: Session | None = None
 
     def start(self) -> None:
         """Take datagrams from now on."""
-        self.plane.reactor.watch(self._listener.fileno(), self, IN)
+        self._context.reactor.watch(self._listener.fileno(), self, IN)
 
     def stop(self) -> None:
         """Take no more datagrams from clients; sessions go on with what is under way."""
         if self._original_destination is None:
-            self.plane.reactor.close(self._listener)
+            self._context.reactor.close(self._listener)
         else:
             # Answers leave from it.
-            self.plane.reactor.unregister(self._listener.fileno())
+            self._context.reactor.unregister(self._listener.fileno())
 
     def on_bug(self, error: Exception) -> None:
         """End the session that was at work; the others go on."""
@@ -98,8 +98,7 @@ class DatagramAcceptor:
                 self._pass_on((sender[0], sender[1]), local, self._packet[:count])
 
     def _pass_on(self, client: Address, local: Address, data: memoryview) -> None:
-        sessions = self.plane.sessions
-        session = sessions.get((client, local))
+        session = self._sessions.get((client, local))
         if session is not None and session.is_stale():
             session.finish(Ending.CLOSED, "endpoint removed")
             session = None
@@ -116,63 +115,23 @@ class DatagramAcceptor:
         destination: Address | None = local
         if self._original_destination is not None:
             destination = self._original_destination(client, local)
-        plane = self.plane
+        context = self._context
         if destination is None:
-            plane.reports.turned_away(Transport.UDP, Refusal.SELF_DESTINATION)
+            context.reports.turned_away(Transport.UDP, Refusal.SELF_DESTINATION)
             return None
         facts = FlowFacts(Transport.UDP, client, destination)
-        verdict = plane.decider.decide(facts)
+        verdict = context.decider.decide(facts)
         if verdict.refusal is not None:
-            plane.reports.turned_away(Transport.UDP, verdict.refusal)
+            context.reports.turned_away(Transport.UDP, verdict.refusal)
             return None
-        if len(plane.sessions) >= plane.settings.max_udp_sessions:
-            longest_silent = next(iter(plane.sessions.values()))
+        if len(self._sessions) >= context.settings.max_udp_sessions:
+            longest_silent = next(iter(self._sessions.values()))
             longest_silent.finish(Ending.EVICTED, "a newer session needed its place")
-        session = Session(self, (client, local), facts, verdict)
+        session = Session(
+            context, self._sessions, self._answering, (client, local), facts=facts, verdict=verdict
+        )
         self._handling = session
         return session if session.start() else None
-
-    def answer(self, session: Session, data: memoryview) -> None:
-        """Send to the session's client from the address that it called.
-
-        Raises:
-            OSError: the client's node says no, or a buffer is full.
-        """
-        client, local = session.key
-        if session.answering is not None:
-            session.answering.sendto(data, client)
-            return
-        if ":" in local[0]:
-            packet_info = struct.pack("=16sI", socket.inet_pton(socket.AF_INET6, local[0]), 0)
-            control = [(socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, packet_info)]
-        else:
-            packet_info = struct.pack("=I4s4s", 0, socket.inet_aton(local[0]), b"\0\0\0\0")
-            control = [(socket.IPPROTO_IP, IP_PKTINFO, packet_info)]
-        self._listener.sendmsg([data], control, 0, client)
-
-    def borrow_answering(self, service: Address) -> socket.socket | None:
-        """The socket that answers from ``service``, shared by the sessions that call it.
-
-        Returns:
-            None under REDIRECT, where the listener answers.
-
-        Raises:
-            OSError: it cannot be made.
-        """
-        if self._original_destination is not None:
-            return None
-        kept = self._answering.get(service)
-        sock, users = kept or (answering_socket(service, self.plane.own_mark), 0)
-        self._answering[service] = (sock, users + 1)
-        return sock
-
-    def give_back_answering(self, service: Address) -> None:
-        """Close the answering socket with its last user."""
-        sock, users = self._answering.pop(service)
-        if users > 1:
-            self._answering[service] = (sock, users - 1)
-        else:
-            self.plane.reactor.close(sock)
 
 
 def _local_address(ancillary: list[tuple[int, int, bytes]] | Any) -> Address | None:

@@ -17,7 +17,7 @@ from edgemesh.proxy.timers import Timer
 
 def dial(flow: Flow) -> None:
     """Ask for the flow's verdict and carry it out."""
-    verdict = flow.verdict = flow.plane.decider.decide(flow.facts())
+    verdict = flow.verdict = flow.context.decider.decide(flow.facts())
     if verdict.refusal is not None:
         flow.finish(Ending.REFUSED, verdict.refusal)
     else:
@@ -44,13 +44,13 @@ class _Dial:
     def attempt(self) -> None:
         """Try candidates until one is under way."""
         flow = self._flow
-        reactor = flow.plane.reactor
+        reactor = flow.context.reactor
         for endpoint in self._candidates:
             flow.endpoint = endpoint
             flow.attempts += 1
             problem = self._connect(endpoint)
             if problem == errno.EINPROGRESS and flow.upstream is not None:
-                seconds = flow.plane.settings.connect_timeout_seconds
+                seconds = flow.context.settings.connect_timeout_seconds
                 self._deadline = reactor.after(seconds, self, self._expire)
                 reactor.watch(flow.upstream.fileno(), self, OUT)
                 return
@@ -84,16 +84,16 @@ class _Dial:
     def _connect(self, endpoint: Endpoint) -> int:
         """Start connecting; the errno that connect(2) gives, ELOOP when it would call us."""
         flow = self._flow
-        plane = flow.plane
+        context = flow.context
         client = flow.client_address[0]
         preserve = self._source is Source.PRESERVE and (":" in client) is endpoint.is_ipv6
         try:
-            if endpoint.port == plane.settings.tcp_port and is_own_address(endpoint.address):
+            if endpoint.port == context.settings.tcp_port and is_own_address(endpoint.address):
                 return errno.ELOOP
             flow.upstream = dialling_socket(
                 endpoint.address,
                 socket.SOCK_STREAM,
-                plane.own_mark,
+                context.own_mark,
                 client if preserve else None,
             )
             return flow.upstream.connect_ex((endpoint.address, endpoint.port))
@@ -104,7 +104,7 @@ class _Dial:
         self._problem = problem
         flow = self._flow
         if flow.upstream is not None:
-            flow.plane.reactor.close(flow.upstream)
+            flow.context.reactor.close(flow.upstream)
             flow.upstream = None
 
     def _expire(self) -> None:

@@ -50,7 +50,7 @@ class _Relay:
     def __init__(self, flow: Flow) -> None:
         assert flow.upstream is not None
         self.flow = flow
-        self.reactor = flow.plane.reactor
+        self.reactor = flow.context.reactor
         self.last_active = self.reactor.now
         self.unnamed = not flow.application_protocol
         self.client_end = _End(self, flow.client)
@@ -58,7 +58,7 @@ class _Relay:
         self.client_end.other = self.upstream_end
         self.upstream_end.other = self.client_end
         self._deadline = self.reactor.after(
-            flow.plane.settings.tcp_idle_timeout_seconds, self.client_end, self._look_at_silence
+            flow.context.settings.tcp_idle_timeout_seconds, self.client_end, self._look_at_silence
         )
 
     def start(self) -> None:
@@ -85,7 +85,7 @@ class _Relay:
         """One direction is done: silence of the other is borne less long."""
         self._deadline.cancel()
         self._deadline = self.reactor.after(
-            self.flow.plane.settings.half_closed_timeout_seconds,
+            self.flow.context.settings.half_closed_timeout_seconds,
             self.client_end,
             self._look_at_silence,
         )
@@ -97,7 +97,7 @@ class _Relay:
         self.flow.finish(ending, (error.strerror or "") if error else "")
 
     def _look_at_silence(self) -> None:
-        settings = self.flow.plane.settings
+        settings = self.flow.context.settings
         half_closed = self.client_end.ended or self.upstream_end.ended
         allowed = (
             settings.half_closed_timeout_seconds
@@ -138,7 +138,7 @@ class _End:
         self._relay = relay
         self.sock = sock
         self._fd = sock.fileno()
-        self._buffer = relay.flow.plane.relay_buffer
+        self._buffer = relay.flow.context.relay_buffer
         self._watched = -1
         self.moved = 0
         self.unsent: bytes | memoryview = b""

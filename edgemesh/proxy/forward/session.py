@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import errno
 import socket
-from typing import TYPE_CHECKING
+from collections import OrderedDict
 
 from edgemesh.kernel.sockets import Address, dialling_socket, is_own_address
 from edgemesh.model.flows import Ending, FlowFacts, Verdict
 from edgemesh.model.services import Endpoint, Source, Transport
 from edgemesh.policy.verdict import find_port
+from edgemesh.proxy.context import Context
+from edgemesh.proxy.forward.answering import Answering
 from edgemesh.proxy.reactor import IN, Handler
 from edgemesh.proxy.report import failure, joined
 from edgemesh.proxy.timers import Timer
 
-if TYPE_CHECKING:
-    from edgemesh.proxy.forward.datagram import DatagramAcceptor
-
+# The client, and the address at which its datagrams arrive.
 SessionKey = tuple[Address, Address]
 
 # Answers taken from the endpoint at one event.
@@ -30,69 +30,75 @@ _BUDGET = 32
 class Session:
     """The stage of a UDP flow, and the handler of its socket to the endpoint.
 
-    Ownership: that socket is the session's; the answering one is borrowed from the acceptor.
-
-    Attributes:
-        key: the client, and the address at which its datagrams arrive.
-        answering: bound to the called address; None when the listener answers.
+    Ownership: that socket is the session's; what answers is borrowed.
     """
 
     __slots__ = (
-        "_acceptor",
+        "_answering",
         "_attempts",
+        "_borrowed",
         "_bytes_received",
         "_bytes_sent",
         "_candidates",
+        "_context",
         "_deadline",
         "_endpoint",
         "_facts",
+        "_key",
         "_last_active",
-        "_plane",
+        "_sessions",
         "_started",
         "_swaps",
         "_upstream",
         "_verdict",
-        "answering",
-        "key",
     )
 
     def __init__(
-        self, acceptor: DatagramAcceptor, key: SessionKey, facts: FlowFacts, verdict: Verdict
+        self,
+        context: Context,
+        sessions: Sessions,
+        answering: Answering,
+        key: SessionKey,
+        *,
+        facts: FlowFacts,
+        verdict: Verdict,
     ) -> None:
-        """Begin a flow; `start` connects it."""
-        plane = self._plane = acceptor.plane
-        self._acceptor = acceptor
-        self.key = key
+        """Begin a flow and join ``sessions``; `start` connects it."""
+        self._context = context
+        self._sessions = sessions
+        self._answering = answering
+        self._borrowed = False
+        self._key = key
         self._facts = facts
         self._verdict = verdict
-        self._swaps = plane.decider.swaps
+        self._swaps = context.decider.swaps
         self._candidates = iter(verdict.candidates)
-        self.answering: socket.socket | None = None
         self._upstream: socket.socket | None = None
         self._endpoint: Endpoint | None = None
         self._deadline: Timer[Handler] | None = None
         self._attempts = 0
         self._bytes_sent = 0
         self._bytes_received = 0
-        self._started = self._last_active = plane.reactor.now
-        plane.sessions[key] = self
-        plane.reports.begin(Transport.UDP)
+        self._started = self._last_active = context.reactor.now
+        self._sessions[key] = self
+        context.reports.begin(Transport.UDP)
 
     def start(self) -> bool:
         """Get ready to send and to answer; false when that failed and the session is over."""
         destination = self._facts.destination
         try:
-            self.answering = self._acceptor.borrow_answering(destination)
+            self._answering.borrow(destination)
         except OSError as error:
             where = joined(*destination)
             self.finish(Ending.ERROR, f"cannot answer from {where}: {error.strerror}")
             return False
+        self._borrowed = True
         self._look_at_silence()
         return self._connect_next(0)
 
     def is_stale(self) -> bool:
         """Whether the endpoint is no longer one of the service's; looked up once per snapshot."""
-        decider = self._plane.decider
+        decider = self._context.decider
         if self._swaps == decider.swaps:
             return False
         self._swaps = decider.swaps
@@ -122,7 +128,7 @@ class Session:
     def on_events(self, events: int) -> None:  # noqa: ARG002 - recv() tells errors too
         """Answer with what the endpoint has sent, within the turn's budget."""
         assert self._upstream is not None
-        buffer = self._plane.buffer
+        buffer = self._context.buffer
         for _ in range(_BUDGET):
             try:
                 count = self._upstream.recv_into(buffer)
@@ -134,7 +140,7 @@ class Session:
             self._be_active()
             self._bytes_received += count
             try:
-                self._acceptor.answer(self, buffer[:count])
+                self._answering.send(*self._key, buffer[:count])
             except OSError:
                 continue  # The client's node says no, or a buffer is full: this one is lost.
 
@@ -144,23 +150,23 @@ class Session:
 
     def finish(self, ending: Ending, reason: str = "") -> None:
         """End and report the session; a second call does nothing."""
-        plane = self._plane
-        if plane.sessions.pop(self.key, None) is None:
+        context = self._context
+        if self._sessions.pop(self._key, None) is None:
             return
         if self._deadline is not None:
             self._deadline.cancel()
         self._hang_up()
-        if self.answering is not None:
-            self._acceptor.give_back_answering(self._facts.destination)
-        plane.reports.end(
-            plane.decider.snapshot,
+        if self._borrowed:
+            self._answering.give_back(self._facts.destination)
+        context.reports.end(
+            context.decider.snapshot,
             self._facts,
             self._verdict,
             self._endpoint,
             attempts=self._attempts,
             bytes_sent=self._bytes_sent,
             bytes_received=self._bytes_received,
-            duration=plane.reactor.now - self._started,
+            duration=context.reactor.now - self._started,
             ending=ending,
             reason=reason,
         )
@@ -181,37 +187,41 @@ class Session:
 
     def _connect(self, endpoint: Endpoint) -> int:
         """Connect to one endpoint; an errno, ELOOP when it would call us."""
-        plane = self._plane
-        client = self.key[0][0]
+        context = self._context
+        client = self._key[0][0]
         preserve = self._verdict.source is Source.PRESERVE and ((":" in client) is endpoint.is_ipv6)
         try:
-            if endpoint.port == plane.settings.udp_port and is_own_address(endpoint.address):
+            if endpoint.port == context.settings.udp_port and is_own_address(endpoint.address):
                 return errno.ELOOP
             self._upstream = dialling_socket(
                 endpoint.address,
                 socket.SOCK_DGRAM,
-                plane.own_mark,
+                context.own_mark,
                 client if preserve else None,
             )
             self._upstream.connect((endpoint.address, endpoint.port))
         except OSError as error:
             return error.errno or errno.EIO
-        plane.reactor.watch(self._upstream.fileno(), self, IN)
+        context.reactor.watch(self._upstream.fileno(), self, IN)
         return 0
 
     def _hang_up(self) -> None:
         if self._upstream is not None:
-            self._plane.reactor.close(self._upstream)
+            self._context.reactor.close(self._upstream)
             self._upstream = None
 
     def _be_active(self) -> None:
-        self._last_active = self._plane.reactor.now
-        self._plane.sessions.move_to_end(self.key)
+        self._last_active = self._context.reactor.now
+        self._sessions.move_to_end(self._key)
 
     def _look_at_silence(self) -> None:
-        plane = self._plane
-        left = self._last_active + plane.settings.udp_idle_timeout_seconds - plane.reactor.now
+        context = self._context
+        left = self._last_active + context.settings.udp_idle_timeout_seconds - context.reactor.now
         if left > 0:
-            self._deadline = plane.reactor.after(left, self, self._look_at_silence)
+            self._deadline = context.reactor.after(left, self, self._look_at_silence)
         else:
             self.finish(Ending.CLOSED, "silent")
+
+
+# All sessions, the longest silent one first.
+Sessions = OrderedDict[SessionKey, Session]

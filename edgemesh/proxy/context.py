@@ -1,0 +1,81 @@
+"""What all stages of all flows share. It knows none of them; `plane` puts them together."""
+
+from __future__ import annotations
+
+import random
+import socket
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+import trio
+
+from edgemesh.kernel.sockets import Address
+from edgemesh.model.flows import Ending, FlowReport, Verdict
+from edgemesh.model.services import Endpoint
+from edgemesh.model.settings import ProxySettings
+from edgemesh.proxy.decide import Decider
+from edgemesh.proxy.reactor import Reactor
+from edgemesh.proxy.report import Reports
+
+# Datagrams are up to 65,535 bytes; the relay reads `relay_buffer_bytes` of it.
+_BUFFER_BYTES = 65536
+
+
+class OpenFlow(Protocol):
+    """A TCP flow that is not over, as far as others need to know it."""
+
+    client_address: Address
+    verdict: Verdict | None
+    endpoint: Endpoint | None
+    upstream: socket.socket | None
+
+    def finish(self, ending: Ending) -> None:
+        """End and report it."""
+        ...
+
+
+class Context:
+    """The data plane as its stages see it.
+
+    Attributes:
+        settings: limits and deadlines.
+        own_mark: SO_MARK of our own sockets.
+        reactor, decider, reports: see there.
+        buffer: what everything is read into; a handler uses it within one event only.
+        flows: TCP flows that are not over.
+        draining: nothing new is accepted any more.
+        all_over: set when the last flow has ended while draining.
+    """
+
+    def __init__(
+        self,
+        settings: ProxySettings,
+        own_mark: int,
+        write_report: Callable[[FlowReport], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Put the parts together.
+
+        Args:
+            settings: of the data plane.
+            own_mark: as above.
+            write_report: takes each flow's report; must not block.
+            clock: monotonic, in seconds.
+        """
+        self.settings = settings
+        self.own_mark = own_mark
+        self.reactor = Reactor(settings.repoll_seconds, clock)
+        self.decider = Decider(settings, random.random)
+        self.reports = Reports(write_report)
+        self.buffer = memoryview(bytearray(max(_BUFFER_BYTES, settings.relay_buffer_bytes)))
+        self.relay_buffer = self.buffer[: settings.relay_buffer_bytes]
+        self.flows: set[OpenFlow] = set()
+        self.draining = False
+        self.all_over = trio.Event()
+
+    def forget(self, flow: OpenFlow) -> None:
+        """Let go of a flow that is over."""
+        self.flows.discard(flow)
+        if self.draining and not self.flows:
+            self.all_over.set()
