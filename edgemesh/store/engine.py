@@ -17,6 +17,7 @@ from edgemesh.store.migrate import upgrade
 # A write waits this long for another process (a backup, a shell) that holds the file.
 _BUSY_MILLISECONDS = 5000
 READERS = 4
+_HEADER_BYTES = 100
 _COMPANIONS = ("", "-wal", "-shm")
 
 
@@ -62,23 +63,26 @@ def _open_sqlite(url: URL, path: Path) -> Engines:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
         # SQLite gives its companions the mode of the file itself.
         path.touch(mode=0o600, exist_ok=True)
+        cut_short = _is_cut_short(path)
     except OSError as error:
         raise StoreError(f"store: {path}: {error.strerror}") from error
     with database_errors(f"start on {path}"):
         try:
-            return _open(url, None)
+            return _open(url, None, cut_short=cut_short)
         except DBAPIError as error:
             if not is_corruption(error):
                 raise
         return _open(url, _quarantine(path))
 
 
-def _open(url: URL, quarantined: Path | None) -> Engines:
+def _open(url: URL, quarantined: Path | None, *, cut_short: bool = False) -> Engines:
     with ExitStack() as until_open:
         writer = _engine(url, pool_size=1, begin="BEGIN IMMEDIATE")
         until_open.callback(writer.dispose)
         with writer.connect() as connection:
             _check(connection)
+            if cut_short:
+                _check_tables(connection)
         with writer.begin() as connection:
             upgrade(connection)
         until_open.pop_all()
@@ -121,9 +125,29 @@ def _check(connection: Connection) -> None:
         return
     found = connection.execute(text("PRAGMA quick_check(1)")).scalar_one()
     if found != "ok":
-        damage = sqlite3.DatabaseError(found)
-        damage.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
-        raise DBAPIError("PRAGMA quick_check(1)", None, damage)
+        raise _damaged(found)
+
+
+def _check_tables(connection: Connection) -> None:
+    # SQLite takes what is left of less than one page for an empty database. Its log may hold
+    # all of it, though.
+    if connection.execute(text("SELECT count(*) FROM sqlite_master")).scalar_one() == 0:
+        raise _damaged("the file is cut short")
+
+
+def _damaged(how: str) -> DBAPIError:
+    damage = sqlite3.DatabaseError(how)
+    damage.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+    return DBAPIError("PRAGMA quick_check(1)", None, damage)
+
+
+def _is_cut_short(path: Path) -> bool:
+    """Whether a file holds less than one page (sqlite.org/fileformat2.html, section 1.3.2)."""
+    with path.open("rb") as file:
+        header = file.read(_HEADER_BYTES)
+    size = path.stat().st_size
+    # The page size is a big-endian number at offset 16, where 1 stands for 65536.
+    return 0 < size < max(int.from_bytes(header[16:18]), _HEADER_BYTES)
 
 
 def _quarantine(path: Path) -> Path:

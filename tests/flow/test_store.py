@@ -265,6 +265,16 @@ async def test_a_damaged_file_is_set_aside_and_a_new_one_started(
     await again.close()
 
 
+async def test_a_file_of_less_than_a_page_is_not_taken_for_an_empty_store(tmp_path: Path) -> None:
+    path = tmp_path / "edgemesh.db"
+    store = await Store.open(url(tmp_path))
+    await store.close()
+    path.write_bytes(path.read_bytes()[:1000])
+    store = await Store.open(url(tmp_path))
+    assert store.quarantined
+    await store.close()
+
+
 async def test_a_store_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for bad, named in (
