@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.benches import Options, relay, scale
+from bench.benches import Options, neighbour, relay, scale
 from bench.loads import Timing
 from bench.results import document
 from edgemesh.lab import network
@@ -51,6 +51,16 @@ async def test_the_scale_of_a_few_services_has_every_metric(directory: Path) -> 
     }
     scale.BENCH.draw(results, directory / "scale.png")
     assert scale.BENCH.tell(results).count("services-20") == 6
+
+
+async def test_a_neighbour_is_measured_alone_and_beside_who_misbehaves(directory: Path) -> None:
+    results = await neighbour.BENCH.run(options(directory, "loris"))
+    rows = {row["metric"]: row["median"] for row in document(results)["rows"]}
+    assert rows["errors"] == 0
+    assert rows["latency_p99_ratio"] == rows["latency_p99"] / rows["latency_p99_alone"]
+    neighbour.BENCH.draw(results, directory / "neighbour.png")
+    assert neighbour.BENCH.tell(results).count("loris") == 3
+    assert network.namespaces(f"bench{os.getpid()}-") == []
 
 
 async def test_a_scale_that_is_no_number_of_services_is_refused(directory: Path) -> None:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import tempfile
 import uuid
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from interception_lab import Lab
-from mesh import Mesh
+from mesh import Mesh, new_mesh
 
 from edgemesh.lab.network import add_namespace, delete_namespace, namespaces
-from edgemesh.lab.state import home
 
 
 @pytest.fixture
@@ -42,23 +39,12 @@ def pod_node_server(namespace_prefix: str) -> Lab:
 @pytest.fixture
 def mesh() -> Iterator[Mesh]:
     """A pod, a node and a server, and an agent for the node that is not started yet."""
-    yield from _mesh()
+    with new_mesh() as made:
+        yield made
 
 
 @pytest.fixture
 def other_mesh() -> Iterator[Mesh]:
     """Another, with the same addresses."""
-    yield from _mesh()
-
-
-def _mesh() -> Iterator[Mesh]:
-    # A path of pytest's is too long for a socket to lie in.
-    with tempfile.TemporaryDirectory(prefix="mesh-") as directory:
-        made = Mesh(home(f"mesh-{uuid.uuid4().hex[:8]}", Path(directory)))
-        try:
-            made.network.build()
-            yield made
-        finally:
-            made.close()
-            for name in namespaces(made.network.prefix):
-                delete_namespace(name)
+    with new_mesh() as made:
+        yield made

@@ -9,10 +9,12 @@ from __future__ import annotations
 import os
 import re
 import signal
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import msgspec
 import trio
@@ -21,10 +23,10 @@ from lab_homes import wait_for
 from mesh_servers import TcpServer, first_line, name_and_client
 
 from edgemesh.lab import agents, processes
-from edgemesh.lab.network import add_route
+from edgemesh.lab.network import add_route, delete_namespace, namespaces
 from edgemesh.lab.plan import Node, prefix
 from edgemesh.lab.processes import Process
-from edgemesh.lab.state import Home, State
+from edgemesh.lab.state import Home, State, home
 from edgemesh.meta.client import connect
 from edgemesh.model.flows import FlowReport
 from edgemesh.model.objects import ObjectKey
@@ -136,6 +138,21 @@ class Mesh:
     def resident_bytes(self) -> int:
         pages = Path(f"/proc/{self.agent.pid}/statm").read_text().split()[1]
         return int(pages) * os.sysconf("SC_PAGESIZE")
+
+
+@contextmanager
+def new_mesh() -> Iterator[Mesh]:
+    """A mesh of its own; its agent is not started yet."""
+    # A path of pytest's is too long for a socket to lie in.
+    with tempfile.TemporaryDirectory(prefix="mesh-") as directory:
+        made = Mesh(home(f"mesh-{uuid4().hex[:8]}", Path(directory)))
+        try:
+            made.network.build()
+            yield made
+        finally:
+            made.close()
+            for name in namespaces(made.network.prefix):
+                delete_namespace(name)
 
 
 def service(

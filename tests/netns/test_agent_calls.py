@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 
 import pytest
 from interception_lab import NODE, POD, SERVER, SERVICE, call, send
-from mesh import Mesh, endpoints, service
+from mesh import Mesh, endpoints, new_mesh, service
 from mesh_servers import TcpServer, UdpServer, first_line, name_and_client
 
 pytestmark = pytest.mark.root
@@ -21,9 +21,9 @@ VERSIONS = (4, 6)
 WAYS = [("nft", "tproxy"), ("nft", "redirect"), ("iptables", "tproxy"), ("iptables", "redirect")]
 
 
-@pytest.fixture
-def server(mesh: Mesh) -> Iterator[None]:
-    """Endpoints of both transports and families, which say who calls them."""
+@contextmanager
+def endpoints_of(mesh: Mesh) -> Iterator[None]:
+    """Servers of both transports and families, which say who calls them."""
     with ExitStack() as running:
         for address in SERVER.values():
             where = mesh.network.server
@@ -47,6 +47,16 @@ def serve(mesh: Mesh) -> None:
     )
 
 
+@pytest.fixture(scope="module", params=WAYS, ids="-".join)
+def serving(request: pytest.FixtureRequest) -> Iterator[Mesh]:
+    """An agent that serves, in each way that there is."""
+    backend, mode = request.param
+    with new_mesh() as mesh, endpoints_of(mesh):
+        mesh.start(netfilter={"backend": backend, "mode": mode})
+        serve(mesh)
+        yield mesh
+
+
 def answer(namespace: str, address: str, protocol: str, port: int) -> str:
     """Call and hear who answers: ``tcp 10.2.0.1``."""
     if protocol == "TCP":
@@ -56,43 +66,41 @@ def answer(namespace: str, address: str, protocol: str, port: int) -> str:
         return asking.recv(4096).decode()
 
 
-@pytest.mark.parametrize(("backend", "mode"), WAYS)
+@pytest.mark.parametrize("caller", ["pod", "node"])
+@pytest.mark.parametrize("version", VERSIONS)
 def test_pods_and_the_node_call_by_tcp_and_udp_over_both_families(
-    mesh: Mesh, server: None, backend: str, mode: str
+    serving: Mesh, caller: str, version: int
 ) -> None:
-    mesh.start(netfilter={"backend": backend, "mode": mode})
-    serve(mesh)
-    for caller in (mesh.network.pod, mesh.network.node):
-        for version in VERSIONS:
-            for protocol, port in PORTS:
-                heard = answer(caller, SERVICE[version], protocol, port)
-                assert heard == f"{protocol.lower()} {NODE_AT_SERVER[version]}"
+    for protocol, port in PORTS:
+        heard = answer(getattr(serving.network, caller), SERVICE[version], protocol, port)
+        assert heard == f"{protocol.lower()} {NODE_AT_SERVER[version]}"
 
 
-@pytest.mark.parametrize(("backend", "mode"), WAYS)
-def test_node_ports_are_served_at_the_nodes_addresses_and_external_ips_from_outside(
-    mesh: Mesh, server: None, backend: str, mode: str
-) -> None:
-    mesh.start(netfilter={"backend": backend, "mode": mode})
-    serve(mesh)
-    for version in VERSIONS:
-        for protocol, port in PORTS:
-            expected = f"{protocol.lower()} {NODE_AT_SERVER[version]}"
-            outside = mesh.network.pod
-            assert answer(outside, NODE[version], protocol, NODE_PORTS[protocol]) == expected
-            assert answer(outside, EXTERNAL[version], protocol, port) == expected
+@pytest.mark.parametrize("version", VERSIONS)
+def test_node_ports_are_served_at_the_nodes_addresses(serving: Mesh, version: int) -> None:
+    for protocol, port in NODE_PORTS.items():
+        heard = answer(serving.network.pod, NODE[version], protocol, port)
+        assert heard == f"{protocol.lower()} {NODE_AT_SERVER[version]}"
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_external_ips_are_served_to_callers_from_outside(serving: Mesh, version: int) -> None:
+    for protocol, port in PORTS:
+        heard = answer(serving.network.pod, EXTERNAL[version], protocol, port)
+        assert heard == f"{protocol.lower()} {NODE_AT_SERVER[version]}"
 
 
 @pytest.mark.parametrize("backend", ["nft", "iptables"])
 def test_a_preserved_source_shows_endpoints_the_clients_own_address(
-    mesh: Mesh, server: None, backend: str
+    mesh: Mesh, backend: str
 ) -> None:
-    mesh.start(netfilter={"backend": backend}, proxy={"source": "preserve"})
-    serve(mesh)
-    for version in VERSIONS:
-        for protocol, port in PORTS:
-            heard = answer(mesh.network.pod, SERVICE[version], protocol, port)
-            assert heard == f"{protocol.lower()} {POD[version]}"
+    with endpoints_of(mesh):
+        mesh.start(netfilter={"backend": backend}, proxy={"source": "preserve"})
+        serve(mesh)
+        for version in VERSIONS:
+            for protocol, port in PORTS:
+                heard = answer(mesh.network.pod, SERVICE[version], protocol, port)
+                assert heard == f"{protocol.lower()} {POD[version]}"
 
 
 def test_two_agents_side_by_side_serve_the_same_address_each_from_its_own(

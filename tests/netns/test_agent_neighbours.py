@@ -1,25 +1,31 @@
-"""Clients and endpoints that behave badly, and a neighbour that does not notice."""
+"""Clients and endpoints that behave badly, and a neighbour whose requests are all answered.
+
+How long they take meanwhile is measured by the bench ``neighbour``.
+"""
 
 from __future__ import annotations
 
 import socket
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 
 import pytest
-from interception_lab import PORT, SERVER, SERVICE, call, inside
+from bench import misbehaviour
+from interception_lab import PORT, SERVER, SERVICE, call
 from mesh import Mesh, endpoints, service, web
 from mesh_servers import TcpServer, echo
+
+from edgemesh.lab.network import command_in
 
 pytestmark = pytest.mark.root
 
 DEAD_SERVICE = "10.96.0.66"
 # Of the server's network, but nobody has it: neither an answer nor a refusal ever comes.
 DEAD_ENDPOINT = "10.2.0.66"
-DEAD_CONNECTIONS = 1000
-SLOW_CONNECTIONS = 200
-REQUESTS = 200
+KEPT_REQUESTS = 200
+FRESH_REQUESTS = 20
 
 
 @pytest.fixture
@@ -36,98 +42,32 @@ def busy(mesh: Mesh) -> Iterator[Mesh]:
 
 
 @contextmanager
-def million_byte_first_line(mesh: Mesh) -> Iterator[None]:
-    with closing(call(mesh.network.pod, SERVICE[4], PORT)) as connection:
-        connection.setblocking(False)
-        rest = memoryview(b"GET /" + b"x" * 1_000_000)
-
-        def go_on() -> None:
-            nonlocal rest
-            with suppress(BlockingIOError):
-                rest = rest[connection.send(rest) :]
-
-        with repeated(go_on, 0.001):
-            yield
-
-
-@contextmanager
-def slow_loris(mesh: Mesh) -> Iterator[None]:
-    with ExitStack() as opened:
-        connections = [
-            opened.enter_context(closing(call(mesh.network.pod, SERVICE[4], PORT)))
-            for _ in range(SLOW_CONNECTIONS)
-        ]
-
-        def one_byte_each() -> None:
-            for connection in connections:
-                connection.send(b"G")
-
-        with repeated(one_byte_each, 0.05):
-            yield
-
-
-@contextmanager
-def a_byte_a_second(mesh: Mesh) -> Iterator[None]:
-    with (
-        closing(call(mesh.network.pod, SERVICE[4], PORT)) as connection,
-        repeated(lambda: connection.send(b"G"), 1),
-    ):
+def misbehaving(mesh: Mesh, kind: str) -> Iterator[None]:
+    address = DEAD_SERVICE if kind == "dead" else SERVICE[4]
+    argv = [sys.executable, misbehaviour.__file__, kind, address, str(PORT)]
+    command = command_in(mesh.network.pod, argv)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "at work\n"
         yield
+        assert process.poll() is None
+        process.terminate()
 
 
-@contextmanager
-def a_thousand_calls_of_the_dead(mesh: Mesh) -> Iterator[None]:
-    def dial() -> list[socket.socket]:
-        dialled = [socket.socket() for _ in range(DEAD_CONNECTIONS)]
-        for connection in dialled:
-            connection.setblocking(False)
-            connection.connect_ex((DEAD_SERVICE, PORT))
-        return dialled
-
-    with ExitStack() as opened:
-        for connection in inside(mesh.network.pod, dial):
-            opened.enter_context(closing(connection))
-        yield
-
-
-@contextmanager
-def repeated(action: Callable[[], object], seconds: float) -> Iterator[None]:
-    """Do something now, and again and again beside the block."""
-    over = threading.Event()
-
-    def repeat() -> None:
-        action()
-        while not over.wait(seconds):
-            action()
-
-    thread = threading.Thread(target=repeat)
-    thread.start()
-    yield
-    over.set()
-    thread.join()
-
-
-@pytest.mark.parametrize(
-    "misbehave",
-    [million_byte_first_line, slow_loris, a_byte_a_second, a_thousand_calls_of_the_dead],
-)
-def test_every_request_of_a_neighbour_is_answered_meanwhile(
-    busy: Mesh, misbehave: Callable[[Mesh], AbstractContextManager[None]]
-) -> None:
+@pytest.mark.parametrize("kind", misbehaviour.KINDS)
+def test_every_request_of_a_neighbour_is_answered_meanwhile(busy: Mesh, kind: str) -> None:
     answered = 0
-    with misbehave(busy), closing(call(busy.network.pod, SERVICE[4], PORT)) as kept:
-        for number in range(REQUESTS):
-            request = b"GET /%d HTTP/1.1\r\nHost: web\r\n\r\n" % number
-            answered += exchange(kept, request) == request
-        for number in range(REQUESTS // 10):
+    with misbehaving(busy, kind), closing(call(busy.network.pod, SERVICE[4], PORT)) as kept:
+        answered += sum(is_answered(kept, number) for number in range(KEPT_REQUESTS))
+        for number in range(FRESH_REQUESTS):
             with closing(call(busy.network.pod, SERVICE[4], PORT)) as fresh:
-                request = b"GET /%d HTTP/1.1\r\nHost: web\r\n\r\n" % number
-                answered += exchange(fresh, request) == request
-    assert answered == REQUESTS + REQUESTS // 10
+                answered += is_answered(fresh, number)
+    assert answered == KEPT_REQUESTS + FRESH_REQUESTS
     assert busy.status()["problems"] == []
 
 
-def exchange(connection: socket.socket, request: bytes) -> bytes:
+def is_answered(connection: socket.socket, number: int) -> bool:
+    request = b"GET /%d HTTP/1.1\r\nHost: web\r\n\r\n" % number
     connection.sendall(request)
     received = b""
     while len(received) < len(request):
@@ -135,4 +75,4 @@ def exchange(connection: socket.socket, request: bytes) -> bytes:
         if not part:
             break
         received += part
-    return received
+    return received == request

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -115,7 +116,9 @@ class Node:
 @pytest.fixture(scope="module")
 def node() -> Iterator[Node]:
     with unique_home() as home:
-        trio.run(cluster.up, home, 1)
+        # The watchdog would end an agent that hangs before trace has lost its patience.
+        settings = {"netfilter": {"watchdog_seconds": 0}}
+        trio.run(partial(cluster.up, home, 1, settings=settings))
         trio.run(rollout.apply, home, manifest_of(OBJECTS))
         yield Node(home)
 
