@@ -55,6 +55,7 @@ def load_settings(
             values[key] = value
     settings = _convert(values, "the environment or a flag")
     _check_networks(settings)
+    _check_source(settings)
     return settings if settings.node else dataclasses.replace(settings, node=_host_name())
 
 
@@ -67,6 +68,14 @@ def _check_networks(settings: Settings) -> None:
             raise OperatorError(f"config: meta.{key} = {text!r}: {error}") from error
         if network.version != version:
             raise OperatorError(f"config: meta.{key} = {text!r} is not IPv{version}")
+
+
+def _check_source(settings: Settings) -> None:
+    if settings.proxy.source == "preserve" and settings.netfilter.mode == "redirect":
+        raise OperatorError(
+            "config: proxy.source = 'preserve' does not go with netfilter.mode = 'redirect'",
+            "only tproxy brings answers to a client's own address back to the agent",
+        )
 
 
 def _host_name() -> str:

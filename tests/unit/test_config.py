@@ -78,3 +78,9 @@ def test_a_service_network_must_be_one(tmp_path: Path, key: str, value: str) -> 
     path = written(tmp_path, f'[meta]\n{key} = "{value}"')
     with pytest.raises(OperatorError, match=key):
         load_settings(path, environment={})
+
+
+def test_a_preserved_source_needs_the_mode_that_brings_answers_back(tmp_path: Path) -> None:
+    path = written(tmp_path, '[proxy]\nsource = "preserve"\n[netfilter]\nmode = "redirect"')
+    with pytest.raises(OperatorError, match=r"proxy\.source .* netfilter\.mode"):
+        load_settings(path, environment={})
