@@ -17,7 +17,7 @@ from bench.processes import check_alive, started
 from bench.topology import Address, Service
 from edgemesh.model.errors import OperatorError
 
-_SOURCE = Path(__file__).with_name("load.c")
+_SOURCES = Path(__file__).with_name("load")
 _PROBE_SECONDS = 0.05
 # Beyond warm-up and measurement: to connect, and to compare the totals of a bulk load.
 _SPARE_SECONDS = 30
@@ -69,17 +69,20 @@ class Load(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class StreamLoad:
-    """The load of ``load.c``.
+    """The load of ``load/load.c``.
 
     Args:
         program: what ``compile_load`` made.
         kind: round trips, connections with one round trip each, or a stream one way.
         connections: at a time.
+        rate: round trips a second in all, each timed from when it was due; 0 for as many as it
+            gets.
     """
 
     program: Path
     kind: Literal["rr", "crr", "bulk"]
     connections: int
+    rate: int = 0
 
     @property
     def counts_bytes(self) -> bool:
@@ -94,8 +97,8 @@ class StreamLoad:
         Raises:
             OperatorError: the program failed.
         """
-        figures = [str(self.connections), str(timing.warmup), str(timing.seconds)]
-        argv = [str(self.program), self.kind, *figures, *_words(targets)]
+        figures = [self.connections, self.rate, timing.warmup, timing.seconds]
+        argv = [str(self.program), self.kind, *map(str, figures), *_words(targets)]
         log = self.program.with_name("load.log")
         limit = timing.warmup + timing.seconds + _SPARE_SECONDS
         async with started(namespace, argv, log, stdout=subprocess.PIPE) as process:
@@ -138,7 +141,7 @@ class _LineReader:
 
 
 def parse_outcome(line: str) -> Outcome:
-    """Read the JSON line that ``load.c`` ends with."""
+    """Read the JSON line that the load ends with."""
     said = json.loads(line)
     return Outcome(
         seconds=said["seconds"],
@@ -167,21 +170,22 @@ def percentile(latency: Sequence[tuple[int, int]], fraction: float) -> float:
 
 
 async def compile_load(directory: Path) -> Path:
-    """Compile ``load.c`` into a directory; the program's path is returned.
+    """Compile the sources in ``load`` into a directory; the program's path is returned.
 
     Raises:
         OperatorError: there is no C compiler, or it failed.
     """
     program = directory / "load"
     flags = ["-std=c11", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra"]
+    sources = sorted(map(str, _SOURCES.glob("*.c")))
     try:
         done = await trio.run_process(
-            ["cc", *flags, "-o", str(program), str(_SOURCE)], capture_stderr=True, check=False
+            ["cc", *flags, "-o", str(program), *sources], capture_stderr=True, check=False
         )
     except FileNotFoundError:
         raise OperatorError("there is no C compiler", "apt-get install gcc libc6-dev") from None
     if done.returncode != 0:
-        raise OperatorError(f"cc {_SOURCE.name}: {done.stderr.decode(errors='replace')}")
+        raise OperatorError(f"cc {_SOURCES.name}: {done.stderr.decode(errors='replace')}")
     return program
 
 
@@ -194,7 +198,7 @@ async def endpoints(
     Args:
         program: what ``compile_load`` made.
         namespace: the server's.
-        services: by the mode of ``load.c`` that answers for them, ``echo`` or ``sink``.
+        services: by the mode of ``load/load.c`` that answers for them.
     """
     async with AsyncExitStack() as stack:
         for mode, service in services.items():

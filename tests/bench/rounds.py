@@ -50,7 +50,7 @@ class Comparison:
     Args:
         cases: in the order in which they are measured.
         subjects: by name.
-        services: by the mode of ``load.c`` that answers for them.
+        services: by the mode of ``load/load.c`` that answers for them.
     """
 
     cases: Sequence[Case]

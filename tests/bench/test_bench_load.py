@@ -12,7 +12,7 @@ from typing import Literal
 import pytest
 import trio
 
-from bench.loads import Outcome, StreamLoad, Timing, answers, compile_load, endpoints
+from bench.loads import Outcome, StreamLoad, Timing, answers, compile_load, endpoints, percentile
 from bench.measure import Meter
 from bench.processes import started
 from bench.topology import Address, Service
@@ -106,3 +106,38 @@ async def test_broken_connections_are_counted_and_opened_anew(
             await finished.wait()
     assert outcomes[0].errors > 0
     assert outcomes[0].operations > 0
+
+
+async def test_a_rate_is_kept_and_a_stall_delays_all_that_was_due_meanwhile(
+    program: Path, namespace: str, tmp_path: Path
+) -> None:
+    argv = [str(program), "echo", "127.0.0.1", "9000"]
+    meter = Beginning()
+
+    async def stall(server: trio.Process) -> None:
+        await meter.begun.wait()
+        server.send_signal(signal.SIGSTOP)
+        await trio.sleep(0.5)
+        server.send_signal(signal.SIGCONT)
+
+    async with (
+        started(namespace, argv, tmp_path / "log", stdout=subprocess.PIPE) as server,
+        trio.open_nursery() as nursery,
+    ):
+        assert server.stdout is not None
+        assert await server.stdout.receive_some() == b"listening\n"
+        nursery.start_soon(stall, server)
+        load, timing = StreamLoad(program, "rr", 4, rate=1000), Timing(warmup=0.1, seconds=1.0)
+        outcome = await load.run(namespace, ECHO.endpoints, timing, meter)
+    assert outcome.errors == 0
+    assert outcome.operations == pytest.approx(1000, abs=20)
+    # Half of all were due while nobody answered; timed from when they were sent it would be four.
+    assert percentile(outcome.latency, 0.75) == pytest.approx(0.25, abs=0.05)
+
+
+async def test_what_is_due_and_never_answered_is_an_error(program: Path, namespace: str) -> None:
+    async with endpoints(program, namespace, {"deaf": ECHO}):
+        load, timing = StreamLoad(program, "rr", 2, rate=100), Timing(warmup=0, seconds=0.2)
+        outcome = await load.run(namespace, ECHO.endpoints, timing, Meter(None))
+    assert outcome.operations == 0
+    assert outcome.errors == pytest.approx(20, abs=1)
