@@ -36,10 +36,12 @@ class Agent:
     Args:
         namespace: the node's.
         directory: for configuration, store, socket and log; with a short path.
+        more_settings: TOML that follows the usual configuration.
     """
 
     namespace: str
     directory: Path
+    more_settings: str = ""
 
     @property
     def log(self) -> Path:
@@ -58,7 +60,7 @@ class Agent:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[trio.Process]:
         """Run it until the block is left."""
-        config = _CONFIG.format(directory=self.directory)
+        config = _CONFIG.format(directory=self.directory) + self.more_settings
         await trio.Path(self._config).write_text(config)
         command = [_COMMAND, "run", "--config", str(self._config)]
         async with started(self.namespace, command, self.log) as process:

@@ -39,12 +39,14 @@ class Results:
         bench: its name.
         rounds: how many samples each series has.
         ours: the subjects that are this project; ratios are of them to every other.
+        base: when set, ratios are within each subject instead: of every case to this one.
         samples: one value a round, in the order of the rounds.
     """
 
     bench: str
     rounds: int
     ours: tuple[str, ...]
+    base: str = ""
     samples: dict[Series, list[float]] = field(default_factory=dict)
 
     def add(self, case: str, subject: str, metrics: Mapping[str, float]) -> None:
@@ -55,6 +57,11 @@ class Results:
     def get(self, case: str, subject: str, metric: str) -> Sequence[float]:
         """The samples of one series, none when it was not measured."""
         return self.samples.get(Series(case, subject, metric), ())
+
+    def to_base(self, case: str, subject: str, metric: str) -> Sequence[float]:
+        """The ratios of one series to that of the base case, round by round."""
+        of, to = self.get(case, subject, metric), self.get(self.base, subject, metric)
+        return round_ratios(of, to) if to else ()
 
     @property
     def cases(self) -> list[str]:
@@ -132,6 +139,18 @@ def _row(series: Series, values: Sequence[float]) -> dict[str, Any]:
 
 
 def _ratios(results: Results) -> Iterable[dict[str, Any]]:
+    return _case_ratios(results) if results.base else _subject_ratios(results)
+
+
+def _case_ratios(results: Results) -> Iterable[dict[str, Any]]:
+    for case, subject, metric in results.samples:
+        ratios = results.to_base(case, subject, metric)
+        if metric != "errors" and case != results.base and ratios:
+            names = {"case": case, "subject": subject, "metric": metric}
+            yield {**names, "of": case, "to": results.base, "median": statistics.median(ratios)}
+
+
+def _subject_ratios(results: Results) -> Iterable[dict[str, Any]]:
     for (case, of, metric), values in results.samples.items():
         if metric == "errors":
             continue

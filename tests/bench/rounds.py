@@ -9,8 +9,8 @@ lucky with its memory layout.
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +29,18 @@ _PROBE_PAUSE_SECONDS = 0.02
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """A subject in its own row of namespaces."""
+
+    topology: Topology
+    running: Running
+
+
+def _nothing(_: Place) -> AbstractAsyncContextManager[None]:
+    return nullcontext()
+
+
+@dataclass(frozen=True, slots=True)
 class Case:
     """One load on one Service.
 
@@ -36,11 +48,13 @@ class Case:
         name: as in the results, such as ``rr-64``.
         load: what the client does.
         service: the name of the Service that it calls.
+        beside: what else goes on at that place meanwhile.
     """
 
     name: str
     load: Load
     service: str
+    beside: Callable[[Place], AbstractAsyncContextManager[None]] = _nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,17 +65,13 @@ class Comparison:
         cases: in the order in which they are measured.
         subjects: by name.
         services: by the mode of ``load/load.c`` that answers for them.
+        unanswered: more Services, whose endpoints nobody provides but a case that wants to.
     """
 
     cases: Sequence[Case]
     subjects: Mapping[str, Subject]
     services: Mapping[str, Service]
-
-
-@dataclass(frozen=True, slots=True)
-class _Place:
-    topology: Topology
-    running: Running
+    unanswered: tuple[Service, ...] = ()
 
 
 async def compare(comparison: Comparison, results: Results, timing: Timing, program: Path) -> None:
@@ -102,18 +112,19 @@ def rotated(names: Sequence[str], number: int) -> list[str]:
 @asynccontextmanager
 async def _place(
     comparison: Comparison, name: str, program: Path, directory: Path
-) -> AsyncIterator[_Place]:
+) -> AsyncIterator[Place]:
     """A subject in its own row of namespaces, serving."""
     await trio.Path(directory).mkdir()
     async with AsyncExitStack() as stack:
         row = await stack.enter_async_context(topology(name))
         serving = loads.endpoints(program, row.server, comparison.services)
         await stack.enter_async_context(serving)
-        site = Site(row, tuple(comparison.services.values()), directory)
+        services = (*comparison.services.values(), *comparison.unanswered)
+        site = Site(row, services, directory)
         running = await stack.enter_async_context(comparison.subjects[name](site))
         for mode, service in comparison.services.items():
             await _until_answered(program, mode, service, row, running)
-        yield _Place(row, running)
+        yield Place(row, running)
 
 
 async def _until_answered(
@@ -128,11 +139,12 @@ async def _until_answered(
     raise OperatorError(f"{running.name} does not forward {service.name} in {_READY_SECONDS} s")
 
 
-async def _measure(case: Case, place: _Place, timing: Timing) -> dict[str, float]:
+async def _measure(case: Case, place: Place, timing: Timing) -> dict[str, float]:
     meter = Meter(place.running.pid)
     targets = place.running.targets[case.service]
     try:
-        outcome = await case.load.run(place.topology.client, targets, timing, meter)
+        async with case.beside(place):
+            outcome = await case.load.run(place.topology.client, targets, timing, meter)
         place.running.check()
         assert meter.usage is not None
         return metrics_of(outcome, meter.usage, counts_bytes=case.load.counts_bytes)

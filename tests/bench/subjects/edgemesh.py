@@ -11,9 +11,9 @@ from bench.subjects import Running, Site, at_service_addresses
 
 
 @asynccontextmanager
-async def edgemesh(site: Site) -> AsyncIterator[Running]:
-    """Run an agent and apply the Services to it."""
-    agent = Agent(site.topology.node, site.directory)
+async def edgemesh(site: Site, more_settings: str = "") -> AsyncIterator[Running]:
+    """Run an agent, with settings beyond the usual, and apply the Services to it."""
+    agent = Agent(site.topology.node, site.directory, more_settings)
     manifest = site.directory / "services.yaml"
     manifests.write(manifest, manifests.objects(site.services))
     async with agent.running() as process:

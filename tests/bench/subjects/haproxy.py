@@ -1,5 +1,7 @@
 """HAProxy in TCP mode with one thread, transparent listeners, round robin, splicing allowed.
 
+A dead endpoint is tried once for each connection, as edgemesh does with the only one there is.
+
 Source: HAProxy 2.6 configuration manual, "bind ... transparent", "option splice-auto".
 """
 
@@ -15,10 +17,11 @@ from bench.subjects.interception import divert, listener_ports
 _CONFIG = """\
 global
     nbthread 1
-    maxconn 4000
+    maxconn 6000
 defaults
     mode tcp
     option splice-auto
+    retries 0
     timeout connect 2s
     timeout client 1h
     timeout server 1h
