@@ -5,8 +5,8 @@ was due. The case ``quiet`` is when it is alone; each other case is named after 
 beside it. What is promised is the ratio of the two within a round.
 
 The subject ``direct`` tells what the machine itself does to the neighbour: the same clients keep
-the same processors busy. Under edgemesh the first bytes of every connection are waited for and looked at (``peek``), so
-that clients that are slow to say anything are met where they hurt most.
+the same processors busy. Under edgemesh the first bytes of every connection are waited for and
+looked at (``peek``), so that clients that are slow to say anything are met where they hurt most.
 """
 
 from __future__ import annotations
