@@ -90,7 +90,8 @@ def on_node(lab: Lab, play: Callable[[Scene], Awaitable[None]]) -> None:
 @asynccontextmanager
 async def scene(lab: Lab):
     async with running(tcp_port=15001, udp_port=15002) as world:
-        with trio.fail_after(PATIENCE_SECONDS):
+        # The checkpoints are in the block that this is opened around.
+        with trio.fail_after(PATIENCE_SECONDS):  # noqa: ASYNC100
             yield Scene(lab, world)
 
 

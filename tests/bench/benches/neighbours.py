@@ -91,7 +91,8 @@ async def _silent_endpoint(row: Topology, _program: Path) -> AsyncIterator[None]
         yield
     finally:
         # It goes with its namespace in any case.
-        await finished(row.server, ["nft", "delete", "table", "ip", "bench"])
+        with trio.CancelScope(shield=True), trio.move_on_after(5):
+            await finished(row.server, ["nft", "delete", "table", "ip", "bench"])
 
 
 @dataclass(frozen=True, slots=True)
