@@ -14,8 +14,6 @@ from edgemesh.proxy.flow import Flow
 from edgemesh.proxy.reactor import IN
 from edgemesh.proxy.resolve import resolve
 
-# Connections taken at one event: a flood of them shares the turn with the flows there are.
-_ACCEPT_BUDGET = 32
 # How long accepting pauses when descriptors or memory have run out; epoll would spin otherwise.
 _PAUSE_SECONDS = 0.25
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
@@ -42,7 +40,7 @@ class TcpAcceptor:
 
     def start(self) -> None:
         """Accept from now on."""
-        self._context.reactor.watch(self._listener.fileno(), self, IN)
+        self._context.reactor.watch_newcomer(self._listener.fileno(), self, IN)
 
     def stop(self) -> None:
         """Accept what has been connected already, then nothing more: the listener is closed."""
@@ -51,7 +49,7 @@ class TcpAcceptor:
         self._context.reactor.close(self._listener)
 
     def on_events(self, events: int) -> None:  # noqa: ARG002 - there is but one
-        """Accept what has come, within the turn's budget."""
+        """Accept what has come, as long as the turn's slice lasts."""
         self._accept_some()
 
     def on_bug(self, error: Exception) -> None:
@@ -61,8 +59,9 @@ class TcpAcceptor:
             self._beginning = None
 
     def _accept_some(self) -> bool:
-        """Take one budget's worth; true when there may be more."""
-        for _ in range(_ACCEPT_BUDGET):
+        """Take at least one, until the slice is over; true when there may be more."""
+        reactor = self._context.reactor
+        while True:
             try:
                 client, address = self._listener.accept()
             except BlockingIOError:
@@ -75,7 +74,8 @@ class TcpAcceptor:
             self._exhausted = False
             client.setblocking(False)
             self._begin(client, (address[0], address[1]))
-        return True
+            if reactor.slice_is_over():
+                return True
 
     def _begin(self, client: socket.socket, address: tuple[str, int]) -> None:
         context = self._context

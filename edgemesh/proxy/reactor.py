@@ -8,6 +8,9 @@ House rules for handlers:
 - They are synchronous and never block.
 - epoll is level-triggered: what a handler leaves unread comes again in the next turn.
 - One event is one bounded piece of work. That is what makes the turn fair.
+- Flows come first. Whatever is not forwarded yet (listeners, connections that are looked at or
+  dialled for) is a newcomer: together they get a slice of the turn, so that a thousand calls at
+  once cost the flows there are no more than one slice at a time. Deadlines get slices as well.
 - A socket is closed by `Reactor.close`, which waits for the end of the turn: a file descriptor
   must not be reused while events of its former owner are still in the batch.
 """
@@ -17,7 +20,7 @@ from __future__ import annotations
 import select
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -33,6 +36,13 @@ HANGUP = select.EPOLLHUP
 ERROR = select.EPOLLERR
 
 _BATCH = 256
+# Newcomers and deadlines are attended to for so long before flows have their turn again.
+_SLICE_SECONDS = 0.0001
+# Under a load of flows newcomers get so many times what those take instead, if it is more: an
+# accept and a dial cost about twice as much as a round trip.
+_NEWCOMERS_SHARE = 2
+# Asked for at once: what a slice has no time for is asked for again.
+_NEWCOMERS_BATCH = 8
 # One stretch of turns may not keep trio's other tasks waiting for longer than this.
 _STRETCH_SECONDS = 0.002
 # Re-polling pays when it finds work at least about every second time; the balance says whether
@@ -55,10 +65,31 @@ class Handler(Protocol):
         ...
 
 
+class _Watched:
+    """An epoll set, and the handlers of the descriptors in it."""
+
+    __slots__ = ("epoll", "handlers")
+
+    def __init__(self) -> None:
+        self.epoll = select.epoll()
+        self.handlers: dict[int, Handler] = {}
+
+    def put(self, fd: int, handler: Handler, events: int) -> None:
+        if fd in self.handlers:
+            self.epoll.modify(fd, events)
+        else:
+            self.epoll.register(fd, events)
+        self.handlers[fd] = handler
+
+    def drop(self, fd: int) -> None:
+        if self.handlers.pop(fd, None) is not None:
+            self.epoll.unregister(fd)
+
+
 class Reactor:
     """Sockets, their handlers and their deadlines. Starts nothing: see `run`.
 
-    Ownership: a context manager that closes the epoll set; sockets belong to their handlers,
+    Ownership: a context manager that closes the epoll sets; sockets belong to their handlers,
     which close them by `close`.
 
     Attributes:
@@ -68,7 +99,7 @@ class Reactor:
     """
 
     def __init__(self, repoll_seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
-        """Make the epoll set.
+        """Make the epoll sets; that of newcomers is a member of that of flows.
 
         Args:
             repoll_seconds: how long to look again after a turn that found work; 0 for never.
@@ -76,8 +107,11 @@ class Reactor:
         """
         self._clock = clock
         self.now = clock()
-        self._epoll = select.epoll()
-        self._handlers: dict[int, Handler] = {}
+        self._flows = _Watched()
+        self._newcomers = _Watched()
+        self._newcomers_fd = self._newcomers.epoll.fileno()
+        self._flows.epoll.register(self._newcomers_fd, IN)
+        self._slice_end = self.now
         self._closing: list[socket.socket] = []
         self._wheel: TimerWheel[Handler] = TimerWheel(self.now)
         self._wheel_used = trio.Event()
@@ -95,29 +129,36 @@ class Reactor:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Close what handlers have left to be closed, and the epoll set."""
+        """Close what handlers have left to be closed, and the epoll sets."""
         self._close_all()
-        self._epoll.close()
+        self._newcomers.epoll.close()
+        self._flows.epoll.close()
 
     def __len__(self) -> int:
         """How many file descriptors are registered."""
-        return len(self._handlers)
+        return len(self._flows.handlers) + len(self._newcomers.handlers)
 
     def watch(self, fd: int, handler: Handler, events: int) -> None:
         """Call ``handler`` when ``events`` are ready on ``fd``, whatever held for it before.
 
         Errors and a hang-up of both directions are always reported, also with no events.
         """
-        if fd in self._handlers:
-            self._epoll.modify(fd, events)
-        else:
-            self._epoll.register(fd, events)
-        self._handlers[fd] = handler
+        self._newcomers.drop(fd)
+        self._flows.put(fd, handler, events)
+
+    def watch_newcomer(self, fd: int, handler: Handler, events: int) -> None:
+        """The same for what is not forwarded yet: flows are attended to before it."""
+        self._flows.drop(fd)
+        self._newcomers.put(fd, handler, events)
 
     def unregister(self, fd: int) -> None:
         """Forget ``fd``; events of it that are still in the batch are dropped."""
-        if self._handlers.pop(fd, None) is not None:
-            self._epoll.unregister(fd)
+        self._newcomers.drop(fd)
+        self._flows.drop(fd)
+
+    def slice_is_over(self) -> bool:
+        """Whether a newcomer that could go on should leave the rest for the next turn."""
+        return self._clock() > self._slice_end
 
     def close(self, sock: socket.socket) -> None:
         """Forget the socket now and close it at the end of the turn."""
@@ -134,23 +175,47 @@ class Reactor:
 
     def turn(self) -> int:
         """Handle what is ready now. Returns how many file descriptors were."""
-        events = self._epoll.poll(0, _BATCH)
+        events = self._flows.epoll.poll(0, _BATCH)
         if not events:
             return 0
         self.turns += 1
         self.now = self._clock()
-        handlers = self._handlers
+        handlers = self._flows.handlers
+        newcomers = False
         for fd, mask in events:
             handler = handlers.get(fd)
             if handler is None:
+                newcomers |= fd == self._newcomers_fd
                 continue
             try:
                 handler.on_events(mask)
             except Exception as error:  # noqa: BLE001 - the connection boundary
                 self._bug(handler, error)
+        if newcomers:
+            self._attend_to_newcomers()
         if self._closing:
             self._close_all()
         return len(events)
+
+    def _attend_to_newcomers(self) -> None:
+        """Handle them until their slice is over; what is left stays ready."""
+        begin = self._clock()
+        self._slice_end = begin + max(_SLICE_SECONDS, _NEWCOMERS_SHARE * (begin - self.now))
+        handlers = self._newcomers.handlers
+        while not self.slice_is_over():
+            events = self._newcomers.epoll.poll(0, _NEWCOMERS_BATCH)
+            for fd, mask in events:
+                handler = handlers.get(fd)
+                if handler is None:
+                    continue
+                try:
+                    handler.on_events(mask)
+                except Exception as error:  # noqa: BLE001 - the connection boundary
+                    self._bug(handler, error)
+                if self.slice_is_over():
+                    return
+            if len(events) < _NEWCOMERS_BATCH:
+                return
 
     def call(self, handler: Handler, callback: Callable[[], None]) -> None:
         """Let another task call into the handlers' world, between turns.
@@ -174,7 +239,7 @@ class Reactor:
             await self._run_turns()
 
     async def _run_turns(self) -> None:
-        fd = self._epoll.fileno()
+        fd = self._flows.epoll.fileno()
         window = self._repoll_seconds
         clock = self._clock
         balance = _REPOLL_BALANCE_MAX // 2
@@ -208,13 +273,18 @@ class Reactor:
                 await self._wheel_used.wait()
             await trio.sleep(TICK_SECONDS)
             self.now = self._clock()
-            self._fire_timers()
+            await self._fire(self._wheel.advance(self.now))
 
-    def _fire_timers(self) -> None:
-        for timer in self._wheel.advance(self.now):
-            # One that fired before it may have cancelled it.
+    async def _fire(self, timers: Sequence[Timer[Handler]]) -> None:
+        """Call back in slices, with turns in between: a crowd that came at once expires at once."""
+        for timer in timers:
+            # One that fired before it, or a turn since then, may have cancelled it.
             if timer.callback is not None and timer.owner is not None:
                 self._guard(timer.owner, timer.callback)
+            if self._clock() - self.now > _SLICE_SECONDS:
+                self._close_all()
+                await trio.lowlevel.checkpoint()
+                self.now = self._clock()
         self._close_all()
 
     def _guard(self, handler: Handler, callback: Callable[[], None]) -> None:

@@ -49,7 +49,7 @@ class _Peek:
     def start(self) -> None:
         """Look at what comes; what is there already comes with the next turn."""
         self._flow.stage = self
-        self._flow.context.reactor.watch(self._flow.client.fileno(), self, IN | HANGUP_IN)
+        self._flow.context.reactor.watch_newcomer(self._flow.client.fileno(), self, IN | HANGUP_IN)
 
     def stop(self) -> None:
         """Forget the deadline."""

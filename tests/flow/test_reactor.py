@@ -238,3 +238,109 @@ async def test_a_call_from_another_task_has_the_time_and_closes_what_it_let_go()
         reactor.call(recorder, lambda: fail(recorder))
         assert len(recorder.bugs) == 1
         recorder.close()
+
+
+class WorkClock:
+    """Time passes only while somebody works."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def work(self, microseconds: int = 70) -> None:
+        self.now += microseconds / 1e6
+
+
+class Turns:
+    """A reactor that is turned by hand, flows that are always ready, and a crowd of newcomers.
+
+    Each flow works 20 us a turn, each newcomer 70 us.
+    """
+
+    def __init__(self, reactor: Reactor, clock: WorkClock, *, flows: int, newcomers: int) -> None:
+        def work_for_ever(recorder: Recorder) -> None:
+            clock.work(20)
+            recorder.other_end.send(b"1")
+
+        self._reactor = reactor
+        self.flows = [Recorder(reactor, work_for_ever) for _ in range(flows)]
+        self.newcomers = [Recorder(reactor, lambda _: clock.work()) for _ in range(newcomers)]
+        for newcomer in self.newcomers:
+            reactor.watch_newcomer(newcomer.sock.fileno(), newcomer, IN)
+        for each in self.flows + self.newcomers:
+            each.other_end.send(b"1")
+
+    def take(self) -> int:
+        """Turn once; each flow has worked, and so many newcomers."""
+        flows, newcomers = self._worked(self.flows), self._worked(self.newcomers)
+        self._reactor.turn()
+        assert self._worked(self.flows) == flows + len(self.flows)
+        return self._worked(self.newcomers) - newcomers
+
+    def _worked(self, recorders: list[Recorder]) -> int:
+        return sum(len(each.heard) for each in recorders)
+
+    def close(self) -> None:
+        for each in self.flows + self.newcomers:
+            each.close()
+
+
+def test_a_crowd_of_newcomers_has_a_slice_of_every_turn_until_all_were_heard() -> None:
+    clock = WorkClock()
+    with Reactor(0, clock) as reactor:
+        turns = Turns(reactor, clock, flows=1, newcomers=100)
+        # A slice of 100 us is over when the second one is done.
+        counts = [turns.take() for _ in range(50)]
+        assert counts == [2] * 50
+        assert turns.take() == 0
+        turns.close()
+
+
+def test_newcomers_get_twice_as_much_time_as_many_flows_take() -> None:
+    clock = WorkClock()
+    with Reactor(0, clock) as reactor:
+        turns = Turns(reactor, clock, flows=25, newcomers=20)
+        # In 1 ms the fifteenth is begun.
+        assert turns.take() == 15
+        assert turns.take() == 5
+        turns.close()
+
+
+def test_a_newcomer_that_becomes_a_flow_is_one_from_the_next_turn_on() -> None:
+    clock = WorkClock()
+    with Reactor(0, clock) as reactor:
+        turns = Turns(reactor, clock, flows=0, newcomers=10)
+        last = turns.newcomers[-1]
+        reactor.watch(last.sock.fileno(), last, IN)
+        reactor.turn()
+        assert last.heard
+        assert len(reactor) == 10
+        reactor.unregister(last.sock.fileno())
+        assert len(reactor) == 9
+        turns.close()
+
+
+async def test_deadlines_that_pass_at_once_let_flows_have_their_turns_in_between() -> None:
+    clock = WorkClock()
+    order = ""
+
+    def note(what: str) -> None:
+        nonlocal order
+        order += what
+        clock.work()
+
+    def work_for_ever(recorder: Recorder) -> None:
+        note("f")
+        recorder.other_end.send(b"1")
+
+    async with running(clock) as reactor:
+        flow = Recorder(reactor, work_for_ever)
+        for _ in range(100):
+            reactor.after(0.001, flow, lambda: note("d"))
+        flow.other_end.send(b"1")
+        await until(lambda: order.count("d") == 100)
+        # Two fill a slice; trio may give a task two turns in a row.
+        assert max(map(len, order.split("f"))) <= 2 * 2
+        flow.close()

@@ -52,7 +52,7 @@ class _Dial:
             if problem == errno.EINPROGRESS and flow.upstream is not None:
                 seconds = flow.context.settings.connect_timeout_seconds
                 self._deadline = reactor.after(seconds, self, self._expire)
-                reactor.watch(flow.upstream.fileno(), self, OUT)
+                reactor.watch_newcomer(flow.upstream.fileno(), self, OUT)
                 return
             if problem == 0:
                 relay(flow)
