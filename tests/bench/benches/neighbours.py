@@ -43,6 +43,8 @@ _BEGIN_SECONDS = 30
 # Every proxy gives a silent endpoint up after 2 s: from then on each second brings a crowd of
 # calls that begin and a crowd of calls that end.
 _CROWDED_SECONDS = 3
+# Until all buffers on the way are full and nothing moves any more: before that it is bulk traffic.
+_FILL_SECONDS = 3
 
 _ECHO = service("echo", "10.96.0.10", 9000)
 _SINK = service("sink", "10.96.0.11", 9001)
@@ -117,7 +119,7 @@ DISTURBANCES = {
     "first-line": _Disturbance("first-line", _SINK),
     "slow-loris": _Disturbance("loris", _ECHO),
     "byte-a-second": _Disturbance("byte-a-second", _ECHO),
-    "stalled-reader": _Disturbance("never-reads", _DEAF, _deaf_endpoint),
+    "stalled-reader": _Disturbance("never-reads", _DEAF, _deaf_endpoint, _FILL_SECONDS),
     "dead-refusing": _Disturbance("dead", _REFUSING),
     "dead-silent": _Disturbance("dead", _SILENT, _silent_endpoint, _CROWDED_SECONDS),
 }
