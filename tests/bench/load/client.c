@@ -29,8 +29,10 @@ static enum mode mode;
 static struct connection *connections;
 static unsigned connection_count, next_target;
 static uint64_t operations, bytes, errors, first;
-/* Between the operations of one connection when paced, else 0; and the end of their time. */
-static uint64_t period, end_of_time = UINT64_MAX;
+/* Between the operations of one connection when paced, else 0; and between which times those
+ * have to be due that count.
+ */
+static uint64_t period, begin_of_time, end_of_time = UINT64_MAX;
 static int ticker;
 static char chunk[CHUNK];
 
@@ -81,6 +83,16 @@ static void begin_if_due(struct connection *connection)
 		send_message(connection);
 }
 
+static void count_operation(const struct connection *connection, uint64_t finished)
+{
+	if (period && connection->started < begin_of_time)
+		return;
+	if (!operations++)
+		first = finished;
+	bytes += MESSAGE;
+	record_latency(finished - connection->started);
+}
+
 static void take_answer(struct connection *connection)
 {
 	char answer[MESSAGE];
@@ -99,10 +111,7 @@ static void take_answer(struct connection *connection)
 	if (connection->received < MESSAGE)
 		return;
 	uint64_t finished = now();
-	if (!operations++)
-		first = finished;
-	bytes += MESSAGE;
-	record_latency(finished - connection->started);
+	count_operation(connection, finished);
 	if (mode == CRR) {
 		reopen(connection);
 	} else {
@@ -241,7 +250,7 @@ void run_client(enum mode wanted, unsigned count, double rate, double warmup, do
 	operations = bytes = errors = first = 0;
 	forget_latencies();
 	say("measuring");
-	uint64_t start = now();
+	uint64_t start = begin_of_time = now();
 	uint64_t end = start + (uint64_t)(seconds * SECOND);
 	run_until(end);
 	uint64_t duration = now() - start;

@@ -18,8 +18,8 @@
  *       is opened anew.
  *       RATE 0 begins an operation as soon as the one before has ended. Else, in rr only, so
  *       many begin each second, evenly, and latencies count from when they were due: one that
- *       has to wait for a late answer on its connection is late itself. All that was due is
- *       waited for after the time; what is not answered 2 s later is an error.
+ *       has to wait for a late answer on its connection is late itself. Those count that were
+ *       due within the time; they are waited for, and what is not answered 2 s later is an error.
  */
 #include "load.h"
 
