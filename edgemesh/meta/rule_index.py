@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from edgemesh.model.objects import ObjectKey
-from edgemesh.model.services import Balance, ServiceName
+from edgemesh.model.policies import Balance
+from edgemesh.model.services import ServiceName
 from edgemesh.policy.destination_rules import RuleRecord, record_rule
 from edgemesh.wire.kubernetes.istio import DestinationRule
 

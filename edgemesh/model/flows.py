@@ -15,6 +15,16 @@ class Refusal(StrEnum):
     NO_SERVICE = "no-service"
     NO_ENDPOINT = "no-endpoint"
     LIMIT = "limit"
+    MALFORMED = "malformed"
+    NO_ROUTE = "no-route"
+    NO_BACKEND = "no-backend"
+    QUOTA = "quota"
+    SERVER_QUOTA = "server-quota"
+    SERVER_OVERFLOW = "server-overflow"
+    BREAKER_OPEN = "breaker-open"
+    OVERFLOW = "overflow"
+    TIMEOUT = "timeout"
+    ENDPOINT_FAILED = "endpoint-failed"
 
 
 class Ending(StrEnum):

@@ -11,8 +11,13 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
+from edgemesh.model.policies import DEFAULT_POLICY, NO_SUBSETS, Policy, Subset
+from edgemesh.model.routes import Route
+
 # Namespace and name.
 ServiceName = tuple[str, str]
+# Namespace, service, transport, port.
+PortKey = tuple[str, str, str, int]
 
 
 class Transport(StrEnum):
@@ -20,13 +25,6 @@ class Transport(StrEnum):
 
     TCP = "TCP"
     UDP = "UDP"
-
-
-class Balance(StrEnum):
-    """How an endpoint is chosen among several."""
-
-    ROUND_ROBIN = "round_robin"
-    RANDOM = "random"
 
 
 class Source(StrEnum):
@@ -62,6 +60,7 @@ class Endpoint:
         zone: the zone of that node, "" when unknown.
         pod: ``namespace/name`` of its Pod, "" when it is none.
         hostname: its own DNS label in a headless Service, "" when it has none.
+        weight: its share of calls against that of others, 0 for none.
     """
 
     address: str
@@ -70,6 +69,7 @@ class Endpoint:
     zone: str = ""
     pod: str = ""
     hostname: str = ""
+    weight: int = 1
 
     @property
     def is_ipv6(self) -> bool:
@@ -89,9 +89,11 @@ class ServicePort:
         node_port: the number on the node's addresses, 0 when there is none.
         application_protocol: declared by ``appProtocol`` or by the name's prefix, in lower
             case ("http", "http2", "grpc", "tls", "tcp", "udp"); "" when nothing is declared.
-        balance: how to choose.
+        policy: how calls are balanced, limited, broken off and repeated.
         source: which client address the endpoint sees.
         endpoints: those that take new connections now, in a stable order, IPv4 and IPv6.
+        subsets: parts of the endpoints, by the names that routes give them.
+        routes: of requests, in the order in which they are tried.
     """
 
     namespace: str
@@ -101,12 +103,14 @@ class ServicePort:
     port: int
     node_port: int = 0
     application_protocol: str = ""
-    balance: Balance = Balance.ROUND_ROBIN
+    policy: Policy = DEFAULT_POLICY
     source: Source = Source.NODE
     endpoints: tuple[Endpoint, ...] = ()
+    subsets: Mapping[str, Subset] = field(default_factory=lambda: NO_SUBSETS)
+    routes: tuple[Route, ...] = ()
 
     @property
-    def key(self) -> tuple[str, str, str, int]:
+    def key(self) -> PortKey:
         """Identity that outlives snapshots: state such as a round-robin position hangs on it."""
         return (self.namespace, self.service, self.transport, self.port)
 
@@ -168,6 +172,7 @@ class Snapshot:
         tcp_node_ports, udp_node_ports: by port alone, for the node's own addresses.
         services: by (namespace, name).
         pods: by address.
+        ports: Service ports by their key, those without an address, too.
     """
 
     revision: int = 0
@@ -179,3 +184,4 @@ class Snapshot:
     udp_node_ports: Mapping[int, ServicePort] = field(default_factory=dict)
     services: Mapping[tuple[str, str], Service] = field(default_factory=dict)
     pods: Mapping[str, PodIdentity] = field(default_factory=dict)
+    ports: Mapping[PortKey, ServicePort] = field(default_factory=dict)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from edgemesh.model.services import Balance, Endpoint, ServicePort
+from edgemesh.model.policies import Balance
+from edgemesh.model.services import Endpoint, ServicePort
 
 
 class BalanceState:
@@ -65,7 +66,7 @@ def order(
     count = len(endpoints)
     if count == 1:
         return endpoints
-    if port.balance is Balance.RANDOM:
+    if port.policy.balancing.algorithm is Balance.RANDOM:
         first = int(random() * count)
     else:
         first = state.positions.get(port.key, 0) % count

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from edgemesh.model.services import Balance
+from edgemesh.model.policies import Balance
 from edgemesh.wire.kubernetes.istio import DestinationRule
 
 _BALANCES = {"RANDOM": Balance.RANDOM}

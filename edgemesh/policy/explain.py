@@ -63,7 +63,7 @@ def _traced(port: ServicePort, address: str) -> TracedPort:
         transport=port.transport,
         node_port=port.node_port,
         application_protocol=port.application_protocol,
-        balance=port.balance,
+        balance=port.policy.balancing.algorithm,
         source=port.source,
         address=address,
         endpoints=port.endpoints,

@@ -10,7 +10,8 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from edgemesh.model.services import Balance, Service, ServicePort, Source, Transport
+from edgemesh.model.policies import Balance, Balancing, Policy
+from edgemesh.model.services import Service, ServicePort, Source, Transport
 from edgemesh.policy.endpoint_groups import EndpointGroup, EndpointRecord, choose_endpoints
 from edgemesh.policy.protocol import declared_protocol
 from edgemesh.wire.addresses import canonical_address
@@ -80,7 +81,7 @@ def complete_service(
     ports = tuple(
         replace(
             port,
-            balance=balance,
+            policy=Policy(balancing=Balancing(balance)),
             endpoints=choose_endpoints(_serving(port, groups), zones, publish=publish),
         )
         for port in service.ports

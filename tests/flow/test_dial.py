@@ -7,7 +7,7 @@ import socket
 import pytest
 from plane_fixtures import running
 
-from edgemesh.model.services import Balance, Endpoint, Source
+from edgemesh.model.services import Endpoint, Source
 
 pytestmark = pytest.mark.root
 
@@ -168,7 +168,7 @@ async def test_dialled_connections_carry_our_mark_so_that_no_rule_takes_them_aga
 async def test_endpoints_take_turns() -> None:
     async with running() as world:
         servers = [world.serve() for _ in range(3)]
-        world.service(*(s.endpoint for s in servers), balance=Balance.ROUND_ROBIN)
+        world.service(*(s.endpoint for s in servers))
         for server in servers * 2:
             client = await world.call()
             await server.accept()

@@ -8,7 +8,8 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgemesh.model.services import Balance, Endpoint, ServicePort, Transport
+from edgemesh.model.policies import Balance, Balancing, Policy
+from edgemesh.model.services import Endpoint, ServicePort, Transport
 from edgemesh.policy.balance import BalanceState, of_family, order
 
 
@@ -18,7 +19,13 @@ def port_with(
     endpoints = [Endpoint(f"10.0.0.{i + 1}", 8080) for i in range(count)]
     endpoints += [Endpoint(f"fd00::{i + 1}", 8080) for i in range(six)]
     return ServicePort(
-        "default", "web", "", Transport.TCP, number, balance=balance, endpoints=tuple(endpoints)
+        "default",
+        "web",
+        "",
+        Transport.TCP,
+        number,
+        policy=Policy(balancing=Balancing(balance)),
+        endpoints=tuple(endpoints),
     )
 
 

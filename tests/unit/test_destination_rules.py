@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from kube_bodies import destination_rule
 
-from edgemesh.model.services import Balance
+from edgemesh.model.policies import Balance
 from edgemesh.policy.destination_rules import RuleRecord, named_service, record_rule
 from edgemesh.wire.kubernetes import decode_as
 from edgemesh.wire.kubernetes.istio import DestinationRule

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from kube_bodies import Body, endpoint, endpoint_slice, service
 
-from edgemesh.model.services import Balance, Endpoint, Service, Source, Transport
+from edgemesh.model.policies import Balance
+from edgemesh.model.services import Endpoint, Service, Source, Transport
 from edgemesh.policy.endpoint_groups import group_of_slice
 from edgemesh.policy.service_model import ServiceRecord, complete_service, record_service
 from edgemesh.wire.kubernetes import decode_as
@@ -125,7 +126,10 @@ def test_a_udp_port_takes_no_tcp_endpoint() -> None:
 
 
 def test_every_port_is_balanced_by_the_rule() -> None:
-    assert completed(service(), balance=Balance.RANDOM).ports[0].balance is Balance.RANDOM
+    assert (
+        completed(service(), balance=Balance.RANDOM).ports[0].policy.balancing.algorithm
+        is Balance.RANDOM
+    )
 
 
 @pytest.mark.parametrize(

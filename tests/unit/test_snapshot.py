@@ -21,7 +21,8 @@ from kube_bodies import (
 
 from edgemesh.meta.snapshot import SnapshotBuilder
 from edgemesh.model.objects import Change, ChangeType, ObjectKey
-from edgemesh.model.services import Balance, NodePort, PodIdentity, Snapshot, Source, Transport
+from edgemesh.model.policies import Balance
+from edgemesh.model.services import NodePort, PodIdentity, Snapshot, Source, Transport
 from edgemesh.policy.addresses import service_addresses
 
 WEB = ("10.96.0.10", 80)
@@ -180,23 +181,23 @@ def test_what_a_change_does_not_touch_is_shared() -> None:
     ],
 )
 def test_the_rule_is_found_by_name_then_by_host(rules: list[Body], balance: Balance) -> None:
-    assert build(service(), *rules).tcp[WEB].balance is balance
+    assert build(service(), *rules).tcp[WEB].policy.balancing.algorithm is balance
 
 
 def test_a_rule_that_goes_or_changes_its_host_no_longer_counts() -> None:
     made = builder()
     made.apply([change(service()), change(destination_rule("rule", "web"))])
-    assert made.build(1).tcp[WEB].balance is Balance.RANDOM
+    assert made.build(1).tcp[WEB].policy.balancing.algorithm is Balance.RANDOM
     made.apply([change(destination_rule("rule", "other"))])
-    assert made.build(2).tcp[WEB].balance is Balance.ROUND_ROBIN
+    assert made.build(2).tcp[WEB].policy.balancing.algorithm is Balance.ROUND_ROBIN
     made.apply([change(destination_rule("rule", "web"))])
-    assert made.build(3).tcp[WEB].balance is Balance.RANDOM
+    assert made.build(3).tcp[WEB].policy.balancing.algorithm is Balance.RANDOM
     made.apply([change(destination_rule("another", "web", "ROUND_ROBIN"))])
-    assert made.build(4).tcp[WEB].balance is Balance.ROUND_ROBIN
+    assert made.build(4).tcp[WEB].policy.balancing.algorithm is Balance.ROUND_ROBIN
     made.apply([change(destination_rule("another", "web"), ChangeType.DELETE)])
-    assert made.build(5).tcp[WEB].balance is Balance.RANDOM
+    assert made.build(5).tcp[WEB].policy.balancing.algorithm is Balance.RANDOM
     made.apply([change(destination_rule("rule", "web"), ChangeType.DELETE)])
-    assert made.build(6).tcp[WEB].balance is Balance.ROUND_ROBIN
+    assert made.build(6).tcp[WEB].policy.balancing.algorithm is Balance.ROUND_ROBIN
 
 
 @pytest.mark.parametrize("source", ["slice", "endpoints"])
