@@ -8,6 +8,7 @@ Source: proc(5), /proc/stat, /proc/PID/stat, /proc/PID/statm.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -91,9 +92,9 @@ def rss_bytes(pid: int) -> int:
 
 def family(pid: int) -> list[int]:
     """A process and all of its living descendants."""
-    children = [
-        int(child)
-        for task in (_PROC / str(pid) / "task").iterdir()
-        for child in (task / "children").read_text().split()
-    ]
+    children: list[int] = []
+    for task in (_PROC / str(pid) / "task").iterdir():
+        # A thread that ends meanwhile has no children any more: proc(5) gives them to another.
+        with suppress(FileNotFoundError, ProcessLookupError):
+            children += map(int, (task / "children").read_text().split())
     return [pid, *(member for child in children for member in family(child))]
