@@ -204,6 +204,10 @@ class LogSettings:
     Args:
         level: ``debug``, ``info``, ``warning`` or ``error``.
         flows: whether each flow's report is written.
+        access_rate: the share of HTTP requests whose reports are written, 0 to 1.
+        access_failures_per_second: reports of requests that were refused or answered with 5xx
+            are written besides, up to so many a second; 0 for none.
+        access_query: whether the query of a request is written, too.
         file: "" means standard error.
         buffer_bytes: lines kept for a consumer that is slow; beyond it they are dropped and
             counted.
@@ -211,6 +215,9 @@ class LogSettings:
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     flows: bool = True
+    access_rate: Annotated[float, Meta(ge=0, le=1)] = 0.0
+    access_failures_per_second: Annotated[int, Meta(ge=0)] = 10
+    access_query: bool = False
     file: str = ""
     buffer_bytes: int = 1048576
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-import msgspec
-
 from edgemesh.model.flows import FlowReport
+from edgemesh.observe.event_lines import EventLines
 from edgemesh.observe.sink import LineSink
 
 
@@ -17,20 +16,8 @@ class FlowLog:
     def __init__(self, sink: LineSink, *, clock: Callable[[], float] = time.time) -> None:
         """Share ``sink`` with the log; ``clock`` tells seconds since 1970."""
         self._sink = sink
-        self._clock = clock
-        self._encode = msgspec.json.Encoder().encode
-        self._second = -1
-        self._until_second = b""
+        self._line = EventLines("flow", clock).line
 
     def write(self, report: FlowReport) -> None:
         """Take a report; never waits, never fails."""
-        now = self._clock()
-        second = int(now)
-        if second != self._second:
-            self._second = second
-            stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
-            self._until_second = b'{"event":"flow","time":"%b.' % stamp.encode()
-        self._sink.write(
-            b'%b%03dZ",%b\n'
-            % (self._until_second, int(now * 1000) % 1000, self._encode(report)[1:])
-        )
+        self._sink.write(self._line(report))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import unquote
 
 REDACTED = "[redacted]"
 
@@ -40,6 +41,18 @@ def redact(value: Any) -> Any:
     if isinstance(value, list | tuple | set | frozenset):
         return [redact(item) for item in value]
     return value
+
+
+def redact_query(query: str) -> str:
+    """The query of a URL without what looks like a secret; the rest stays as it was encoded."""
+    return "&".join(_redact_parameter(one) for one in query.split("&"))
+
+
+def _redact_parameter(parameter: str) -> str:
+    name, equals, value = parameter.partition("=")
+    if value and _SECRET_NAME.search(unquote(name)):
+        return f"{name}{equals}{REDACTED}"
+    return _redact_text(parameter)
 
 
 def _redact_text(text: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edgemesh.observe.redact import REDACTED, redact
+from edgemesh.observe.redact import REDACTED, redact, redact_query
 
 CANARY = "canary-4f1d9a77c0"
 
@@ -46,3 +46,18 @@ def test_a_secret_is_not_in_the_result(fields: dict[str, object]) -> None:
 )
 def test_what_is_no_secret_stays(fields: dict[str, object]) -> None:
     assert redact(fields) == fields
+
+
+@pytest.mark.parametrize(
+    ("query", "shown"),
+    [
+        ("page=2&q=a%20b", "page=2&q=a%20b"),
+        ("token=canary&page=2", "token=[redacted]&page=2"),
+        ("api%5Fkey=canary", "api%5Fkey=[redacted]"),
+        ("password=&x", "password=&x"),
+        ("next=eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJtZXNoIn0.canary", "next=[redacted]"),
+        ("", ""),
+    ],
+)
+def test_a_secret_is_not_in_a_query(query: str, shown: str) -> None:
+    assert redact_query(query) == shown
