@@ -96,6 +96,45 @@ class ProxySettings:
 
 
 @dataclass(frozen=True, slots=True)
+class HttpSettings:
+    """The ``http`` path.
+
+    Args:
+        max_head_bytes, max_fields, max_request_line_bytes: of a request or a response.
+        head_timeout_seconds: from the first byte of a request to the end of its head.
+        keepalive_timeout_seconds: silence between requests that ends a client's connection.
+        idle_timeout_seconds: silence within a request that ends it.
+        request_timeout_seconds: for a whole request where no policy says otherwise; 0 for none.
+        retry_buffer_bytes: of a request's body that are kept for sending it again.
+        pipeline_bytes: that a client may send ahead of the answers.
+        idle_connections: to each endpoint that are kept for the next request.
+        idle_connection_seconds: how long they are kept.
+        max_pending: requests of one Service port that wait for a connection, where its policy
+            says how many connections there may be, but not how many may wait.
+        linger_seconds: how long what a refused client still sends is read, so that it gets to
+            read the answer.
+        drain_idle_seconds: how long a connection without a request is kept after SIGTERM.
+        head_cache_entries: heads that are remembered, since clients repeat them.
+    """
+
+    max_head_bytes: Count = 61440
+    max_fields: Count = 100
+    max_request_line_bytes: Count = 8192
+    head_timeout_seconds: Seconds = 10.0
+    keepalive_timeout_seconds: Seconds = 3600.0
+    idle_timeout_seconds: Seconds = 300.0
+    request_timeout_seconds: Annotated[float, Meta(ge=0)] = 0.0
+    retry_buffer_bytes: Count = 65536
+    pipeline_bytes: Count = 65536
+    idle_connections: Count = 128
+    idle_connection_seconds: Seconds = 60.0
+    max_pending: Count = 1024
+    linger_seconds: Seconds = 2.0
+    drain_idle_seconds: Seconds = 1.0
+    head_cache_entries: Count = 1024
+
+
+@dataclass(frozen=True, slots=True)
 class DnsSettings:
     """The resolver that pods ask.
 
@@ -231,6 +270,7 @@ class Settings:
     run_dir: Path = Path("/run/edgemesh")
     netfilter: NetfilterSettings = field(default_factory=NetfilterSettings)
     proxy: ProxySettings = field(default_factory=ProxySettings)
+    http: HttpSettings = field(default_factory=HttpSettings)
     dns: DnsSettings = field(default_factory=DnsSettings)
     meta: MetaSettings = field(default_factory=MetaSettings)
     manifest: ManifestLimits = field(default_factory=ManifestLimits)
