@@ -1,0 +1,37 @@
+"""What routing reads of a request, and of who sent it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple, Protocol
+
+
+class RequestFacts(Protocol):
+    """The head of a request, whatever HTTP version carried it.
+
+    ``host`` is in lower case and has no port; ``path`` is as it was sent, up to the query;
+    ``query`` is what follows ``?``, not decoded.
+    """
+
+    @property
+    def method(self) -> str: ...
+
+    @property
+    def host(self) -> str: ...
+
+    @property
+    def path(self) -> str: ...
+
+    @property
+    def query(self) -> str: ...
+
+    def value(self, name: str) -> str | None:
+        """The value of a header, by its name in lower case; None when it was not sent."""
+        ...
+
+
+class Caller(NamedTuple):
+    """The Pod that a request comes from: its namespace and its labels."""
+
+    namespace: str
+    labels: Mapping[str, str]
