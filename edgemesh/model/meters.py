@@ -39,11 +39,9 @@ class Meter:
         ejections: times that its breaker opened.
         bytes_sent, bytes_received: of bodies with HTTP, of all else otherwise; from the client
             to the endpoint, and back.
-        active: requests, or connections of other paths, that are open now.
     """
 
     __slots__ = (
-        "active",
         "bytes_received",
         "bytes_sent",
         "connect_failures",
@@ -71,7 +69,6 @@ class Meter:
         self.ejections = 0
         self.bytes_sent = 0
         self.bytes_received = 0
-        self.active = 0
 
     def observe(self, status: int, seconds: float) -> None:
         """Count a request that is over.

@@ -262,6 +262,44 @@ class LogSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class MetricsSettings:
+    """What is counted for Prometheus.
+
+    Args:
+        max_meters: endpoints, times forwarding paths, that are counted one by one; those beyond
+            it are counted together, as service ``other``. Also how many kinds of refusals are
+            told apart by Service.
+        keep_seconds: counts of an endpoint that is gone are kept so long when nobody asks for
+            them, else until they were told.
+    """
+
+    max_meters: Count = 10000
+    keep_seconds: Seconds = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class AdminSettings:
+    """The admin server: metrics, health and status over HTTP, without authentication.
+
+    Args:
+        enabled: whether it is served.
+        listen: ``address:port`` or ``[address]:port``. Whoever reaches it may read all of it.
+        max_connections: at a time; beyond it the one that is silent for longest gives way.
+        max_head_bytes: of a request.
+        idle_timeout_seconds: silence that ends a connection, also in the midst of a request
+            or of an answer that is not taken.
+        drain_seconds: how long answers that have begun may take at the agent's end.
+    """
+
+    enabled: bool = True
+    listen: str = "127.0.0.1:15020"
+    max_connections: Count = 64
+    max_head_bytes: Count = 8192
+    idle_timeout_seconds: Seconds = 30.0
+    drain_seconds: Seconds = 1.0
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """All of it. ``node`` is "" until the host's name is filled in."""
 
@@ -275,6 +313,8 @@ class Settings:
     meta: MetaSettings = field(default_factory=MetaSettings)
     manifest: ManifestLimits = field(default_factory=ManifestLimits)
     log: LogSettings = field(default_factory=LogSettings)
+    metrics: MetricsSettings = field(default_factory=MetricsSettings)
+    admin: AdminSettings = field(default_factory=AdminSettings)
 
     @property
     def socket_path(self) -> Path:
