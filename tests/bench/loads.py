@@ -1,11 +1,10 @@
-"""The loads: what runs in the client's namespace, and the endpoints in the server's."""
+"""The loads: what runs in the client's namespace."""
 
 from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -14,11 +13,10 @@ import trio
 
 from bench.measure import Meter
 from bench.processes import check_alive, started
-from bench.topology import Address, Service
+from bench.topology import Address
 from edgemesh.model.errors import OperatorError
 
 _SOURCES = Path(__file__).with_name("load")
-_PROBE_SECONDS = 0.05
 # Beyond warm-up and measurement: to connect, and to compare the totals of a bulk load.
 _SPARE_SECONDS = 30
 
@@ -98,7 +96,7 @@ class StreamLoad:
             OperatorError: the program failed.
         """
         figures = [self.connections, self.rate, timing.warmup, timing.seconds]
-        argv = [str(self.program), self.kind, *map(str, figures), *_words(targets)]
+        argv = [str(self.program), self.kind, *map(str, figures), *words(targets)]
         log = self.program.with_name("load.log")
         limit = timing.warmup + timing.seconds + _SPARE_SECONDS
         async with started(namespace, argv, log, stdout=subprocess.PIPE) as process:
@@ -115,7 +113,7 @@ class StreamLoad:
 async def _follow(process: trio.Process, meter: Meter) -> str:
     """Tell the meter what the load announces; its last line is returned."""
     assert process.stdout is not None
-    lines = _LineReader(process.stdout)
+    lines = LineReader(process.stdout)
     if await lines.next() == "measuring":
         meter.start()
     if await lines.next() == "measured":
@@ -123,7 +121,9 @@ async def _follow(process: trio.Process, meter: Meter) -> str:
     return await lines.next()
 
 
-class _LineReader:
+class LineReader:
+    """What a program prints, line by line."""
+
     def __init__(self, stream: trio.abc.ReceiveStream) -> None:
         self._stream = stream
         self._buffer = b""
@@ -189,45 +189,6 @@ async def compile_load(directory: Path) -> Path:
     return program
 
 
-@asynccontextmanager
-async def endpoints(
-    program: Path, namespace: str, services: Mapping[str, Service]
-) -> AsyncIterator[None]:
-    """Serve the endpoints, one process for each Service; all listen when the block is entered.
-
-    Args:
-        program: what ``compile_load`` made.
-        namespace: the server's.
-        services: by the mode of ``load/load.c`` that answers for them.
-    """
-    async with AsyncExitStack() as stack:
-        for mode, service in services.items():
-            log = program.with_name(f"{namespace}-{mode}.log")
-            argv = [str(program), mode, *_words(service.endpoints)]
-            server = started(namespace, argv, log, stdout=subprocess.PIPE)
-            process = await stack.enter_async_context(server)
-            assert process.stdout is not None
-            if await _LineReader(process.stdout).next() != "listening":
-                await process.wait()
-                check_alive(process, f"the {mode} endpoint", log)
-        yield
-
-
-async def answers(program: Path, namespace: str, mode: str, targets: Sequence[Address]) -> bool:
-    """Whether every target serves a client just now.
-
-    Args:
-        program: what ``compile_load`` made.
-        namespace: the client's.
-        mode: of the endpoints behind the targets: an ``echo`` is asked for round trips, a
-            ``sink`` has to confirm a total.
-        targets: where to connect to.
-    """
-    probe = StreamLoad(program, "rr" if mode == "echo" else "bulk", len(targets))
-    timing = Timing(warmup=0, seconds=_PROBE_SECONDS)
-    outcome = await probe.run(namespace, targets, timing, Meter(None))
-    return outcome.bytes > 0 and outcome.errors == 0
-
-
-def _words(targets: Sequence[Address]) -> list[str]:
+def words(targets: Sequence[Address]) -> list[str]:
+    """Addresses as the arguments of ``load/load.c``."""
     return [word for host, port in targets for word in (host, str(port))]

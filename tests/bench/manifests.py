@@ -31,7 +31,7 @@ def endpoint_slice(service: Service) -> dict[str, Any]:
             "labels": {"kubernetes.io/service-name": service.name},
         },
         "addressType": "IPv4",
-        "ports": [{"name": "tcp", "port": port, "protocol": "TCP"}],
+        "ports": [{"name": service.protocol, "port": port, "protocol": "TCP"}],
         "endpoints": [
             {"addresses": [endpoint.host], "conditions": {"ready": True}}
             for endpoint in service.endpoints
@@ -53,6 +53,6 @@ def _service(service: Service) -> dict[str, Any]:
         "spec": {
             "clusterIP": service.address.host,
             "clusterIPs": [service.address.host],
-            "ports": [{"name": "tcp", "port": service.address.port, "protocol": "TCP"}],
+            "ports": [{"name": service.protocol, "port": service.address.port, "protocol": "TCP"}],
         },
     }

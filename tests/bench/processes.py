@@ -71,8 +71,8 @@ def check_alive(process: trio.Process, name: str, log: Path) -> None:
         raise OperatorError(f"{name} ended with status {process.returncode}: {last}")
 
 
-async def finished(namespace: str, argv: Sequence[str], given: str = "") -> None:
-    """Run a short command in a namespace and wait for it.
+async def finished(namespace: str, argv: Sequence[str], given: str = "") -> str:
+    """Run a command in a namespace, wait for it, and return what it printed.
 
     Raises:
         OperatorError: it failed; with what it wrote to standard error.
@@ -83,7 +83,9 @@ async def finished(namespace: str, argv: Sequence[str], given: str = "") -> None
         capture_stdout=True,
         capture_stderr=True,
         check=False,
+        start_new_session=True,
     )
     if done.returncode != 0:
         told = " ".join(done.stderr.decode(errors="replace").split())
         raise OperatorError(f"{' '.join(argv)}: {told}")
+    return done.stdout.decode(errors="replace")

@@ -9,14 +9,14 @@ lucky with its memory layout.
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import trio
 
-from bench import loads
+from bench.endpoints import Endpoints
 from bench.loads import Load, Timing
 from bench.measure import Meter
 from bench.results import Results, metrics_of
@@ -64,24 +64,37 @@ class Comparison:
     Args:
         cases: in the order in which they are measured.
         subjects: by name.
-        services: by the mode of ``load/load.c`` that answers for them.
+        endpoints: what answers, for each Service.
         unanswered: more Services, whose endpoints nobody provides but a case that wants to.
+        left_out: the names of the Services that a subject cannot forward, by its name; it has
+            no part in their cases.
     """
 
     cases: Sequence[Case]
     subjects: Mapping[str, Subject]
-    services: Mapping[str, Service]
+    endpoints: Sequence[Endpoints]
     unanswered: tuple[Service, ...] = ()
+    left_out: Mapping[str, Collection[str]] = field(default_factory=dict)
+
+    def has_part(self, subject: str, service: str) -> bool:
+        """Whether a subject forwards a Service."""
+        return service not in self.left_out.get(subject, ())
+
+    def endpoints_for(self, subject: str) -> Sequence[Endpoints]:
+        """What answers behind a subject."""
+        return [one for one in self.endpoints if self.has_part(subject, one.service.name)]
 
 
-async def compare(comparison: Comparison, results: Results, timing: Timing, program: Path) -> None:
+async def compare(
+    comparison: Comparison, results: Results, timing: Timing, directory: Path
+) -> None:
     """Run all rounds and add what they measure to the results.
 
     Args:
         comparison: what is compared.
         results: says how many rounds, and takes the samples.
         timing: of each measurement.
-        program: what ``compile_load`` made; everything temporary goes beside it.
+        directory: for everything temporary.
 
     Raises:
         OperatorError: a subject does not start, ends by itself or forwards nothing.
@@ -92,13 +105,15 @@ async def compare(comparison: Comparison, results: Results, timing: Timing, prog
         async with AsyncExitStack() as stack:
             places = {
                 name: await stack.enter_async_context(
-                    _place(comparison, name, program, program.parent / f"{number}-{name}")
+                    _place(comparison, name, directory / f"{number}-{name}")
                 )
                 for name in rotated(names, number)
             }
             for case in comparison.cases:
                 print(f"round {number + 1} of {results.rounds}: {case.name}", file=sys.stderr)
                 for name, place in places.items():
+                    if not comparison.has_part(name, case.service):
+                        continue
                     metrics = await _measure(case, place, timing)
                     results.add(case.name, name, metrics)
 
@@ -110,33 +125,32 @@ def rotated(names: Sequence[str], number: int) -> list[str]:
 
 
 @asynccontextmanager
-async def _place(
-    comparison: Comparison, name: str, program: Path, directory: Path
-) -> AsyncIterator[Place]:
+async def _place(comparison: Comparison, name: str, directory: Path) -> AsyncIterator[Place]:
     """A subject in its own row of namespaces, serving."""
     await trio.Path(directory).mkdir()
+    answering = comparison.endpoints_for(name)
     async with AsyncExitStack() as stack:
         row = await stack.enter_async_context(topology(name))
-        serving = loads.endpoints(program, row.server, comparison.services)
-        await stack.enter_async_context(serving)
-        services = (*comparison.services.values(), *comparison.unanswered)
+        for endpoints in answering:
+            await stack.enter_async_context(endpoints.serving(row.server, directory))
+        services = (*(one.service for one in answering), *comparison.unanswered)
         site = Site(row, services, directory)
         running = await stack.enter_async_context(comparison.subjects[name](site))
-        for mode, service in comparison.services.items():
-            await _until_answered(program, mode, service, row, running)
+        for endpoints in answering:
+            await _until_answered(endpoints, row, running)
         yield Place(row, running)
 
 
-async def _until_answered(
-    program: Path, mode: str, service: Service, row: Topology, running: Running
-) -> None:
-    targets = running.targets[service.name]
+async def _until_answered(endpoints: Endpoints, row: Topology, running: Running) -> None:
+    targets = running.targets[endpoints.service.name]
     with trio.move_on_after(_READY_SECONDS):
-        while not await loads.answers(program, row.client, mode, targets):
+        while not await endpoints.answers(row.client, targets):
             running.check()
             await trio.sleep(_PROBE_PAUSE_SECONDS)
         return
-    raise OperatorError(f"{running.name} does not forward {service.name} in {_READY_SECONDS} s")
+    raise OperatorError(
+        f"{running.name} does not forward {endpoints.service.name} in {_READY_SECONDS} s"
+    )
 
 
 async def _measure(case: Case, place: Place, timing: Timing) -> dict[str, float]:

@@ -16,6 +16,7 @@ import pytest
 
 from bench.benches import Options
 from bench.benches.relay import BENCH
+from bench.endpoints import StreamEndpoints
 from bench.loads import Timing, compile_load
 from bench.processes import started
 from bench.results import Results, write
@@ -66,11 +67,11 @@ async def test_a_subject_that_ends_is_named_with_its_last_words(tmp_path: Path) 
             yield at_service_addresses("broken", site, process)
 
     program = await compile_load(tmp_path)
-    services = {"echo": service("echo", "10.96.0.10", 9000)}
-    comparison = Comparison((), {"broken": broken}, services)
+    echo = StreamEndpoints(program, "echo", service("echo", "10.96.0.10", 9000))
+    comparison = Comparison((), {"broken": broken}, [echo])
     results = Results("relay", 1, ours=())
     with pytest.raises(OperatorError, match=r"^broken ended with status 3: it is broken$"):
-        await compare(comparison, results, Timing(0, 0.1), program)
+        await compare(comparison, results, Timing(0, 0.1), tmp_path)
     assert network.namespaces(f"bench{os.getpid()}-") == []
 
 

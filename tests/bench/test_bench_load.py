@@ -12,7 +12,8 @@ from typing import Literal
 import pytest
 import trio
 
-from bench.loads import Outcome, StreamLoad, Timing, answers, compile_load, endpoints, percentile
+from bench.endpoints import StreamEndpoints
+from bench.loads import Outcome, StreamLoad, Timing, compile_load, percentile
 from bench.measure import Meter
 from bench.processes import started
 from bench.topology import Address, Service
@@ -43,7 +44,7 @@ async def test_every_operation_has_one_latency_and_64_bytes(
     program: Path, namespace: str, kind: Literal["rr", "crr"]
 ) -> None:
     meter = Meter(os.getpid())
-    async with endpoints(program, namespace, {"echo": ECHO}):
+    async with StreamEndpoints(program, "echo", ECHO).serving(namespace, program.parent):
         load = StreamLoad(program, kind, 4)
         outcome = await load.run(namespace, ECHO.endpoints, TIMING, meter)
     assert outcome.operations > 0
@@ -57,7 +58,7 @@ async def test_every_operation_has_one_latency_and_64_bytes(
 async def test_a_bulk_load_agrees_with_the_sink_about_the_total(
     program: Path, namespace: str
 ) -> None:
-    async with endpoints(program, namespace, {"sink": SINK}):
+    async with StreamEndpoints(program, "sink", SINK).serving(namespace, program.parent):
         load = StreamLoad(program, "bulk", 2)
         outcome = await load.run(namespace, SINK.endpoints, TIMING, Meter(None))
     assert outcome.bytes > 0
@@ -65,8 +66,8 @@ async def test_a_bulk_load_agrees_with_the_sink_about_the_total(
 
 
 async def test_a_total_that_nobody_confirms_is_an_error(program: Path, namespace: str) -> None:
-    async with endpoints(program, namespace, {"echo": ECHO}):
-        assert not await answers(program, namespace, "sink", ECHO.endpoints)
+    async with StreamEndpoints(program, "echo", ECHO).serving(namespace, program.parent):
+        assert not await StreamEndpoints(program, "sink", ECHO).answers(namespace, ECHO.endpoints)
 
 
 class Beginning(Meter):
@@ -102,7 +103,7 @@ async def test_broken_connections_are_counted_and_opened_anew(
             await meter.begun.wait()
             first.send_signal(signal.SIGKILL)
             await first.wait()
-        async with endpoints(program, namespace, {"echo": ECHO}):
+        async with StreamEndpoints(program, "echo", ECHO).serving(namespace, program.parent):
             await finished.wait()
     assert outcomes[0].errors > 0
     assert outcomes[0].operations > 0
@@ -136,7 +137,7 @@ async def test_a_rate_is_kept_and_a_stall_delays_all_that_was_due_meanwhile(
 
 
 async def test_what_is_due_and_never_answered_is_an_error(program: Path, namespace: str) -> None:
-    async with endpoints(program, namespace, {"deaf": ECHO}):
+    async with StreamEndpoints(program, "deaf", ECHO).serving(namespace, program.parent):
         load, timing = StreamLoad(program, "rr", 2, rate=100), Timing(warmup=0, seconds=0.2)
         outcome = await load.run(namespace, ECHO.endpoints, timing, Meter(None))
     assert outcome.operations == 0

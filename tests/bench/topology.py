@@ -11,7 +11,7 @@ import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import trio
 
@@ -32,6 +32,10 @@ _PORTS: Mapping[str, int | str] = {
 }
 
 
+# As the name of a Service's port says it, and as the peers are to treat it; gRPC is HTTP/2.
+Protocol = Literal["tcp", "http", "http2", "grpc"]
+
+
 class Address(NamedTuple):
     """Where a connection goes."""
 
@@ -47,17 +51,19 @@ class Service:
         name: a DNS label.
         address: the Service's own.
         endpoints: those that every subject forwards to, in turn.
+        protocol: that its clients speak.
     """
 
     name: str
     address: Address
     endpoints: tuple[Address, ...]
+    protocol: Protocol = "tcp"
 
 
-def service(name: str, host: str, port: int) -> Service:
+def service(name: str, host: str, port: int, protocol: Protocol = "tcp") -> Service:
     """A Service at an address of its own, on the usual endpoints, with one port for all."""
     endpoints = tuple(Address(endpoint, port) for endpoint in ENDPOINT_ADDRESSES)
-    return Service(name, Address(host, port), endpoints)
+    return Service(name, Address(host, port), endpoints, protocol)
 
 
 @dataclass(frozen=True, slots=True)

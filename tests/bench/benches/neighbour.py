@@ -20,6 +20,7 @@ from bench import loads, manifests, misbehaviour
 from bench.agent import Agent
 from bench.benches import Bench, Options
 from bench.benches.relay import selected
+from bench.endpoints import StreamEndpoints
 from bench.loads import Outcome, StreamLoad, percentile
 from bench.measure import Meter
 from bench.processes import check_alive, started
@@ -51,13 +52,14 @@ async def run(options: Options) -> Results:
         raise OperatorError("neighbour measures edgemesh alone", "leave --subjects out")
     cases = selected(misbehaviour.KINDS, options.cases, "case")
     program = await loads.compile_load(options.directory)
+    echo = StreamEndpoints(program, "echo", _ECHO)
     results = Results("neighbour", options.rounds, ours=("edgemesh",))
     manifest = options.directory / "services.yaml"
     await trio.to_thread.run_sync(manifests.write, manifest, manifests.objects([_ECHO, _DEAD]))
     async with (
         topology("neighbour") as row,
-        loads.endpoints(program, row.server, {"echo": _ECHO}),
-        _serving(row, manifest, program, options.directory),
+        echo.serving(row.server, options.directory),
+        _serving(row, manifest, echo, options.directory),
     ):
         for number in range(options.rounds):
             for case in cases:
@@ -96,7 +98,7 @@ async def _measure(neighbour: _Neighbour, case: str, directory: Path) -> dict[st
 
 @asynccontextmanager
 async def _serving(
-    row: Topology, manifest: Path, program: Path, directory: Path
+    row: Topology, manifest: Path, echo: StreamEndpoints, directory: Path
 ) -> AsyncIterator[None]:
     """An agent that answers for the Services."""
     agent = Agent(row.node, directory)
@@ -104,7 +106,7 @@ async def _serving(
         await agent.until_reachable(process)
         await agent.apply(manifest)
         with trio.fail_after(_READY_SECONDS):
-            while not await loads.answers(program, row.client, "echo", [_ECHO.address]):  # noqa: ASYNC110
+            while not await echo.answers(row.client, [_ECHO.address]):  # noqa: ASYNC110
                 await trio.sleep(_LOOK_AGAIN_SECONDS)
         yield
 

@@ -24,7 +24,8 @@ import trio
 from bench import misbehaviour
 from bench.benches import Bench, Options
 from bench.benches.relay import selected
-from bench.loads import StreamLoad, compile_load, endpoints
+from bench.endpoints import StreamEndpoints
+from bench.loads import StreamLoad, compile_load
 from bench.processes import check_alive, finished, started
 from bench.promises import Promise, draw_promises, promise_table
 from bench.report import comparison_table
@@ -86,7 +87,7 @@ def _as_it_is(_row: Topology, _program: Path) -> AbstractAsyncContextManager[Non
 
 
 def _deaf_endpoint(row: Topology, program: Path) -> AbstractAsyncContextManager[None]:
-    return endpoints(program, row.server, {"deaf": _DEAF})
+    return StreamEndpoints(program, "deaf", _DEAF).serving(row.server, program.parent)
 
 
 @asynccontextmanager
@@ -145,11 +146,11 @@ async def run(options: Options) -> Results:
         Case(name, load, _ECHO.name, partial(_disturbed, disturbance, program))
         for name, disturbance in disturbances.items()
     ]
-    answered = {"echo": _ECHO, "sink": _SINK}
+    answered = [StreamEndpoints(program, "echo", _ECHO), StreamEndpoints(program, "sink", _SINK)]
     comparison = Comparison(cases, subjects, answered, (_DEAF, _REFUSING, _SILENT))
     results = Results("neighbours", options.rounds, ours=("edgemesh",), base=_QUIET)
     timing = replace(options.timing, warmup=max(options.timing.warmup, _WARMUP_SECONDS))
-    await compare(comparison, results, timing, program)
+    await compare(comparison, results, timing, options.directory)
     return results
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from bench.benches import Bench, Options
+from bench.endpoints import StreamEndpoints
 from bench.loads import StreamLoad, compile_load
 from bench.plot import draw_comparison
 from bench.report import comparison_table
@@ -26,10 +27,8 @@ from bench.subjects.nginx import nginx
 from bench.topology import service
 from edgemesh.model.errors import OperatorError
 
-_SERVICES = {
-    "echo": service("echo", "10.96.0.10", 9000),
-    "sink": service("sink", "10.96.0.11", 9001),
-}
+_ECHO = service("echo", "10.96.0.10", 9000)
+_SINK = service("sink", "10.96.0.11", 9001)
 _SUBJECTS: Mapping[str, Subject] = {
     "edgemesh": edgemesh,
     "direct": direct,
@@ -51,16 +50,20 @@ async def run(options: Options) -> Results:
     cases = selected(_CASES, options.cases, "case")
     subjects = selected(_SUBJECTS, options.subjects, "subject")
     program = await compile_load(options.directory)
-    comparison = Comparison([_case(program, name) for name in cases], subjects, _SERVICES)
+    endpoints = [
+        StreamEndpoints(program, "echo", _ECHO),
+        StreamEndpoints(program, "sink", _SINK),
+    ]
+    comparison = Comparison([_case(program, name) for name in cases], subjects, endpoints)
     results = Results("relay", options.rounds, ours=("edgemesh",))
-    await compare(comparison, results, options.timing, program)
+    await compare(comparison, results, options.timing, options.directory)
     return results
 
 
 def _case(program: Path, name: str) -> Case:
     kind, connections = _CASES[name]
     load = StreamLoad(program, kind, connections)
-    return Case(name, load, "sink" if kind == "bulk" else "echo")
+    return Case(name, load, _SINK.name if kind == "bulk" else _ECHO.name)
 
 
 _Value = TypeVar("_Value")

@@ -26,6 +26,7 @@ import trio
 from bench import loads, manifests
 from bench.agent import Agent
 from bench.benches import Bench, Options
+from bench.endpoints import StreamEndpoints
 from bench.loads import StreamLoad, Timing
 from bench.measure import Meter, rss_bytes
 from bench.processes import check_alive
@@ -99,7 +100,7 @@ async def _measure(size: int, program: Path, directory: Path) -> dict[str, float
     metrics: dict[str, float] = {}
     async with (
         topology("scale") as row,
-        loads.endpoints(program, row.server, {"echo": _ECHO}),
+        StreamEndpoints(program, "echo", _ECHO).serving(row.server, directory),
     ):
         agent = Agent(row.node, directory)
         async with agent.running() as process:
