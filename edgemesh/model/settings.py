@@ -114,7 +114,11 @@ class HttpSettings:
         linger_seconds: how long what a refused client still sends is read, so that it gets to
             read the answer.
         drain_idle_seconds: how long a connection without a request is kept after SIGTERM.
-        head_cache_entries: heads that are remembered, since clients repeat them.
+        head_cache_entries, head_cache_bytes: heads that are remembered, since clients repeat
+            them; requests and responses apart.
+        max_cached_head_bytes: a longer head is read anew each time.
+        max_chunk_line_bytes: of the size of one chunk and its extensions.
+        max_chunk_overhead_bytes: how much more than data the chunk lines of one body may be.
     """
 
     max_head_bytes: Count = 61440
@@ -132,6 +136,10 @@ class HttpSettings:
     linger_seconds: Seconds = 2.0
     drain_idle_seconds: Seconds = 1.0
     head_cache_entries: Count = 1024
+    head_cache_bytes: Count = 1048576
+    max_cached_head_bytes: Count = 4096
+    max_chunk_line_bytes: Count = 4096
+    max_chunk_overhead_bytes: Count = 16384
 
 
 @dataclass(frozen=True, slots=True)
