@@ -9,11 +9,7 @@ from collections.abc import Callable
 
 from edgemesh.model.flows import Ending, FlowFacts, FlowReport, Refusal, Verdict
 from edgemesh.model.services import Endpoint, Snapshot, Transport
-
-
-def joined(address: str, port: int) -> str:
-    """``address:port``, with brackets around IPv6 (RFC 3986 section 3.2.2)."""
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+from edgemesh.wire.host_port import joined
 
 
 def failure(endpoint: Endpoint, problem: int) -> str:

@@ -1,8 +1,13 @@
-"""``address:port`` in a configuration."""
+"""``address:port``, as configurations, reports and people write it."""
 
 from __future__ import annotations
 
 import ipaddress
+
+
+def joined(address: str, port: int) -> str:
+    """``address:port``, with brackets around IPv6 (RFC 3986 section 3.2.2)."""
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
 def parse_host_port(text: str, default_port: int = 0) -> tuple[str, int]:

@@ -14,7 +14,7 @@ from edgemesh.kernel.sockets import dialling_socket
 from edgemesh.model.errors import OperatorError
 from edgemesh.model.services import Endpoint, Transport
 from edgemesh.model.trace import FlowAnswer, FlowQuestion
-from edgemesh.proxy.report import joined
+from edgemesh.wire.host_port import joined
 
 # Of a Service with thousands of endpoints some tell enough.
 _MOST_ENDPOINTS = 32

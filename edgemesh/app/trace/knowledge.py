@@ -5,7 +5,7 @@ from __future__ import annotations
 from edgemesh.app.trace.call import Call, Hop, HopState
 from edgemesh.model.flows import Refusal
 from edgemesh.model.services import Endpoint, Source
-from edgemesh.proxy.report import joined
+from edgemesh.wire.host_port import joined
 
 _REMEDY_OF_REFUSAL = {
     Refusal.NO_ENDPOINT: "make a Pod ready that the Service's selector matches",

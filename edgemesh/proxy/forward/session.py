@@ -17,8 +17,9 @@ from edgemesh.policy.verdict import find_port
 from edgemesh.proxy.context import Context
 from edgemesh.proxy.forward.answering import Answering
 from edgemesh.proxy.reactor import IN, Handler
-from edgemesh.proxy.report import failure, joined
+from edgemesh.proxy.report import failure
 from edgemesh.proxy.timers import Timer
+from edgemesh.wire.host_port import joined
 
 # The client, and the address at which its datagrams arrive.
 SessionKey = tuple[Address, Address]
