@@ -1,0 +1,163 @@
+"""The endpoints that calls in one address family may go to, worked out when they change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from copy import copy
+from typing import NamedTuple
+
+from edgemesh.model.flows import Refusal
+from edgemesh.model.policies import Balance, Balancing, Locality, Policy
+from edgemesh.policy.traffic import selection
+from edgemesh.policy.traffic.calls import Call
+from edgemesh.policy.traffic.endpoint_state import EndpointState
+from edgemesh.policy.traffic.pickers import (
+    LeastRequest,
+    Members,
+    Picker,
+    Random,
+    RoundRobin,
+    WeightedRoundRobin,
+)
+from edgemesh.policy.traffic.server import ServerState
+
+_INFINITY = float("inf")
+
+
+class Place(NamedTuple):
+    """Where calls start.
+
+    Args:
+        node, zone: "" when unknown.
+        server: what this node lets through to its own endpoints; None when that is everything.
+    """
+
+    node: str
+    zone: str
+    server: ServerState | None
+
+
+class _Tier(NamedTuple):
+    """Endpoints that are equally near."""
+
+    usable: tuple[EndpointState, ...]
+    picker: Picker
+
+
+class Chooser:
+    """Picks within the nearest tier that has usable endpoints.
+
+    Attributes:
+        pick: the endpoint of a call, or why there is none; replaced by `update`.
+    """
+
+    def __init__(self, random: Callable[[], float]) -> None:
+        """Know no endpoints; ``random`` gives a number in [0, 1)."""
+        self._random = random
+        self._refusal = Refusal.NO_ENDPOINT
+        self._tiers: list[_Tier] = []
+        self._pickers: dict[int, Picker] = {}
+        self._server: ServerState | None = None
+        self.pick: Callable[[Call, float], EndpointState | Refusal] = self._refuse
+
+    def update(
+        self, states: Sequence[EndpointState], policy: Policy, place: Place, now: float
+    ) -> float:
+        """Choose among these from now on; when to update again, though nothing has changed."""
+        balancing = policy.balancing
+        known = tuple(state for state in states if state.endpoint.weight > 0)
+        healthy = {state for state in known if _is_healthy(state, policy, now)}
+        if selection.in_panic(len(healthy), len(known), balancing):
+            healthy = set(known)
+        near_to_far = selection.tiers(known, balancing.locality, place.node, place.zone)
+        self._refusal = Refusal.BREAKER_OPEN if near_to_far else Refusal.NO_ENDPOINT
+        self._tiers = []
+        for level, tier in enumerate(near_to_far):
+            usable = tuple(state for state in tier if state in healthy)
+            if usable:
+                self._tiers.append(_Tier(usable, self._picker(level, tier, usable, balancing, now)))
+        self._server = place.server if _is_here(self._tiers, balancing, place) else None
+        self.pick = self._pick_function()
+        return min((_next_look(state, policy, now) for state in known), default=_INFINITY)
+
+    def _pick_function(self) -> Callable[[Call, float], EndpointState | Refusal]:
+        if not self._tiers:
+            return self._refuse
+        if self._server is not None and len(self._tiers) > 1:
+            return self._pick_with_spill
+        return self._tiers[0].picker.pick
+
+    def _picker(
+        self,
+        level: int,
+        known: tuple[EndpointState, ...],
+        usable: tuple[EndpointState, ...],
+        balancing: Balancing,
+        now: float,
+    ) -> Picker:
+        """The picker of one tier, which goes on where it was when it is of the same kind."""
+        shares = tuple(selection.share(state, balancing, now) for state in usable)
+        members = Members(usable, shares, known)
+        kind = _kind(balancing, members)
+        picker = self._pickers.get(level)
+        if picker is None or type(picker) is not kind:
+            picker = self._pickers[level] = kind(self._random)
+        picker.assign(members)
+        return picker
+
+    def pick_other(
+        self, call: Call, now: float, tried: Sequence[EndpointState]
+    ) -> EndpointState | Refusal:
+        """Pick one that was not tried; one of those only if no other is left."""
+        for tier in self._tiers:
+            allowed = [state for state in tier.usable if state not in tried]
+            if allowed:
+                return tier.picker.pick_among(call, allowed)
+        return self.pick(call, now)
+
+    def preview(self, call: Call, now: float, attempts: int) -> tuple[EndpointState, ...] | Refusal:
+        """Which endpoints a call would try, in order, without counting as one."""
+        if not self._tiers:
+            return self._refusal
+        order = [copy(self._tiers[0].picker).pick(call, now)]
+        while len(order) < min(attempts, sum(len(tier.usable) for tier in self._tiers)):
+            other = self.pick_other(call, now, order)
+            assert isinstance(other, EndpointState)
+            order.append(other)
+        return tuple(order)
+
+    def _refuse(self, call: Call, now: float) -> Refusal:  # noqa: ARG002 - as all that pick
+        return self._refusal
+
+    def _pick_with_spill(self, call: Call, now: float) -> EndpointState:
+        """Go further when this node's endpoints have all that they may have."""
+        assert self._server is not None
+        return self._tiers[self._server.is_full].picker.pick(call, now)
+
+
+def _is_healthy(state: EndpointState, policy: Policy, now: float) -> bool:
+    breaker = policy.breaker
+    return state.probed_healthy and (breaker is None or state.breaker.takes_calls(breaker, now))
+
+
+def _is_here(tiers: list[_Tier], balancing: Balancing, place: Place) -> bool:
+    return (
+        bool(tiers)
+        and balancing.locality is Locality.PREFER_NODE
+        and tiers[0].usable[0].endpoint.node == place.node
+    )
+
+
+def _kind(balancing: Balancing, members: Members) -> Callable[[Callable[[], float]], Picker]:
+    if balancing.algorithm is Balance.ROUND_ROBIN:
+        return RoundRobin if members.even else WeightedRoundRobin
+    if balancing.algorithm is Balance.LEAST_REQUEST:
+        return LeastRequest
+    return Random
+
+
+def _next_look(state: EndpointState, policy: Policy, now: float) -> float:
+    grows = selection.next_step(state, policy.balancing, now)
+    if policy.breaker is None:
+        return grows
+    return min(grows, state.breaker.next_change())

@@ -1,0 +1,158 @@
+"""All that policies remember, by Service port; it outlives snapshots."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from edgemesh.model.services import PortKey, ServicePort, Snapshot
+from edgemesh.policy.traffic.chooser import Place
+from edgemesh.policy.traffic.endpoint_state import EndpointState
+from edgemesh.policy.traffic.quota import QuotaState
+from edgemesh.policy.traffic.server import ServerState
+from edgemesh.policy.traffic.upstream import Upstream
+
+
+class _PortTraffic:
+    """What is remembered of one Service port."""
+
+    __slots__ = ("client_quota", "port", "server", "states", "upstreams")
+
+    def __init__(self, port: ServicePort) -> None:
+        self.port = port
+        self.states: dict[tuple[str, int], EndpointState] = {}
+        self.upstreams: dict[str, Upstream] = {}
+        self.client_quota: QuotaState | None = None
+        self.server: ServerState | None = None
+
+    def look_again(self) -> None:
+        for upstream in self.upstreams.values():
+            upstream.look_again()
+
+
+class Traffic:
+    """See the module. One thread uses it."""
+
+    def __init__(self, random: Callable[[], float], *, max_quota_keys: int = 10000) -> None:
+        """Start without history.
+
+        Args:
+            random: gives a number in [0, 1).
+            max_quota_keys: how many sources or routes have a token bucket, for each quota.
+        """
+        self._random = random
+        self._max_quota_keys = max_quota_keys
+        self._snapshot = Snapshot()
+        self._now = 0.0
+        self._ports: dict[PortKey, _PortTraffic] = {}
+        # By identity of the ServicePort, which the record keeps alive.
+        self._records: dict[int, _PortTraffic] = {}
+
+    def swap(self, snapshot: Snapshot, now: float) -> None:
+        """Go by ``snapshot`` from now on; what it does not know is forgotten."""
+        self._snapshot = snapshot
+        self._now = now
+        for key, record in list(self._ports.items()):
+            port = snapshot.ports.get(key)
+            if port is None:
+                del self._ports[key]
+                for state in record.states.values():
+                    state.draining = True
+            else:
+                self._update(record, port, now)
+        self._records = {id(record.port): record for record in self._ports.values()}
+
+    def upstream(self, port: ServicePort, subset: str = "") -> Upstream | None:
+        """Where calls of a port, or of a subset of it, go; None when there is no such subset."""
+        record = self._records.get(id(port)) or self._record(port)
+        return record.upstreams.get(subset) or self._open(record, subset)
+
+    def client_quota(self, port: ServicePort) -> QuotaState | None:
+        """The quota of calls that start here; None for none."""
+        return (self._records.get(id(port)) or self._record(port)).client_quota
+
+    def server(self, port: ServicePort) -> ServerState | None:
+        """What is let through to this node's endpoints of a port; None when that is everything."""
+        return (self._records.get(id(port)) or self._record(port)).server
+
+    def upstreams(self) -> Iterator[Upstream]:
+        """All that were called."""
+        for record in self._ports.values():
+            yield from record.upstreams.values()
+
+    def _record(self, port: ServicePort) -> _PortTraffic:
+        """The record of a port that is asked for by another value than the current one."""
+        key = port.key
+        current = self._snapshot.ports.get(key, port)
+        record = self._ports.get(key)
+        if record is None:
+            record = self._ports[key] = _PortTraffic(current)
+        elif record.port is current:
+            return record
+        else:
+            del self._records[id(record.port)]
+        self._update(record, current, self._now)
+        self._records[id(current)] = record
+        return record
+
+    def _update(self, record: _PortTraffic, port: ServicePort, now: float) -> None:
+        record.port = port
+        self._update_states(record, now)
+        self._update_limits(record, now)
+        for subset in list(record.upstreams):
+            if not self._assign(record, subset):
+                del record.upstreams[subset]
+
+    def _update_states(self, record: _PortTraffic, now: float) -> None:
+        states = record.states
+        gone = dict(states)
+        first = not states
+        for endpoint in record.port.endpoints:
+            place = (endpoint.address, endpoint.port)
+            state = gone.pop(place, None)
+            if state is None:
+                since = float("-inf") if first else now
+                states[place] = EndpointState(endpoint, since, record.look_again)
+                continue
+            state.endpoint = endpoint
+            state.draining = False
+        for place, state in gone.items():
+            state.draining = True
+            if state.is_idle:
+                del states[place]
+
+    def _update_limits(self, record: _PortTraffic, now: float) -> None:
+        quota = record.port.policy.client_quota
+        if quota is None:
+            record.client_quota = None
+        elif record.client_quota is None:
+            record.client_quota = QuotaState(quota, self._max_quota_keys)
+        else:
+            record.client_quota.change(quota, now)
+        limits = record.port.policy.server
+        if record.server is not None:
+            record.server.change(limits, now)
+        elif limits.quota is not None or limits.max_concurrent:
+            record.server = ServerState(limits, self._max_quota_keys)
+
+    def _open(self, record: _PortTraffic, subset: str) -> Upstream | None:
+        if subset and subset not in record.port.subsets:
+            return None
+        record.upstreams[subset] = Upstream(record.port, subset, self._random)
+        self._assign(record, subset)
+        return record.upstreams[subset]
+
+    def _assign(self, record: _PortTraffic, name: str) -> bool:
+        """Give an upstream what its port says now; false when it has no such subset any more."""
+        port = record.port
+        places = dict.fromkeys((each.address, each.port) for each in port.endpoints)
+        policy = port.policy
+        if name:
+            subset = port.subsets.get(name)
+            if subset is None:
+                return False
+            policy = subset.policy
+            places = {place: None for place in places if place in subset.addresses}
+        states = [record.states[place] for place in places]
+        place = Place(self._snapshot.node, self._snapshot.zone, record.server)
+        record.upstreams[name].assign(port, policy, states, place)
+        return True

@@ -1,0 +1,238 @@
+"""The calls of one Service port, or of one of its subsets: where they go and what is open.
+
+Hot: `choose`, `begin` and `end` run for every request. What changes seldom (who is healthy, how
+near it is, what it weighs) is worked out when it changes or when its time has come, never for a
+call.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from edgemesh.model.flows import Refusal
+from edgemesh.model.policies import Policy, Retries
+from edgemesh.model.services import ServicePort
+from edgemesh.policy.traffic import selection
+from edgemesh.policy.traffic.breaker import Phase
+from edgemesh.policy.traffic.calls import Call, Event, EventKind, Outcome
+from edgemesh.policy.traffic.chooser import Chooser, Place
+from edgemesh.policy.traffic.endpoint_state import EndpointState
+
+_INFINITY = float("inf")
+_SUCCESS = Outcome.SUCCESS
+# So many retries may be open whatever the budget says.
+_FREE_RETRIES = 3
+_DEFAULT_RETRIES = Retries()
+
+
+class Upstream:
+    """See the module.
+
+    Attributes:
+        port, subset, policy: as the snapshot has them now; subset "" for the whole port.
+        requests, retries, pending, connections: open now.
+    """
+
+    __slots__ = (
+        "_breaker",
+        "_choosers",
+        "_events",
+        "_look_again",
+        "_max_requests",
+        "_place",
+        "_states",
+        "connections",
+        "pending",
+        "policy",
+        "port",
+        "requests",
+        "retries",
+        "subset",
+    )
+
+    def __init__(self, port: ServicePort, subset: str, random: Callable[[], float]) -> None:
+        """Begin with nothing open and no endpoints; `assign` gives them."""
+        self.port = port
+        self.subset = subset
+        self.policy = port.policy
+        self.requests = 0
+        self.retries = 0
+        self.pending = 0
+        self.connections = 0
+        self._breaker = port.policy.breaker
+        self._max_requests = _INFINITY
+        self._place = Place("", "", None)
+        self._states: tuple[EndpointState, ...] = ()
+        self._choosers = (Chooser(random), Chooser(random))
+        self._events: deque[Event] = deque()
+        self._look_again = -_INFINITY
+
+    def assign(
+        self, port: ServicePort, policy: Policy, states: Sequence[EndpointState], place: Place
+    ) -> None:
+        """Go by what a new snapshot says; what is open and counted stays so."""
+        self.port = port
+        self.policy = policy
+        self._breaker = policy.breaker
+        self._max_requests = policy.limits.max_requests or _INFINITY
+        self._states = tuple(states)
+        self._place = place
+        self.look_again()
+
+    def look_again(self) -> None:
+        """Work out anew, with the next call, who may be chosen."""
+        self._look_again = -_INFINITY
+
+    def states(self) -> Sequence[EndpointState]:
+        """Its endpoints, those that take no calls now, too."""
+        return self._states
+
+    def choose(
+        self, call: Call, now: float, tried: Sequence[EndpointState] = ()
+    ) -> EndpointState | Refusal:
+        """The endpoint that a request goes to, or why there is none.
+
+        Args:
+            call: see there.
+            now: monotonic seconds.
+            tried: are chosen only if no other is left.
+        """
+        if self.requests >= self._max_requests:
+            return Refusal.OVERFLOW
+        return self.choose_connection(call, now, tried)
+
+    def choose_connection(
+        self, call: Call, now: float, tried: Sequence[EndpointState] = ()
+    ) -> EndpointState | Refusal:
+        """The same for what is no request: a connection or datagrams (no ``max_requests``)."""
+        if now >= self._look_again:
+            self._look(now)
+        chooser = self._choosers[call.ipv6]
+        if tried:
+            return chooser.pick_other(call, now, tried)
+        return chooser.pick(call, now)
+
+    def preview(self, call: Call, now: float, attempts: int) -> tuple[EndpointState, ...] | Refusal:
+        """Which endpoints would be tried for a call, in order, without counting as one."""
+        if now >= self._look_again:
+            self._look(now)
+        return self._choosers[call.ipv6].preview(call, now, attempts)
+
+    def _look(self, now: float) -> None:
+        four, six = selection.families(self._states)
+        first, second = self._choosers
+        if four == six:
+            # One chooser for both, so that turns are shared.
+            self._choosers = (first, first)
+            self._look_again = first.update(four, self.policy, self._place, now)
+            return
+        self._look_again = min(
+            first.update(four, self.policy, self._place, now),
+            second.update(six, self.policy, self._place, now),
+        )
+
+    def begin(self, state: EndpointState) -> None:
+        """Count a call that goes to ``state`` now."""
+        self.requests += 1
+        state.active += 1
+        if state.breaker.watchful and state.breaker.phase is Phase.HALF_OPEN:
+            state.breaker.begin_trial()
+            state.changed()
+
+    def end(
+        self, state: EndpointState, outcome: Outcome, seconds: float, now: float
+    ) -> Event | None:
+        """Count a call that is over; the event when an endpoint was ejected or came back by it.
+
+        Args:
+            state: where it went.
+            outcome: see there.
+            seconds: that it took.
+            now: monotonic seconds.
+        """
+        self.requests -= 1
+        state.active -= 1
+        state.calls += 1
+        state.seconds += seconds
+        if outcome is _SUCCESS and not state.breaker.watchful:
+            return None
+        return self.note(state, outcome, now)
+
+    def release(self, state: EndpointState, seconds: float) -> None:
+        """The half of `end` for a call whose outcome is known before it is over: counts alone."""
+        self.requests -= 1
+        state.active -= 1
+        state.calls += 1
+        state.seconds += seconds
+
+    def note(self, state: EndpointState, outcome: Outcome, now: float) -> Event | None:
+        """The other half of `end`: what the breaker makes of an outcome."""
+        if outcome is Outcome.CANCELLED:
+            if state.breaker.phase is Phase.HALF_OPEN:
+                state.breaker.cancel_trial()
+                state.changed()
+            return None
+        if outcome is not _SUCCESS:
+            state.failures += 1
+        policy = self._breaker
+        if policy is None:
+            return None
+        breaker = state.breaker
+        if outcome is _SUCCESS:
+            returned = breaker.succeed(policy, now)
+            if returned or breaker.phase is Phase.HALF_OPEN:
+                state.changed()
+            if not returned:
+                return None
+            state.since = now
+            return self._event(EventKind.RETURNED, state, "", 0.0)
+        reason = breaker.fail(policy, outcome, now)
+        if not reason or not self._may_eject(state):
+            return None
+        seconds = breaker.eject(policy, reason, now)
+        state.changed()
+        return self._event(EventKind.EJECTED, state, reason, seconds)
+
+    def _may_eject(self, state: EndpointState) -> bool:
+        assert self._breaker is not None
+        if state.breaker.phase is not Phase.CLOSED:
+            return True
+        out = sum(other.breaker.phase is not Phase.CLOSED for other in self._states)
+        return out < max(len(self._states) * self._breaker.max_ejection_percent // 100, 1)
+
+    def _event(self, kind: EventKind, state: EndpointState, reason: str, seconds: float) -> Event:
+        ejections = state.breaker.ejections
+        return Event(kind, self.port, self.subset, state.endpoint, reason, seconds, ejections)
+
+    def may_retry(self, retries: Retries | None = None) -> bool:
+        """Whether one more retry may be open; whoever sends it counts it in ``retries``.
+
+        Args:
+            retries: of the route, None for the policy's own.
+        """
+        most = self.policy.limits.max_retries
+        if 0 < most <= self.retries:
+            return False
+        budget = (retries or self.policy.retries or _DEFAULT_RETRIES).budget_percent
+        return self.retries < max(self.requests * budget // 100, _FREE_RETRIES)
+
+    def may_connect(self) -> bool:
+        """Whether one more connection may be opened; see `open_connection`."""
+        most = self.policy.limits.max_connections
+        return most == 0 or self.connections < most
+
+    def may_wait(self) -> bool:
+        """Whether one more request may wait for a connection; who waits counts in ``pending``."""
+        most = self.policy.limits.max_pending
+        return most == 0 or self.pending < most
+
+    def open_connection(self, state: EndpointState) -> None:
+        """Count a connection, from the moment when it is asked for."""
+        self.connections += 1
+        state.connections += 1
+
+    def close_connection(self, state: EndpointState) -> None:
+        """Count a connection that is closed or has failed."""
+        self.connections -= 1
+        state.connections -= 1
