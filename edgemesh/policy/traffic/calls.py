@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from enum import IntEnum, StrEnum
+from enum import IntEnum
 from typing import NamedTuple
-
-from edgemesh.model.services import Endpoint, ServicePort
 
 
 class Call(NamedTuple):
@@ -32,33 +30,3 @@ class Outcome(IntEnum):
     RESET = 4
     TIMEOUT = 5
     CANCELLED = 6  # by the client: counts neither way
-
-
-class EventKind(StrEnum):
-    """What happened to an endpoint."""
-
-    EJECTED = "ejected"
-    RETURNED = "returned"
-
-
-class Event(NamedTuple):
-    """An endpoint was taken out by its breaker, or takes its share again.
-
-    Args:
-        kind: which of the two.
-        port: of whose calls.
-        subset: "" when it was not one.
-        endpoint: whose breaker it is.
-        reason: ``consecutive-errors``, ``consecutive-gateway-errors``, ``success-rate`` or
-            ``trial-failed``; "" when it came back.
-        seconds: how long it is out, 0 when it came back.
-        ejections: how many there were in a row.
-    """
-
-    kind: EventKind
-    port: ServicePort
-    subset: str
-    endpoint: Endpoint
-    reason: str
-    seconds: float
-    ejections: int

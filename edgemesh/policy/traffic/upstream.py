@@ -15,9 +15,10 @@ from edgemesh.model.policies import Policy, Retries
 from edgemesh.model.services import ServicePort
 from edgemesh.policy.traffic import selection
 from edgemesh.policy.traffic.breaker import Phase
-from edgemesh.policy.traffic.calls import Call, Event, EventKind, Outcome
+from edgemesh.policy.traffic.calls import Call, Outcome
 from edgemesh.policy.traffic.chooser import Chooser, Place
 from edgemesh.policy.traffic.endpoint_state import EndpointState
+from edgemesh.policy.traffic.events import Event, EventKind
 
 _INFINITY = float("inf")
 _SUCCESS = Outcome.SUCCESS
