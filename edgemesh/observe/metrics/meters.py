@@ -147,9 +147,9 @@ class Meters:
             if number % _LOOKED_AFTER_AT_ONCE == 0:
                 yield
 
-    def drop_told(self, told: Iterable[Counted]) -> None:
-        """Drop what is over of that which Prometheus was told about."""
-        for counted in told:
+    def drop(self, over: Iterable[Counted]) -> None:
+        """Drop what Prometheus was told about when it was over, unless it has come back."""
+        for counted in over:
             if counted.is_over:
                 self._drop(counted)
 
