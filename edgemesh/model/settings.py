@@ -143,6 +143,33 @@ class HttpSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class Http2Settings:
+    """HTTP/2 on the ``http`` path; what it shares with HTTP/1 is in HttpSettings.
+
+    Args:
+        max_streams: that a client may have open on one connection.
+        stream_window_bytes: that may be under way, or kept here, of one direction of a stream.
+        connection_window_bytes: the same for all of a client's request bodies together.
+        output_bytes: that are put together for one connection at once.
+        connection_cache_bytes, cache_bytes: of header blocks that are remembered with what they
+            mean, by one connection and by all together.
+        glitch_burst, glitch_rate: frames that are allowed but of no use (resets, pings, empty
+            data and the like) which a connection may send at once, and a second.
+        max_upstream_connections: to each endpoint; beyond it a request waits for a stream.
+    """
+
+    max_streams: Count = 100
+    stream_window_bytes: Annotated[int, Meta(ge=16384, le=2**31 - 1)] = 65536
+    connection_window_bytes: Annotated[int, Meta(ge=65535, le=2**31 - 1)] = 1048576
+    output_bytes: Count = 262144
+    connection_cache_bytes: Count = 65536
+    cache_bytes: Count = 33554432
+    glitch_burst: Count = 1000
+    glitch_rate: Annotated[float, Meta(ge=0)] = 100.0
+    max_upstream_connections: Count = 32
+
+
+@dataclass(frozen=True, slots=True)
 class DnsSettings:
     """The resolver that pods ask.
 
@@ -317,6 +344,7 @@ class Settings:
     netfilter: NetfilterSettings = field(default_factory=NetfilterSettings)
     proxy: ProxySettings = field(default_factory=ProxySettings)
     http: HttpSettings = field(default_factory=HttpSettings)
+    http2: Http2Settings = field(default_factory=Http2Settings)
     dns: DnsSettings = field(default_factory=DnsSettings)
     meta: MetaSettings = field(default_factory=MetaSettings)
     manifest: ManifestLimits = field(default_factory=ManifestLimits)
