@@ -1,0 +1,89 @@
+"""A response's head, checked and read: RFC 9112 sections 4, 5 and 6."""
+
+from __future__ import annotations
+
+import re
+
+from edgemesh.wire.http1.connection import read_connection
+from edgemesh.wire.http1.fields import FieldNames, by_name, read_fields
+from edgemesh.wire.http1.framing import read_framing
+from edgemesh.wire.http1.heads import BAD_GATEWAY, Framing, MalformedHead, ResponseHead
+from edgemesh.wire.http1.rebuild import without_hop_fields
+
+# Servers that leave the reason away often leave the blank before it away too.
+_match_status_line = re.compile(
+    r"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([\t\x20-\x7e\x80-\xff]*))?"
+).fullmatch
+
+SWITCHING_PROTOCOLS = 101
+_NO_CONTENT = 204
+_NOT_MODIFIED = 304
+_UPGRADE_REQUIRED = 426
+
+
+def read_status_line(line: str) -> tuple[str, ...]:
+    """Minor version, status and reason of a line, given without its end.
+
+    Raises:
+        MalformedHead: it is no status line.
+    """
+    matched = _match_status_line(line)
+    if matched is None:
+        raise MalformedHead(BAD_GATEWAY, "status-line")
+    return matched.groups(default="")
+
+
+def parse_response(raw: bytes, names: FieldNames, max_fields: int) -> ResponseHead:
+    """Read a whole head.
+
+    Args:
+        raw: from the status line to the empty line.
+        names: what is known already.
+        max_fields: more of them are refused.
+
+    Raises:
+        MalformedHead: it is refused; always with 502.
+    """
+    try:
+        return _parse(raw, names, max_fields)
+    except MalformedHead as bad:
+        raise MalformedHead(BAD_GATEWAY, bad.reason) from None
+
+
+def _parse(raw: bytes, names: FieldNames, max_fields: int) -> ResponseHead:
+    first, *lines = str(raw, "latin-1")[:-4].split("\r\n")
+    minor_text, status_text, reason = read_status_line(first)
+    minor, status = int(minor_text), int(status_text)
+    if len(lines) > max_fields:
+        raise MalformedHead(BAD_GATEWAY, "too-many-fields")
+    fields = read_fields(lines, names)
+    values = by_name(fields)
+    announced, length = read_framing(values, minor)
+    may_upgrade = status in {SWITCHING_PROTOCOLS, _UPGRADE_REQUIRED}
+    connection = read_connection(values, minor, may_upgrade=may_upgrade)
+    bodiless = status < 200 or status in {_NO_CONTENT, _NOT_MODIFIED}
+    if status == SWITCHING_PROTOCOLS:
+        framing = Framing.TUNNEL
+    elif bodiless:
+        framing = Framing.NONE
+    else:
+        framing = announced or Framing.UNTIL_CLOSE
+    # RFC 9110 sections 8.6 and 15.2: neither 1xx nor 204 may announce a body. Who does it may
+    # send it too, so what comes behind is not taken for an answer.
+    contradicts = bodiless and status != _NOT_MODIFIED and announced not in {None, Framing.NONE}
+    return ResponseHead(
+        raw=raw,
+        size=len(raw),
+        minor=minor,
+        status=status,
+        reason=reason,
+        headers=tuple(fields),
+        values=values,
+        framing=framing,
+        content_length=length,
+        keep_alive=connection.keep_alive and not contradicts,
+        interim=status < 200 and status != SWITCHING_PROTOCOLS,
+        upgrade=connection.upgrade,
+        raw_is_forwardable=connection.forwardable,
+        forwarded=raw if connection.forwardable else without_hop_fields(raw, connection),
+    )
