@@ -7,13 +7,10 @@ from collections.abc import Callable, Iterator
 from edgemesh.model.routes import Comparison, NamedMatch, RouteMatch, TextMatch
 from edgemesh.policy.routing.query import parameter
 from edgemesh.policy.routing.regex import regex_matcher
-from edgemesh.policy.routing.request import Caller, RequestFacts
+from edgemesh.policy.routing.request import Caller, RequestFacts, header_value
 
 OfText = Callable[[str], bool]
 OfRequest = Callable[[RequestFacts, Caller | None], bool]
-
-# How a condition on a header names the host: an HTTP/2 request has no such header.
-AUTHORITY = ":authority"
 
 
 def path_condition(path: TextMatch | None) -> OfText | None:
@@ -79,8 +76,8 @@ def _method(method: TextMatch) -> OfRequest:
 
 def _header(named: NamedMatch) -> OfRequest:
     matches, name = _value(named), named.name
-    if name == AUTHORITY:
-        return lambda request, _: matches(request.host)
+    if name.startswith(":"):
+        return lambda request, _: matches(header_value(request, name))
     return lambda request, _: matches(request.value(name))
 
 

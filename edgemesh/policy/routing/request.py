@@ -30,6 +30,23 @@ class RequestFacts(Protocol):
         ...
 
 
+def header_value(request: RequestFacts, name: str) -> str | None:
+    """The value of a header, or of a pseudo-header of HTTP/2, whatever HTTP version it is.
+
+    ``:authority`` is the host, as Istio's ``authority`` conditions mean it; ``:path`` comes with
+    the query (RFC 9113 section 8.3.1).
+    """
+    if not name.startswith(":"):
+        return request.value(name)
+    if name == ":authority":
+        return request.host
+    if name == ":method":
+        return request.method
+    if name == ":path":
+        return f"{request.path}?{request.query}" if request.query else request.path
+    return None
+
+
 class Caller(NamedTuple):
     """The Pod that a request comes from: its namespace and its labels."""
 
