@@ -24,7 +24,9 @@ def main() -> int:
         # The wrapper has made sure that there is a file of this name.
         bench: Bench = importlib.import_module(f"bench.benches.{arguments.name}").BENCH
         with tempfile.TemporaryDirectory(prefix="bench-") as directory:
-            results = trio.run(_run_until_signal, bench, _options(arguments, Path(directory)))
+            results = trio.run(
+                _run_until_signal, bench, _options(bench, arguments, Path(directory))
+            )
     except OperatorError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 2
@@ -63,10 +65,10 @@ async def _run_until_signal(bench: Bench, options: Options) -> Results | None:
     return results
 
 
-def _options(arguments: argparse.Namespace, directory: Path) -> Options:
+def _options(bench: Bench, arguments: argparse.Namespace, directory: Path) -> Options:
     return Options(
         rounds=arguments.rounds,
-        timing=Timing(arguments.warmup, arguments.seconds),
+        timing=Timing(arguments.warmup, arguments.seconds or bench.seconds),
         cases=arguments.cases,
         subjects=arguments.subjects,
         directory=directory,
@@ -77,7 +79,7 @@ def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
     parser.add_argument("name", help="the bench, a file of tests/bench/benches")
     parser.add_argument("--rounds", type=_count, default=10, help="default: 10")
-    parser.add_argument("--seconds", type=float, default=1.0, help="of each measurement")
+    parser.add_argument("--seconds", type=float, help="of each measurement; default: the bench's")
     parser.add_argument("--warmup", type=float, default=0.3, help="seconds before each")
     parser.add_argument("--subjects", type=_names, default=(), help="names, with commas between")
     parser.add_argument("--cases", type=_names, default=(), help="names, with commas between")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,16 @@ def endpoint_slice(service: Service) -> dict[str, Any]:
             {"addresses": [endpoint.host], "conditions": {"ready": True}}
             for endpoint in service.endpoints
         ],
+    }
+
+
+def traffic_policy(service: Service, spec: Mapping[str, Any]) -> dict[str, Any]:
+    """A TrafficPolicy for all ports of a Service; its target is filled in."""
+    return {
+        "apiVersion": "policy.edgemesh.io/v1alpha1",
+        "kind": "TrafficPolicy",
+        "metadata": {"name": service.name, "namespace": "default"},
+        "spec": {"targetRef": {"kind": "Service", "name": service.name}, **spec},
     }
 
 

