@@ -294,7 +294,7 @@ def assert_all_accounted_for(world: World) -> None:
     assert len(world.plane.reactor) <= listeners
     assert reports.opened.total() == reports.endings.total()
     reported_refusals = sum(report.ending == "refused" for report in world.reports)
-    turned_away = reports.refusals.total() - reported_refusals
+    turned_away = world.plane.metrics.refusals.by_reason.total() - reported_refusals
     assert len(world.reports) + turned_away == reports.opened.total()
 
 

@@ -127,7 +127,7 @@ class AgentState:
             tcp_open=reports.open[Transport.TCP],
             udp_open=reports.open[Transport.UDP],
             total=reports.opened.total(),
-            refused=dict(reports.refusals),
+            refused=dict(self.plane.metrics.refusals.by_reason),
             by_ending=dict(reports.endings),
         )
 

@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
+import trio
+
 Piece = TypeVar("Piece")
 
 # What a call at the data plane may wait for us; a stretch of the reactor's may take four times it.
@@ -28,3 +30,11 @@ def take_slice(
         if clock() >= end:
             break
     return taken
+
+
+async def run_in_slices(steps: Iterator[None]) -> None:
+    """Go through all steps, with other tasks' turns in between."""
+    while True:
+        if not take_slice(steps):
+            return
+        await trio.lowlevel.checkpoint()

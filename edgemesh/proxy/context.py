@@ -13,10 +13,12 @@ import trio
 from edgemesh.kernel.sockets import Address
 from edgemesh.model.flows import Ending, FlowReport, Verdict
 from edgemesh.model.services import Endpoint
-from edgemesh.model.settings import ProxySettings
+from edgemesh.model.settings import MetricsSettings, ProxySettings
+from edgemesh.observe.metrics.metrics import Metrics
 from edgemesh.proxy.decide import Decider
 from edgemesh.proxy.reactor import Reactor
 from edgemesh.proxy.report import Reports
+from edgemesh.proxy.transport_server import TransportServer
 
 # Datagrams are up to 65,535 bytes; the relay reads `relay_buffer_bytes` of it.
 _BUFFER_BYTES = 65536
@@ -41,7 +43,8 @@ class Context:
     Attributes:
         settings: limits and deadlines.
         own_mark: SO_MARK of our own sockets.
-        reactor, decider, reports: see there.
+        reactor, decider, metrics, reports: see there.
+        inbound: what lets calls through to this node's endpoints.
         buffer: what everything is read into; a handler uses it within one event only.
         flows: TCP flows that are not over.
         draining: nothing new is accepted any more.
@@ -54,6 +57,8 @@ class Context:
         own_mark: int,
         write_report: Callable[[FlowReport], None],
         clock: Callable[[], float] = time.monotonic,
+        *,
+        metrics: Metrics | None = None,
     ) -> None:
         """Put the parts together.
 
@@ -62,12 +67,15 @@ class Context:
             own_mark: as above.
             write_report: takes each flow's report; must not block.
             clock: monotonic, in seconds.
+            metrics: what is counted is added to these.
         """
         self.settings = settings
         self.own_mark = own_mark
         self.reactor = Reactor(settings.repoll_seconds, clock)
         self.decider = Decider(settings, random.random)
-        self.reports = Reports(write_report)
+        self.inbound = TransportServer(self.reactor, self.decider)
+        self.metrics = Metrics(MetricsSettings()) if metrics is None else metrics
+        self.reports = Reports(write_report, self.metrics)
         self.buffer = memoryview(bytearray(max(_BUFFER_BYTES, settings.relay_buffer_bytes)))
         self.relay_buffer = self.buffer[: settings.relay_buffer_bytes]
         self.flows: set[OpenFlow] = set()

@@ -16,6 +16,7 @@ from edgemesh.model.flows import Ending, FlowReport
 from edgemesh.model.services import Snapshot
 from edgemesh.model.settings import NetfilterSettings, ProxySettings
 from edgemesh.observe.log import get_logger
+from edgemesh.observe.metrics.metrics import Metrics
 from edgemesh.proxy.accept import TcpAcceptor
 from edgemesh.proxy.context import Context
 from edgemesh.proxy.forward.datagram import DatagramAcceptor
@@ -38,6 +39,8 @@ class Plane(Context):
         write_report: Callable[[FlowReport], None],
         redirected_datagram: Callable[[Address, Address], Address | None] | None = None,
         clock: Callable[[], float] = time.monotonic,
+        *,
+        metrics: Metrics | None = None,
     ) -> None:
         """Put the parts together; nothing listens before `serve`.
 
@@ -48,8 +51,9 @@ class Plane(Context):
             redirected_datagram: in redirect mode, where a datagram (client, local address) was
                 going.
             clock: monotonic, in seconds.
+            metrics: what is counted is added to these.
         """
-        super().__init__(settings, netfilter.own_mark, write_report, clock)
+        super().__init__(settings, netfilter.own_mark, write_report, clock, metrics=metrics)
         self.sessions: Sessions = OrderedDict()
         self._redirected = netfilter.mode == "redirect"
         self._redirected_datagram = redirected_datagram
@@ -62,7 +66,8 @@ class Plane(Context):
 
     def swap(self, snapshot: Snapshot) -> None:
         """Decide by ``snapshot`` from now on; flows that are under way go on."""
-        self.decider.swap(snapshot)
+        self.decider.swap(snapshot, self.reactor.clock())
+        self.inbound.look_again()
 
     @property
     def open_flows(self) -> int:

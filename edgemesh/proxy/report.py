@@ -8,7 +8,10 @@ from collections import Counter
 from collections.abc import Callable
 
 from edgemesh.model.flows import Ending, FlowFacts, FlowReport, Refusal, Verdict
+from edgemesh.model.meters import Meter
+from edgemesh.model.policies import Path
 from edgemesh.model.services import Endpoint, Snapshot, Transport
+from edgemesh.observe.metrics.metrics import Metrics
 from edgemesh.wire.host_port import joined
 
 
@@ -25,16 +28,20 @@ class Reports:
         opened: flows that were begun, by transport.
         open: flows that are not over yet, by transport.
         endings: flows that are over, by why.
-        refusals: those of them that were refused, by reason.
     """
 
-    def __init__(self, write: Callable[[FlowReport], None]) -> None:
-        """Start with all counts at zero."""
+    def __init__(self, write: Callable[[FlowReport], None], metrics: Metrics) -> None:
+        """Start with all counts at zero.
+
+        Args:
+            write: takes each flow's report.
+            metrics: where refusals are counted, and what endpoints do.
+        """
         self._write = write
+        self._metrics = metrics
         self.opened: Counter[Transport] = Counter()
         self.open: Counter[Transport] = Counter()
         self.endings: Counter[str] = Counter()
-        self.refusals: Counter[str] = Counter()
 
     def begin(self, transport: Transport) -> None:
         """Count a flow that has come."""
@@ -45,7 +52,19 @@ class Reports:
         """Count a flow that was refused before anything was known about it."""
         self.opened[transport] += 1
         self.endings[Ending.REFUSED] += 1
-        self.refusals[refusal] += 1
+        self._metrics.refusals.count(None, refusal)
+
+    def connected(self, verdict: Verdict, endpoint: Endpoint) -> None:
+        """Count a connection to an endpoint, or a UDP session."""
+        meter = self._meter(verdict, endpoint)
+        if meter is not None:
+            meter.connections += 1
+
+    def connect_failed(self, verdict: Verdict, endpoint: Endpoint) -> None:
+        """Count an attempt to connect that was refused or timed out."""
+        meter = self._meter(verdict, endpoint)
+        if meter is not None:
+            meter.connect_failures += 1
 
     def end(
         self,
@@ -65,7 +84,9 @@ class Reports:
         self.open[facts.transport] -= 1
         self.endings[ending] += 1
         if ending is Ending.REFUSED:
-            self.refusals[reason] += 1
+            self._metrics.refusals.count(verdict.port if verdict else None, reason)
+        elif verdict is not None and endpoint is not None:
+            self._count_end(verdict, endpoint, bytes_sent, bytes_received, ending)
         pod = snapshot.pods.get(facts.client[0])
         self._write(
             FlowReport(
@@ -87,3 +108,23 @@ class Reports:
                 reason=reason,
             )
         )
+
+    def _count_end(
+        self,
+        verdict: Verdict,
+        endpoint: Endpoint,
+        bytes_sent: int,
+        bytes_received: int,
+        ending: Ending,
+    ) -> None:
+        meter = self._meter(verdict, endpoint)
+        if meter is not None:
+            meter.bytes_sent += bytes_sent
+            meter.bytes_received += bytes_received
+            meter.resets += ending is Ending.ENDPOINT_RESET
+
+    def _meter(self, verdict: Verdict, endpoint: Endpoint) -> Meter | None:
+        """Where a flow is counted; None when that is done request by request."""
+        if verdict.port is None or verdict.path == Path.HTTP:
+            return None
+        return self._metrics.meters.meter(verdict.port, endpoint, verdict.path)

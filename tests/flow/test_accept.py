@@ -33,7 +33,7 @@ async def test_a_call_of_the_listener_itself_is_refused_in_redirect_mode_too() -
     async with running(lambda _client, _local: None) as world:
         for address in ("127.0.0.1", "::1"):
             await world.call_in_vain(address)
-        await world.until(lambda: world.plane.reports.refusals == {"self-destination": 2})
+        await world.until(lambda: world.plane.metrics.refusals.by_reason == {"self-destination": 2})
 
 
 async def test_a_service_whose_endpoint_is_our_own_listener_does_not_call_itself_for_ever() -> None:
@@ -75,7 +75,7 @@ async def test_connections_beyond_the_limit_are_reset_and_counted_and_the_others
         endpoints = [await server.accept() for _ in range(2)]
         for _ in range(3):
             await world.call_in_vain()
-        assert world.plane.reports.refusals == {"limit": 3}
+        assert world.plane.metrics.refusals.by_reason == {"limit": 3}
         await clients[1].send(b"still here")
         assert await endpoints[1].receive(10) == b"still here"
         # One ends, and there is room again.

@@ -208,7 +208,7 @@ async def test_a_session_does_not_keep_the_snapshot_that_it_began_with() -> None
 async def test_datagrams_to_no_service_or_no_endpoint_are_counted_and_dropped() -> None:
     async with running_datagrams() as datagrams:
         client = await datagrams.speaker()
-        refusals = datagrams.world.plane.reports.refusals
+        refusals = datagrams.world.plane.metrics.refusals.by_reason
         await client.send(b"?", ("127.0.0.1", datagrams.port))
         await datagrams.world.until(lambda: refusals == {"no-service": 1})
         datagrams.service()
@@ -220,7 +220,7 @@ async def test_a_datagram_that_was_sent_to_the_listener_itself_is_refused() -> N
     async with running_datagrams() as datagrams:
         client = await datagrams.speaker()
         await client.send(b"?", ("127.0.0.3", datagrams.port))
-        refusals = datagrams.world.plane.reports.refusals
+        refusals = datagrams.world.plane.metrics.refusals.by_reason
         await datagrams.world.until(lambda: refusals == {"self-destination": 1})
 
 

@@ -82,7 +82,7 @@ async def test_without_endpoints_the_client_is_reset_and_the_refusal_has_its_rea
         await world.call_in_vain()
         report = await world.report()
         assert (report.ending, report.reason) == ("refused", "no-endpoint")
-        assert world.plane.reports.refusals == {"no-endpoint": 1}
+        assert world.plane.metrics.refusals.by_reason == {"no-endpoint": 1}
 
 
 async def test_the_report_says_who_called_what_and_where_it_went() -> None:

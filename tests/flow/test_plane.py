@@ -236,10 +236,13 @@ async def test_a_bug_after_the_end_of_a_flow_does_not_end_it_twice() -> None:
 async def test_an_idle_flow_takes_less_than_two_kibibytes_of_ours() -> None:
     """Beside what the kernel needs for its two sockets."""
     async with running() as world:
-        await world.connected()
+        server = world.serve()
+        world.service(server.endpoint)
+        await world.call()
+        await server.accept()
         tracemalloc.start(8)
         try:
-            pairs = [await world.connected() for _ in range(100)]
+            pairs = [(await world.call(), await server.accept()) for _ in range(100)]
             for client, endpoint in pairs:
                 await client.send(b"GET / HTTP/1.1\r\n\r\n")
                 await endpoint.receive(18)

@@ -13,7 +13,7 @@ from edgemesh.observe.metrics.loop_lag import LoopLag
 from edgemesh.observe.metrics.meter_families import meter_families
 from edgemesh.observe.metrics.meters import Meters
 from edgemesh.observe.metrics.refusals import Refusals
-from edgemesh.observe.slices import take_slice
+from edgemesh.observe.slices import run_in_slices
 
 _SWEEP_SECONDS = 60.0
 
@@ -50,9 +50,7 @@ class Metrics:
             task_status.started()
             while True:
                 await trio.sleep(_SWEEP_SECONDS)
-                steps = self._sweep(snapshot(), trio.current_time())
-                while take_slice(steps):
-                    await trio.lowlevel.checkpoint()
+                await run_in_slices(self._sweep(snapshot(), trio.current_time()))
 
     def text(self, snapshot: Snapshot, now: float, others: Iterable[Family]) -> Iterator[str]:
         """What Prometheus gets, in pieces; what is over is dropped at the end.

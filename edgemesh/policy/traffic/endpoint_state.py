@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from edgemesh.model.meters import Meter
 from edgemesh.model.services import Endpoint
 from edgemesh.policy.traffic.breaker import BreakerState
 
@@ -21,7 +22,8 @@ class EndpointState:
         breaker: see there.
         calls, failures: that are over; calls that the client gave up count as calls only.
         seconds: that all of them took together.
-        meter: whatever metrics keep with it.
+        meter: where its calls are counted, None until somebody needs it
+            (`observe.metrics.meters`).
     """
 
     __slots__ = (
@@ -56,7 +58,7 @@ class EndpointState:
         self.calls = 0
         self.failures = 0
         self.seconds = 0.0
-        self.meter: object | None = None
+        self.meter: Meter | None = None
         self._probed_healthy = True
         self._changed = changed
 

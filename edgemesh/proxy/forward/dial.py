@@ -6,7 +6,7 @@ import errno
 import socket
 
 from edgemesh.kernel.sockets import dialling_socket, is_own_address
-from edgemesh.model.flows import Ending
+from edgemesh.model.flows import Ending, Verdict
 from edgemesh.model.services import Endpoint, Source
 from edgemesh.proxy.flow import Flow
 from edgemesh.proxy.forward.relay import relay
@@ -21,7 +21,7 @@ def dial(flow: Flow) -> None:
     if verdict.refusal is not None:
         flow.finish(Ending.REFUSED, verdict.refusal)
     else:
-        _Dial(flow, verdict.candidates, verdict.source).attempt()
+        _Dial(flow, verdict).attempt()
 
 
 class _Dial:
@@ -31,12 +31,12 @@ class _Dial:
     leaving is noticed by the first read of the next stage. The connect timeout bounds both.
     """
 
-    __slots__ = ("_candidates", "_deadline", "_flow", "_problem", "_source")
+    __slots__ = ("_candidates", "_deadline", "_flow", "_problem", "_verdict")
 
-    def __init__(self, flow: Flow, candidates: tuple[Endpoint, ...], source: Source) -> None:
+    def __init__(self, flow: Flow, verdict: Verdict) -> None:
         self._flow = flow
-        self._candidates = iter(candidates)
-        self._source = source
+        self._verdict = verdict
+        self._candidates = iter(verdict.candidates)
         self._problem = 0
         self._deadline: Timer[Handler] | None = None
         flow.stage = self
@@ -55,7 +55,7 @@ class _Dial:
                 reactor.watch_newcomer(flow.upstream.fileno(), self, OUT)
                 return
             if problem == 0:
-                relay(flow)
+                self._hand_over(endpoint)
                 return
             self._give_up(problem)
         self._fail()
@@ -65,9 +65,10 @@ class _Dial:
         flow = self._flow
         self.stop()
         assert flow.upstream is not None
+        assert flow.endpoint is not None
         problem = flow.upstream.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if problem == 0:
-            relay(flow)
+            self._hand_over(flow.endpoint)
             return
         self._give_up(problem)
         self.attempt()
@@ -86,7 +87,7 @@ class _Dial:
         flow = self._flow
         context = flow.context
         client = flow.client_address[0]
-        preserve = self._source is Source.PRESERVE and (":" in client) is endpoint.is_ipv6
+        preserve = self._verdict.source is Source.PRESERVE and (":" in client) is endpoint.is_ipv6
         try:
             if endpoint.port == context.settings.tcp_port and is_own_address(endpoint.address):
                 return errno.ELOOP
@@ -100,9 +101,16 @@ class _Dial:
         except OSError as error:
             return error.errno or errno.EIO
 
+    def _hand_over(self, endpoint: Endpoint) -> None:
+        flow = self._flow
+        flow.context.reports.connected(self._verdict, endpoint)
+        relay(flow)
+
     def _give_up(self, problem: int) -> None:
         self._problem = problem
         flow = self._flow
+        assert flow.endpoint is not None
+        flow.context.reports.connect_failed(self._verdict, flow.endpoint)
         if flow.upstream is not None:
             flow.context.reactor.close(flow.upstream)
             flow.upstream = None

@@ -174,13 +174,18 @@ class Session:
 
     def _connect_next(self, problem: int) -> bool:
         """Go to the next endpoint since the last one had a problem (errno), or end."""
+        reports = self._context.reports
+        if problem and self._endpoint is not None:
+            reports.connect_failed(self._verdict, self._endpoint)
         self._hang_up()
         for endpoint in self._candidates:
             self._endpoint = endpoint
             self._attempts += 1
             problem = self._connect(endpoint)
             if problem == 0:
+                reports.connected(self._verdict, endpoint)
                 return True
+            reports.connect_failed(self._verdict, endpoint)
             self._hang_up()
         assert self._endpoint is not None
         self.finish(Ending.CONNECT_FAILED, failure(self._endpoint, problem))
