@@ -8,6 +8,7 @@ from edgemesh.model.flows import FlowFacts, Verdict
 from edgemesh.model.services import ServicePort, Snapshot, Transport
 from edgemesh.model.settings import ProxySettings
 from edgemesh.policy.balance import BalanceState
+from edgemesh.policy.traffic.traffic import Traffic
 from edgemesh.policy.verdict import decide, find_port
 
 
@@ -16,6 +17,7 @@ class Decider:
 
     Attributes:
         snapshot: what is decided by.
+        traffic: what policies remember.
         swaps: counts snapshots, for who has to notice a change without holding an old one.
     """
 
@@ -23,6 +25,7 @@ class Decider:
         """Start with a snapshot that knows nothing."""
         self.snapshot = Snapshot()
         self.swaps = 0
+        self.traffic = Traffic(random)
         self._state = BalanceState()
         self._random = random
         self._attempts = settings.connect_attempts
@@ -31,9 +34,10 @@ class Decider:
             Transport.UDP: settings.udp_port,
         }
 
-    def swap(self, snapshot: Snapshot) -> None:
+    def swap(self, snapshot: Snapshot, now: float) -> None:
         """Decide by ``snapshot`` from now on."""
         self.snapshot = snapshot
+        self.traffic.swap(snapshot, now)
         self.swaps += 1
         services = snapshot.services
         self._state.forget(lambda key: (key[0], key[1]) in services)

@@ -20,6 +20,7 @@ from __future__ import annotations
 import select
 import socket
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Protocol, Self
@@ -93,7 +94,8 @@ class Reactor:
     which close them by `close`.
 
     Attributes:
-        now: the clock's last reading, at the begin of this turn.
+        clock: monotonic, in seconds.
+        now: its last reading, at the begin of this turn.
         turns: how often there was something to do.
         bugs: exceptions that handlers and timers should not have raised.
     """
@@ -105,7 +107,7 @@ class Reactor:
             repoll_seconds: how long to look again after a turn that found work; 0 for never.
             clock: monotonic, in seconds.
         """
-        self._clock = clock
+        self.clock = clock
         self.now = clock()
         self._flows = _Watched()
         self._newcomers = _Watched()
@@ -113,6 +115,7 @@ class Reactor:
         self._flows.epoll.register(self._newcomers_fd, IN)
         self._slice_end = self.now
         self._closing: list[socket.socket] = []
+        self._soon: deque[tuple[Handler, Callable[[], None]]] = deque()
         self._wheel: TimerWheel[Handler] = TimerWheel(self.now)
         self._wheel_used = trio.Event()
         self._repoll_seconds = repoll_seconds
@@ -158,7 +161,7 @@ class Reactor:
 
     def slice_is_over(self) -> bool:
         """Whether a newcomer that could go on should leave the rest for the next turn."""
-        return self._clock() > self._slice_end
+        return self.clock() > self._slice_end
 
     def close(self, sock: socket.socket) -> None:
         """Forget the socket now and close it at the end of the turn."""
@@ -173,13 +176,20 @@ class Reactor:
             self._wheel_used.set()
         return self._wheel.set(self.now + seconds, handler, callback)
 
+    def soon(self, handler: Handler, callback: Callable[[], None]) -> None:
+        """Call ``callback`` at the end of the turn; ``handler`` is told when it raises.
+
+        For a handler that lets another go on: what goes wrong there is not its own fault.
+        """
+        self._soon.append((handler, callback))
+
     def turn(self) -> int:
         """Handle what is ready now. Returns how many file descriptors were."""
         events = self._flows.epoll.poll(0, _BATCH)
         if not events:
             return 0
         self.turns += 1
-        self.now = self._clock()
+        self.now = self.clock()
         handlers = self._flows.handlers
         newcomers = False
         for fd, mask in events:
@@ -193,13 +203,13 @@ class Reactor:
                 self._bug(handler, error)
         if newcomers:
             self._attend_to_newcomers()
-        if self._closing:
-            self._close_all()
+        if self._closing or self._soon:
+            self.settle()
         return len(events)
 
     def _attend_to_newcomers(self) -> None:
         """Handle them until their slice is over; what is left stays ready."""
-        begin = self._clock()
+        begin = self.clock()
         self._slice_end = begin + max(_SLICE_SECONDS, _NEWCOMERS_SHARE * (begin - self.now))
         handlers = self._newcomers.handlers
         while not self.slice_is_over():
@@ -223,8 +233,14 @@ class Reactor:
         Time is read, sockets that get closed are closed, and ``handler`` is told of a bug: as
         if ``callback`` were the work of an event.
         """
-        self.now = self._clock()
+        self.now = self.clock()
         self._guard(handler, callback)
+        self.settle()
+
+    def settle(self) -> None:
+        """Do what was left for the end of the turn; not for handlers, who are within one."""
+        while self._soon:
+            self._guard(*self._soon.popleft())
         self._close_all()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -241,7 +257,7 @@ class Reactor:
     async def _run_turns(self) -> None:
         fd = self._flows.epoll.fileno()
         window = self._repoll_seconds
-        clock = self._clock
+        clock = self.clock
         balance = _REPOLL_BALANCE_MAX // 2
         skipped = 0
         while True:
@@ -272,7 +288,7 @@ class Reactor:
                 self._wheel_used = trio.Event()
                 await self._wheel_used.wait()
             await trio.sleep(TICK_SECONDS)
-            self.now = self._clock()
+            self.now = self.clock()
             await self._fire(self._wheel.advance(self.now))
 
     async def _fire(self, timers: Sequence[Timer[Handler]]) -> None:
@@ -281,11 +297,11 @@ class Reactor:
             # One that fired before it, or a turn since then, may have cancelled it.
             if timer.callback is not None and timer.owner is not None:
                 self._guard(timer.owner, timer.callback)
-            if self._clock() - self.now > _SLICE_SECONDS:
-                self._close_all()
+            if self.clock() - self.now > _SLICE_SECONDS:
+                self.settle()
                 await trio.lowlevel.checkpoint()
-                self.now = self._clock()
-        self._close_all()
+                self.now = self.clock()
+        self.settle()
 
     def _guard(self, handler: Handler, callback: Callable[[], None]) -> None:
         try:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable
 from typing import NamedTuple
 
 from edgemesh.model.flows import Refusal
 from edgemesh.model.policies import ServerLimits
 from edgemesh.policy.traffic.quota import QuotaState
+
+# What lets a queued call go on; for whoever releases another one to call.
+Waiter = Callable[[], None]
 
 
 class Admission(NamedTuple):
@@ -43,7 +46,7 @@ class ServerState:
         """Start with nothing under way; ``max_keys`` as in `QuotaState`."""
         self.active = 0
         self._max_keys = max_keys
-        self._waiters: dict[Hashable, None] = {}
+        self._waiters: dict[Waiter, None] = {}
         self.limits = limits
         self._quota = QuotaState(limits.quota, max_keys) if limits.quota else None
 
@@ -57,13 +60,13 @@ class ServerState:
         """Whether the next call has to wait or is refused."""
         return 0 < self.limits.max_concurrent <= self.active
 
-    def admit(self, key: str, now: float, waiter: Hashable | None = None) -> Admission:
+    def admit(self, key: str, now: float, waiter: Waiter | None = None) -> Admission:
         """Let a call through, queue it or refuse it.
 
         Args:
             key: of the quota's bucket, see `QuotaState.take`.
             now: monotonic seconds.
-            waiter: what `release` names when it is this call's turn; None for one that cannot
+            waiter: what `release` names when it is this call's turn; None for a call that cannot
                 wait.
         """
         full = self.is_full
@@ -73,18 +76,22 @@ class ServerState:
             seconds = self._quota.take(key, now)
             if seconds:
                 return Admission(Refusal.SERVER_QUOTA, queued=False, retry_after=seconds)
-        if full:
+        if full and waiter is not None:
             self._waiters[waiter] = None
             return QUEUED
         self.active += 1
         return ADMITTED
 
-    def release(self) -> Hashable | None:
+    def take(self, key: str, now: float) -> float:
+        """Let through what is over at once, a datagram: 0.0, or seconds until one might pass."""
+        return self._quota.take(key, now) if self._quota is not None else 0.0
+
+    def release(self) -> Waiter | None:
         """A call that was admitted is over; the waiter, if any, that is admitted in its place."""
         self.active -= 1
         return self.next_waiter()
 
-    def next_waiter(self) -> Hashable | None:
+    def next_waiter(self) -> Waiter | None:
         """Admit the longest waiting call if there is room; None when nobody waits or it is full.
 
         After `change` there may be room for several: ask until None comes.
@@ -96,7 +103,7 @@ class ServerState:
         self.active += 1
         return waiter
 
-    def abandon(self, waiter: Hashable) -> None:
+    def abandon(self, waiter: Waiter) -> None:
         """Take a call that has waited too long, or was given up, out of the queue."""
         self._waiters.pop(waiter, None)
 

@@ -79,6 +79,12 @@ class Traffic:
         for record in self._ports.values():
             yield from record.upstreams.values()
 
+    def servers(self) -> Iterator[ServerState]:
+        """What is let through to this node's endpoints, of all ports where that is limited."""
+        for record in self._ports.values():
+            if record.server is not None:
+                yield record.server
+
     def _record(self, port: ServicePort) -> _PortTraffic:
         """The record of a port that is asked for by another value than the current one."""
         key = port.key
