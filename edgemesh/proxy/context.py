@@ -19,7 +19,6 @@ from edgemesh.proxy.decide import Decider
 from edgemesh.proxy.reactor import Reactor
 from edgemesh.proxy.report import Reports
 from edgemesh.proxy.transport_server import TransportServer
-from edgemesh.proxy.transport_server import TransportServer
 
 # Datagrams are up to 65,535 bytes; the relay reads `relay_buffer_bytes` of it.
 _BUFFER_BYTES = 65536
@@ -74,7 +73,6 @@ class Context:
         self.own_mark = own_mark
         self.reactor = Reactor(settings.repoll_seconds, clock)
         self.decider = Decider(settings, random.random)
-        self.inbound = TransportServer(self.reactor, self.decider)
         self.inbound = TransportServer(self.reactor, self.decider)
         self.metrics = Metrics(MetricsSettings()) if metrics is None else metrics
         self.reports = Reports(write_report, self.metrics)
