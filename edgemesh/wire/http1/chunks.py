@@ -8,7 +8,6 @@ buffer is kept until its rest comes; of data only the number of bytes to go is.
 from __future__ import annotations
 
 import re
-from enum import Enum
 from typing import Final
 
 from edgemesh.model.settings import HttpSettings
@@ -52,23 +51,11 @@ _FORBIDDEN_TRAILERS: Final = frozenset(
 _USUAL_LINE: Final = 16
 
 
-class _Part(Enum):
-    """What is read next. The CRLF behind data is read with the line that follows."""
-
-    FIRST_LINE = 0
-    LINE = 1
-    TRAILER = 2
-    END = 3
-
-
-_match_line: Final = {
-    _Part.FIRST_LINE: re.compile(_LINE).match,
-    _Part.LINE: re.compile(rb"\r\n" + _LINE).match,
-}
-_may_become_line: Final = {
-    _Part.FIRST_LINE: re.compile(_PART).fullmatch,
-    _Part.LINE: re.compile(rb"(?:\r(?:\n%s)?)?" % _PART).fullmatch,
-}
+# A chunk's first line, and a line with the CRLF that ends the data of the chunk before it.
+_match_first: Final = re.compile(_LINE).match
+_match_next: Final = re.compile(rb"\r\n" + _LINE).match
+_may_become_first: Final = re.compile(_PART).fullmatch
+_may_become_next: Final = re.compile(rb"(?:\r(?:\n%s)?)?" % _PART).fullmatch
 
 
 class ChunkScanner:
@@ -76,13 +63,13 @@ class ChunkScanner:
 
     Args:
         settings: the limits.
-        names: of fields, those of the connection's HeadReader for preference.
     """
 
     __slots__ = (
-        "_names",
+        "_in_data",
+        "_in_trailers",
+        "_over",
         "_overhead",
-        "_part",
         "_pending",
         "_remaining",
         "_settings",
@@ -90,11 +77,12 @@ class ChunkScanner:
         "_trailers",
     )
 
-    def __init__(self, settings: HttpSettings, names: FieldNames | None = None) -> None:
+    def __init__(self, settings: HttpSettings) -> None:
         self._settings = settings
-        self._names = FieldNames(settings.head_cache_entries) if names is None else names
-        self._part = _Part.FIRST_LINE
         self._remaining = 0  # bytes of data to come
+        self._in_data = False  # a chunk has begun, so CRLF comes before the next line
+        self._in_trailers = False
+        self._over = False
         self._pending = bytearray()  # a line that was cut off
         self._overhead = 0  # by how much lines have been longer than data
         self._trailers = 0
@@ -110,85 +98,95 @@ class ChunkScanner:
         Raises:
             MalformedBody: it is refused, as early as the bytes tell.
         """
-        position = start
         if self._pending:
-            pending = self._pending
-            before = len(pending)
-            # One byte more than a line may have, so that it is noticed.
-            pending += data[start : min(end, start + self._longest_line() + 1 - before)]
-            after = self._read(pending, 0, len(pending))
-            if after < 0:
+            start = self._finish_line(data, start, end)
+            if start < 0:
                 return -1
-            pending.clear()
-            position = start + after - before
-        while self._part is not _Part.END:
-            if self._remaining:
-                available = end - position
-                if self._remaining >= available:
-                    self._remaining -= available
+        while not self._over:
+            remaining = self._remaining
+            if remaining:
+                available = end - start
+                if remaining >= available:
+                    self._remaining = remaining - available
                     return -1
-                position += self._remaining
+                start += remaining
                 self._remaining = 0
-            after = self._read(data, position, end)
+            after = self._read_line(data, start, end)
             if after < 0:
-                self._pending += data[position:end]
+                self._pending += data[start:end]
                 return -1
-            position = after
-        return position
+            start = after
+        return start
 
-    def _longest_line(self) -> int:
-        """Of the line that is read, with the line ends before and behind it."""
-        if self._part is _Part.TRAILER:
-            return self._settings.max_head_bytes - self._trailer_bytes
-        return self._settings.max_chunk_line_bytes + 4
-
-    def _read(self, buffer: bytes | bytearray, position: int, end: int) -> int:
-        """Read one line at a position: the index behind it, or -1 when it is incomplete."""
-        longest = self._longest_line()
-        if self._part is _Part.TRAILER:
-            after = self._read_trailer(buffer, position, end)
-        else:
-            after = self._read_chunk_line(buffer, position, end)
-        if (end if after < 0 else after) - position > longest:
-            raise MalformedBody("line-too-long")
-        return after
-
-    def _read_chunk_line(self, buffer: bytes | bytearray, position: int, end: int) -> int:
-        found = _match_line[self._part](buffer, position, end)
-        if found is None:
-            if not _may_become_line[self._part](buffer, position, end):
-                raise MalformedBody("chunk-line")
+    def _finish_line(self, data: bytes | bytearray, start: int, end: int) -> int:
+        """Read the line that was cut off: the index behind it, or -1 if it still is."""
+        settings = self._settings
+        longest = settings.max_head_bytes if self._in_trailers else settings.max_chunk_line_bytes
+        pending = self._pending
+        before = len(pending)
+        # One byte more, so that a line that is too long is seen to be.
+        pending += data[start : min(end, start + longest + 1)]
+        after = self._read_line(pending, 0, len(pending))
+        if after < 0:
             return -1
+        pending.clear()
+        return start + after - before
+
+    def _read_line(self, buffer: bytes | bytearray, start: int, end: int) -> int:
+        """Read one line: the index behind it, or -1 when it is cut off."""
+        if self._in_trailers:
+            return self._read_trailer(buffer, start, end)
+        match = _match_next if self._in_data else _match_first
+        found = match(buffer, start, end)
+        if found is None:
+            may_become = _may_become_next if self._in_data else _may_become_first
+            if not may_become(buffer, start, end):
+                raise MalformedBody("chunk-line")
+            self._check_line_length(end - start)
+            return -1
+        after = found.end()
+        self._check_line_length(after - start)
         size = int(found[1], 16)
         if size > LARGEST_LENGTH:
             raise MalformedBody("chunk-size")
-        self._overhead += found.end() - position - _USUAL_LINE - 2 * size
-        if self._overhead < 0:
-            self._overhead = 0
-        elif self._overhead > self._settings.max_chunk_overhead_bytes:
+        overhead = self._overhead + after - start - _USUAL_LINE - 2 * size
+        if overhead > self._settings.max_chunk_overhead_bytes:
             raise MalformedBody("chunk-overhead")
+        self._overhead = max(0, overhead)
         self._remaining = size
-        self._part = _Part.LINE if size else _Part.TRAILER
-        return found.end()
+        self._in_data = True
+        self._in_trailers = not size
+        return after
 
-    def _read_trailer(self, buffer: bytes | bytearray, position: int, end: int) -> int:
-        line_end = buffer.find(b"\n", position, end)
-        if line_end < 0:
+    def _check_line_length(self, length: int) -> None:
+        if length > self._settings.max_chunk_line_bytes:
+            raise MalformedBody("chunk-line-too-long")
+
+    def _read_trailer(self, buffer: bytes | bytearray, start: int, end: int) -> int:
+        line_feed = buffer.find(b"\n", start, end)
+        after = line_feed + 1 or end
+        if self._trailer_bytes + after - start > self._settings.max_head_bytes:
+            raise MalformedBody("trailers-too-long")
+        if line_feed < 0:
             return -1
-        line = str(buffer[position : line_end + 1], "latin-1")
+        line = str(buffer[start:after], "latin-1")
         if line == "\r\n":
-            self._part = _Part.END
-            return line_end + 1
+            self._over = True
+            return after
         if not line.endswith("\r\n"):
             raise MalformedBody("bare-lf")
         self._trailers += 1
-        self._trailer_bytes += len(line)
         if self._trailers > self._settings.max_fields:
             raise MalformedBody("too-many-trailers")
-        try:
-            ((name, _),) = read_fields([line[:-2]], self._names)
-        except MalformedHead as bad:
-            raise MalformedBody(bad.reason) from None
-        if name in _FORBIDDEN_TRAILERS:
-            raise MalformedBody("forbidden-trailer")
-        return line_end + 1
+        self._trailer_bytes += len(line)
+        _check_trailer(line[:-2])
+        return after
+
+
+def _check_trailer(line: str) -> None:
+    try:
+        ((name, _),) = read_fields([line], FieldNames(1))
+    except MalformedHead as bad:
+        raise MalformedBody(bad.reason) from None
+    if name in _FORBIDDEN_TRAILERS:
+        raise MalformedBody("forbidden-trailer")

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from edgemesh.wire.http1.fields import is_token
 from edgemesh.wire.http1.heads import BAD_REQUEST, MalformedHead
 
-HOP_BY_HOP: Final = frozenset({"connection", "keep-alive", "proxy-connection", "te", "upgrade"})
+_HOP_BY_HOP: Final = frozenset({"connection", "keep-alive", "proxy-connection", "te", "upgrade"})
 # Taking these out would change where a message goes or where it ends.
 _ESSENTIAL: Final = frozenset({"host", "content-length", "transfer-encoding"})
-_NONE: Final[frozenset[str]] = frozenset()
+# What is longer is read anew each time, so that the memory of _read is bounded.
+_REMEMBERED_LENGTH: Final = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,19 +29,18 @@ class Connection:
     Args:
         keep_alive: another message may follow on the connection.
         upgrade: value of Upgrade where it is asked for, else "".
-        removed: names of the fields that are taken out, those of them that are there.
+        removed: names of the fields that are taken out if they are there.
         options: what remains of the Connection field, None when it stays as it is.
     """
 
     keep_alive: bool
     upgrade: str = ""
-    removed: frozenset[str] = _NONE
+    removed: frozenset[str] = frozenset()
     options: str | None = None
 
-    @property
-    def forwardable(self) -> bool:
-        """Whether the head may go on as it came."""
-        return not self.removed and self.options is None
+    def forwards(self, values: Mapping[str, str]) -> bool:
+        """Whether the head with these fields may go on as it came."""
+        return self.options is None and self.removed.isdisjoint(values)
 
 
 _PERSISTENT: Final = Connection(keep_alive=True)
@@ -57,26 +58,36 @@ def read_connection(values: Mapping[str, str], minor: int, *, may_upgrade: bool)
     Raises:
         MalformedHead: an option is no token, or names a field that no hop may take out.
     """
-    if HOP_BY_HOP.isdisjoint(values):
+    if _HOP_BY_HOP.isdisjoint(values):
         return _PERSISTENT if minor else _CLOSING
-    spelled = _options(values.get("connection", ""))
+    connection = values.get("connection", "")
+    te = values.get("te", "")
+    # RFC 9110 section 7.8: HTTP/1.0 knows no Upgrade.
+    upgrade = values.get("upgrade", "") if may_upgrade and minor else ""
+    if len(connection) + len(te) + len(upgrade) > _REMEMBERED_LENGTH:
+        return _read(connection, te, upgrade, minor)
+    return _remembered(connection, te, upgrade, minor)
+
+
+def _read(connection: str, te: str, upgrade: str, minor: int) -> Connection:
+    spelled = _options(connection)
     options = {option.lower() for option in spelled}
-    upgrade = ""
-    if may_upgrade and minor and "upgrade" in options and not _is_h2c(values.get("upgrade", "")):
-        upgrade = values.get("upgrade", "")
+    upgrades = bool(upgrade) and "upgrade" in options and not _is_h2c(upgrade)
     passing = {"close", "keep-alive"}
     removed = {"keep-alive", "proxy-connection"}
-    (passing if upgrade or "upgrade" not in values else removed).add("upgrade")
-    (passing if values.get("te", "").lower() == "trailers" else removed).add("te")
-    options_change = not options <= passing
+    (passing if upgrades else removed).add("upgrade")
+    (passing if te.lower() == "trailers" else removed).add("te")
     return Connection(
         keep_alive="close" not in options and (minor == 1 or "keep-alive" in options),
-        upgrade=upgrade,
-        removed=frozenset(removed | options - passing) & values.keys(),
-        options=", ".join(option for option in spelled if option.lower() in passing)
-        if options_change
-        else None,
+        upgrade=upgrade if upgrades else "",
+        removed=frozenset(removed | options - passing),
+        options=None
+        if options <= passing
+        else ", ".join(option for option in spelled if option.lower() in passing),
     )
+
+
+_remembered = lru_cache(maxsize=256)(_read)
 
 
 def _options(value: str) -> list[str]:

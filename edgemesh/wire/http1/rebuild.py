@@ -59,7 +59,7 @@ def rebuild_request(
         first = f"{head.method} {_not_in_targets(_percent_encoded, target)} HTTP/1.{head.minor}"
     if host is not None:
         _set(lines, "host", host)
-    return _written(first, lines, changes, extra)
+    return _changed(first, lines, changes, extra)
 
 
 def rebuild_response(
@@ -70,19 +70,33 @@ def rebuild_response(
 ) -> bytes:
     """The head as it is sent on; arguments as in rebuild_request."""
     first, lines = _split(head.forwarded)
-    return _written(first, lines, changes, extra)
+    return _changed(first, lines, changes, extra)
 
 
-def without_hop_fields(raw: bytes, connection: Connection) -> bytes:
-    """A head without the fields that are for one hop only."""
-    first, lines = _split(raw)
-    kept = [line for line in lines if line[0] not in connection.removed]
-    if connection.options is not None:
-        if connection.options:
-            _set(kept, "connection", connection.options)
-        else:
-            _remove(kept, "connection")
-    return _written(first, kept, (), ())
+def without_hop_fields(
+    first: str,
+    lines: Sequence[str],
+    fields: Sequence[tuple[str, str]],
+    connection: Connection,
+) -> bytes:
+    """A head without the fields that are for one hop only.
+
+    Args:
+        first: the request line or the status line.
+        lines: the field lines.
+        fields: the same, read.
+        connection: says which of them go.
+    """
+    kept = [
+        (name, line)
+        for (name, _), line in zip(fields, lines, strict=True)
+        if name not in connection.removed
+    ]
+    if connection.options:
+        _set(kept, "connection", connection.options)
+    elif connection.options is not None:
+        _remove(kept, "connection")
+    return _written(first, kept)
 
 
 def _split(head: bytes) -> tuple[str, list[_Line]]:
@@ -90,7 +104,7 @@ def _split(head: bytes) -> tuple[str, list[_Line]]:
     return first, [(line.partition(":")[0].lower(), line) for line in lines]
 
 
-def _written(
+def _changed(
     first: str,
     lines: list[_Line],
     changes: Sequence[HeaderChanges],
@@ -98,21 +112,24 @@ def _written(
 ) -> bytes:
     for change in changes:
         _apply(lines, change)
-    text = "\r\n".join(
-        [first, *(line for _, line in lines), *(f"{name}: {value}" for name, value in extra)]
-    )
-    return f"{text}\r\n\r\n".encode("latin-1")
+    lines += [(name, f"{name}: {value}") for name, value in extra]
+    return _written(first, lines)
+
+
+def _written(first: str, lines: list[_Line]) -> bytes:
+    return "\r\n".join([first, *(line for _, line in lines), "", ""]).encode("latin-1")
 
 
 def _apply(lines: list[_Line], change: HeaderChanges) -> None:
     for name in change.remove:
-        if may_change(name) and name != "host":
+        # A request without Host, or with two of them, would be malformed.
+        if name != "host" and may_change(name):
             _remove(lines, name)
     for name, value in change.set:
         if may_change(name, value):
             _set(lines, name, value)
     for name, value in change.add:
-        if may_change(name, value) and name != "host":
+        if name != "host" and may_change(name, value):
             lines.append((name, f"{name}: {value}"))
 
 

@@ -88,6 +88,7 @@ def parse_request(raw: bytes, size: int, names: FieldNames, max_fields: int) -> 
     values = by_name(fields)
     framing, length = read_framing(values, minor)
     connection = read_connection(values, minor, may_upgrade=True)
+    forwardable = connection.forwards(values)
     return RequestHead(
         raw=raw,
         size=size,
@@ -104,8 +105,8 @@ def parse_request(raw: bytes, size: int, names: FieldNames, max_fields: int) -> 
         keep_alive=connection.keep_alive,
         expects_continue=_expects_continue(values.get("expect"), minor),
         upgrade=connection.upgrade,
-        raw_is_forwardable=connection.forwardable,
-        forwarded=raw if connection.forwardable else without_hop_fields(raw, connection),
+        raw_is_forwardable=forwardable,
+        forwarded=raw if forwardable else without_hop_fields(first, lines, fields, connection),
         idempotent=method in _IDEMPOTENT,
     )
 

@@ -71,6 +71,7 @@ def _parse(raw: bytes, names: FieldNames, max_fields: int) -> ResponseHead:
     # RFC 9110 sections 8.6 and 15.2: neither 1xx nor 204 may announce a body. Who does it may
     # send it too, so what comes behind is not taken for an answer.
     contradicts = bodiless and status != _NOT_MODIFIED and announced not in {None, Framing.NONE}
+    forwardable = connection.forwards(values)
     return ResponseHead(
         raw=raw,
         size=len(raw),
@@ -84,6 +85,6 @@ def _parse(raw: bytes, names: FieldNames, max_fields: int) -> ResponseHead:
         keep_alive=connection.keep_alive and not contradicts,
         interim=status < 200 and status != SWITCHING_PROTOCOLS,
         upgrade=connection.upgrade,
-        raw_is_forwardable=connection.forwardable,
-        forwarded=raw if connection.forwardable else without_hop_fields(raw, connection),
+        raw_is_forwardable=forwardable,
+        forwarded=raw if forwardable else without_hop_fields(first, lines, fields, connection),
     )
