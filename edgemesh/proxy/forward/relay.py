@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Callable
 from contextlib import suppress
 
 from edgemesh.model.flows import Ending
@@ -29,9 +30,21 @@ _ASKED_TO_READ = IN | HANGUP_IN
 _LAST_WORDS_READS = 64
 
 
-def relay(flow: Flow) -> None:
-    """Copy between the flow's sockets from now on; its upstream is connected."""
-    _Relay(flow).start()
+def relay(
+    flow: Flow,
+    for_client: bytes | memoryview = b"",
+    for_endpoint: bytes | memoryview = b"",
+    over: Callable[[], None] | None = None,
+) -> None:
+    """Copy between the flow's sockets from now on; its upstream is connected.
+
+    Args:
+        flow: see there.
+        for_client: what was read of the endpoint before, and is to be passed on first.
+        for_endpoint: the same for the other direction.
+        over: is called when the flow ends.
+    """
+    _Relay(flow, over).start(for_client, for_endpoint)
 
 
 class _Relay:
@@ -42,14 +55,16 @@ class _Relay:
         "client_end",
         "flow",
         "last_active",
+        "over",
         "reactor",
         "unnamed",
         "upstream_end",
     )
 
-    def __init__(self, flow: Flow) -> None:
+    def __init__(self, flow: Flow, over: Callable[[], None] | None) -> None:
         assert flow.upstream is not None
         self.flow = flow
+        self.over = over
         self.reactor = flow.context.reactor
         self.last_active = self.reactor.now
         self.unnamed = not flow.application_protocol
@@ -61,8 +76,10 @@ class _Relay:
             flow.context.settings.tcp_idle_timeout_seconds, self.client_end, self._look_at_silence
         )
 
-    def start(self) -> None:
+    def start(self, for_client: bytes | memoryview, for_endpoint: bytes | memoryview) -> None:
         self.flow.stage = self
+        self.upstream_end.unsent = for_client
+        self.client_end.unsent = for_endpoint
         self.upstream_end.watch()
         self.client_end.watch()
         # What the client has sent meanwhile is most often there already.
@@ -70,8 +87,10 @@ class _Relay:
 
     def stop(self) -> None:
         self._deadline.cancel()
-        self.flow.bytes_sent = self.client_end.moved
-        self.flow.bytes_received = self.upstream_end.moved
+        self.flow.bytes_sent += self.client_end.moved
+        self.flow.bytes_received += self.upstream_end.moved
+        if self.over is not None:
+            self.over()
 
     def name_protocol(self, end: _End, data: memoryview) -> None:
         """Name an undeclared protocol by what passes first; a server's word makes it opaque."""

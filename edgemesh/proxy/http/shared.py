@@ -1,0 +1,68 @@
+"""What all HTTP connections of a data plane share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from edgemesh.model.requests import RequestReport
+from edgemesh.model.settings import HttpSettings, ProxySettings
+from edgemesh.proxy.decide import Decider
+from edgemesh.proxy.http.plans import Plans
+from edgemesh.proxy.http1.pool import Pool
+from edgemesh.proxy.reactor import Reactor
+from edgemesh.wire.http1.reader import HeadReader
+
+
+class RequestLog(Protocol):
+    """Takes reports of requests, as `observe.access_log.AccessLog` does."""
+
+    def wants(self, *, failed: bool = False) -> bool:
+        """Whether the request that is over now should be written."""
+        ...
+
+    def write(self, report: RequestReport) -> None:
+        """Take a report; never waits, never fails."""
+        ...
+
+
+class NoRequestLog:
+    """Takes none."""
+
+    def wants(self, *, failed: bool = False) -> bool:  # noqa: ARG002 - what nobody reads
+        """No."""
+        return False
+
+    def write(self, report: RequestReport) -> None:
+        """Nothing is written."""
+
+
+class HttpShared:
+    """Of the ``http`` path.
+
+    Attributes:
+        settings: limits and deadlines.
+        plans: of the ports that are called.
+        heads: reads heads of HTTP/1, and remembers them.
+        pool: connections of HTTP/1 to endpoints.
+        log: of requests.
+        random: gives a number in [0, 1).
+    """
+
+    def __init__(
+        self,
+        settings: HttpSettings,
+        proxy: ProxySettings,
+        reactor: Reactor,
+        decider: Decider,
+        *,
+        log: RequestLog,
+        random: Callable[[], float],
+    ) -> None:
+        """Put the parts together; arguments as in `Context`."""
+        self.settings = settings
+        self.plans = Plans(decider.traffic, settings, proxy)
+        self.heads = HeadReader(settings)
+        self.pool = Pool(reactor, settings)
+        self.log = log
+        self.random = random

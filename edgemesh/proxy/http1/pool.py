@@ -1,0 +1,161 @@
+"""Connections to endpoints that wait for their next request, and requests that wait for one.
+
+Connections are kept by endpoint, and by the client's address where the endpoint is to see it. The
+one that was used last is used next, so that those too many grow old and are closed. An endpoint
+that closes a waiting connection is noticed at once: it stays in the reactor.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Protocol
+
+from edgemesh.model.settings import HttpSettings
+from edgemesh.policy.traffic.endpoint_state import EndpointState
+from edgemesh.policy.traffic.upstream import Upstream
+from edgemesh.proxy.reactor import Handler, Reactor
+from edgemesh.proxy.timers import Timer
+
+if TYPE_CHECKING:
+    from edgemesh.proxy.http1.upstream import UpstreamConnection
+
+# An endpoint, and the client's address where the endpoint sees it.
+PoolKey = tuple[EndpointState, str]
+
+
+class Waiter(Handler, Protocol):
+    """A request that waits until its Service port may have one more connection."""
+
+    def connection_is_free(self) -> None:
+        """Try again to take or open one."""
+        ...
+
+
+class Pool:
+    """Idle connections and waiting requests.
+
+    Ownership: connections in here close themselves; see `close_all`.
+    """
+
+    def __init__(self, reactor: Reactor, settings: HttpSettings) -> None:
+        """Start with none."""
+        self._reactor = reactor
+        self._settings = settings
+        self._idle: dict[PoolKey, deque[UpstreamConnection]] = {}
+        self._waiting: dict[Upstream, deque[Waiter]] = {}
+        self._sweep: Timer[Handler] | None = None
+
+    def take(self, key: PoolKey) -> UpstreamConnection | None:
+        """The connection that was used last, None when there is none."""
+        idle = self._idle.get(key)
+        return idle.pop() if idle else None
+
+    def put(self, connection: UpstreamConnection) -> bool:
+        """Keep a connection for the next request; false when it is of no more use."""
+        key = connection.key
+        idle = self._idle.get(key)
+        if idle is None:
+            idle = self._idle[key] = deque()
+        elif len(idle) >= self._settings.idle_connections:
+            return False
+        if key[0].draining:
+            return False
+        connection.idle_since = self._reactor.now
+        idle.append(connection)
+        if self._sweep is None:
+            self._set_sweep()
+        if self._waiting:
+            self.serve_waiting(connection.upstream)
+        return True
+
+    def remove(self, connection: UpstreamConnection) -> None:
+        """Forget a connection that is closed while it waits."""
+        idle = self._idle.get(connection.key)
+        if idle is not None and connection in idle:
+            idle.remove(connection)
+
+    def drop(self, key: PoolKey) -> None:
+        """Close all that wait for an endpoint: one of them was found to be dead."""
+        for connection in list(self._idle.get(key, ())):
+            connection.close()
+
+    def make_room(self, upstream: Upstream, limit: int) -> bool:
+        """Whether a Service port may have one more connection.
+
+        An idle one to another endpoint gives way, since it would be waited for in vain.
+
+        Args:
+            upstream: the calls of the port.
+            limit: connections at a time, 0 for any number.
+        """
+        if not limit or upstream.connections < limit:
+            return True
+        for idle in self._idle.values():
+            if idle and idle[0].upstream is upstream:
+                idle[0].close()
+                return True
+        return False
+
+    def wait(self, waiter: Waiter, upstream: Upstream) -> bool:
+        """Let a request wait for a connection; false when too many do already."""
+        limit = upstream.policy.limits.max_pending or self._settings.max_pending
+        if upstream.pending >= limit:
+            return False
+        upstream.pending += 1
+        self._waiting.setdefault(upstream, deque()).append(waiter)
+        return True
+
+    def leave(self, waiter: Waiter, upstream: Upstream) -> None:
+        """Forget a request that was given up while it waited; nothing happens if it did not."""
+        waiting = self._waiting.get(upstream)
+        if waiting is not None and waiter in waiting:
+            waiting.remove(waiter)
+            self._served(upstream, waiting)
+
+    def serve_waiting(self, upstream: Upstream) -> None:
+        """A connection has become free: the request that has waited longest may go on."""
+        waiting = self._waiting.get(upstream)
+        if waiting:
+            waiter = waiting.popleft()
+            self._served(upstream, waiting)
+            # Not from here: whoever frees a connection is in the middle of something.
+            self._reactor.soon(waiter, waiter.connection_is_free)
+
+    def _served(self, upstream: Upstream, waiting: deque[Waiter]) -> None:
+        upstream.pending -= 1
+        if not waiting:
+            del self._waiting[upstream]
+
+    def close_all(self) -> None:
+        """Close every connection; the data plane is at its end."""
+        if self._sweep is not None:
+            self._sweep.cancel()
+            self._sweep = None
+        for connection in [one for idle in self._idle.values() for one in idle]:
+            connection.close()
+        self._idle.clear()
+
+    # As the handler of its timer.
+
+    def on_events(self, events: int) -> None:
+        """Nothing is watched."""
+
+    def on_bug(self, error: Exception) -> None:  # noqa: ARG002 - logged by the reactor
+        """Sweep again later."""
+        self._set_sweep()
+
+    def _set_sweep(self) -> None:
+        seconds = self._settings.idle_connection_seconds / 2
+        self._sweep = self._reactor.after(seconds, self, self._close_old)
+
+    def _close_old(self) -> None:
+        oldest = self._reactor.now - self._settings.idle_connection_seconds
+        for key in list(self._idle):
+            idle = self._idle[key]
+            while idle and (idle[0].idle_since <= oldest or key[0].draining):
+                idle[0].close()
+            if not idle:
+                del self._idle[key]
+        self._sweep = None
+        if self._idle:
+            self._set_sweep()
