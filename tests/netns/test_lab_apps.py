@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import http.client
 import os
@@ -10,6 +11,7 @@ import socket
 import struct
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -84,6 +86,60 @@ def test_serve_hostname_closes_when_the_client_asks_for_it(
         connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
         answer = connection.makefile("rb").read()
     assert answer.endswith(b"connection: close\r\n\r\nweb-1\n")
+
+
+def call(
+    namespace: str, target: str, method: str = "GET", **fields: str
+) -> tuple[int, str | None, bytes]:
+    """One request: status, the answering pod, and the body."""
+    headers = {name.replace("_", "-"): value for name, value in fields.items()}
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", 8080)) as connection:
+        connection.sock = connect(namespace, "127.0.0.1", 8080)
+        connection.request(method, target, headers=headers)
+        response = connection.getresponse()
+        return response.status, response.headers["x-pod"], response.read()
+
+
+def test_fallible_answers_with_its_version_and_its_name(lone_node: str, start_app: Start) -> None:
+    start_app("fallible", HOSTNAME="orders-1", VERSION="v2")
+    assert call(lone_node, "/any?thing") == (200, "orders-1", b"v2 orders-1\n")
+
+
+def test_fallible_fails_for_one_request_as_its_header_says(
+    lone_node: str, start_app: Start
+) -> None:
+    start_app("fallible", HOSTNAME="orders-1")
+    assert call(lone_node, "/", x_fail_status="503")[:2] == (503, "orders-1")
+    began = time.monotonic()
+    assert call(lone_node, "/", x_fail_delay="0.2")[0] == 200
+    assert time.monotonic() - began >= 0.2
+    with pytest.raises(ConnectionResetError):
+        call(lone_node, "/", x_fail_reset="yes")
+    assert call(lone_node, "/")[0] == 200
+
+
+def test_fallible_fails_from_control_to_control_and_counts_requests(
+    lone_node: str, start_app: Start
+) -> None:
+    start_app("fallible", HOSTNAME="orders-1")
+    assert call(lone_node, "/control?status=500", "PUT")[0] == 200
+    assert [call(lone_node, "/")[0] for _ in range(2)] == [500, 500]
+    assert call(lone_node, "/", x_fail_status="200")[0] == 200
+    assert call(lone_node, "/control?reset=yes", "PUT")[0] == 200
+    with pytest.raises(ConnectionResetError):
+        call(lone_node, "/")
+    assert call(lone_node, "/control", "PUT")[0] == 200
+    assert call(lone_node, "/")[0] == 200
+    assert call(lone_node, "/control")[2] == b'{"requests": 5}\n'
+
+
+@pytest.mark.parametrize("query", ["status=99", "status=many", "delay=-1", "delay=61"])
+def test_fallible_does_not_take_what_makes_no_sense(
+    lone_node: str, start_app: Start, query: str
+) -> None:
+    start_app("fallible", HOSTNAME="orders-1")
+    assert call(lone_node, f"/control?{query}", "PUT")[0] == 400
+    assert call(lone_node, "/")[0] == 200
 
 
 @pytest.mark.parametrize("host", HOSTS)

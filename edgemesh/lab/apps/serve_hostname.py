@@ -10,9 +10,8 @@ import os
 
 import trio
 
+from edgemesh.lab.apps.requests import Request, Response, serve_requests
 from edgemesh.lab.apps.serving import serve_tcp, serve_udp, tell_ready
-
-_MAX_HEAD_BYTES = 65536
 
 
 def main() -> None:
@@ -32,8 +31,12 @@ def _flag(text: str) -> bool:
 async def _serve(http: bool, udp: bool, port: int) -> None:
     name = f"{os.environ['HOSTNAME']}\n".encode()
 
+    async def answer(_request: Request) -> Response:
+        await trio.lowlevel.checkpoint()
+        return Response(name)
+
     async def handle(stream: trio.SocketStream) -> None:
-        await _answer_requests(stream, name)
+        await serve_requests(stream, answer)
 
     async with trio.open_nursery() as nursery:
         if http:
@@ -41,42 +44,6 @@ async def _serve(http: bool, udp: bool, port: int) -> None:
         if udp:
             await nursery.start(serve_udp, lambda _question: name, port)
         tell_ready()
-
-
-async def _answer_requests(stream: trio.SocketStream, body: bytes) -> None:
-    """One connection: request after request until the client wants no more."""
-    received = b""
-    while True:
-        while b"\r\n\r\n" not in received:
-            data = await stream.receive_some()
-            if not data or len(received) > _MAX_HEAD_BYTES:
-                return
-            received += data
-        head, _, received = received.partition(b"\r\n\r\n")
-        request, *lines = head.decode("latin-1").split("\r\n")
-        fields = {
-            name.lower(): value.strip() for name, _, value in (x.partition(":") for x in lines)
-        }
-        declared = fields.get("content-length", "0")
-        if not declared.isdecimal():
-            return
-        length = int(declared)
-        while length > len(received):
-            length -= len(received)
-            received = await stream.receive_some()
-            if not received:
-                return
-        received = received[length:]
-        keep = fields.get("connection", "").lower() != "close" and not request.endswith("HTTP/1.0")
-        await stream.send_all(
-            b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\n"
-            + f"content-length: {len(body)}\r\n".encode()
-            + (b"" if keep else b"connection: close\r\n")
-            + b"\r\n"
-            + (b"" if request.startswith("HEAD ") else body)
-        )
-        if not keep:
-            return
 
 
 if __name__ == "__main__":
