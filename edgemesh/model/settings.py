@@ -319,10 +319,12 @@ class AdminSettings:
     Args:
         enabled: whether it is served.
         listen: ``address:port`` or ``[address]:port``. Whoever reaches it may read all of it.
-        max_connections: at a time; beyond it the one that is silent for longest gives way.
+        max_connections: at a time; beyond it one that waits for no answer gives way.
         max_head_bytes: of a request.
         idle_timeout_seconds: silence that ends a connection, also in the midst of a request
             or of an answer that is not taken.
+        linger_seconds: how long what a refused client still sends is read, so that it gets to
+            read the answer.
         drain_seconds: how long answers that have begun may take at the agent's end.
     """
 
@@ -331,6 +333,7 @@ class AdminSettings:
     max_connections: Count = 64
     max_head_bytes: Count = 8192
     idle_timeout_seconds: Seconds = 30.0
+    linger_seconds: Seconds = 1.0
     drain_seconds: Seconds = 1.0
 
 

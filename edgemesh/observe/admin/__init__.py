@@ -1,0 +1,1 @@
+"""The admin server: what an agent tells over HTTP about itself."""
