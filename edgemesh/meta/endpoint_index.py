@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container, Iterable
 from typing import NamedTuple
 
 from edgemesh.model.objects import ObjectKey
@@ -74,6 +75,15 @@ class EndpointIndex:
         if service in self._endpoints:
             return self._endpoints[service]
         return tuple(slices[name].group for name in sorted(slices))
+
+    def served_by(self, pods: Container[str], among: Iterable[ServiceName]) -> set[ServiceName]:
+        """Those of some Services that one of these Pods is an endpoint of."""
+        return {
+            service
+            for service in among
+            for group in self.groups(service)
+            if any(record.pod in pods for record in group.endpoints)
+        }
 
     def served_on(self, node: str) -> set[ServiceName]:
         """Services with an endpoint on a Node, which its zone matters to."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from edgemesh.meta.claims import Claims
-from edgemesh.model.services import Service, ServiceName, ServicePort, Transport
+from edgemesh.model.services import PortKey, Service, ServiceName, ServicePort, Transport
 
 
 class ServiceIndex:
@@ -19,7 +19,9 @@ class ServiceIndex:
 
     def __init__(self) -> None:
         self._services: dict[ServiceName, Service] = {}
+        self._ports: dict[PortKey, ServicePort] = {}
         self._copy: Mapping[ServiceName, Service] | None = None
+        self._ports_copy: Mapping[PortKey, ServicePort] | None = None
         self._intercepted: set[ServiceName] = set()
         self.addresses: Mapping[Transport, Claims[tuple[str, int], ServicePort]] = {
             transport: Claims(owner=_owner, rank=_owner) for transport in Transport
@@ -38,6 +40,7 @@ class ServiceIndex:
         name = (service.namespace, service.name)
         self.remove(name)
         self._services[name] = service
+        self._ports |= {port.key: port for port in service.ports}
         if intercepted:
             self._intercepted.add(name)
             for (claims, key), port in self._claims_of(service).items():
@@ -45,8 +48,10 @@ class ServiceIndex:
 
     def remove(self, name: ServiceName) -> None:
         """Remove a Service; nothing happens when there is none."""
-        self._copy = None
+        self._copy = self._ports_copy = None
         service = self._services.pop(name, None)
+        for port in service.ports if service else ():
+            del self._ports[port.key]
         if service is not None and name in self._intercepted:
             self._intercepted.remove(name)
             for claims, key in self._claims_of(service):
@@ -57,6 +62,12 @@ class ServiceIndex:
         if self._copy is None:
             self._copy = self._services.copy()
         return self._copy
+
+    def ports(self) -> Mapping[PortKey, ServicePort]:
+        """All their ports by key; the same mapping as long as nothing changes."""
+        if self._ports_copy is None:
+            self._ports_copy = self._ports.copy()
+        return self._ports_copy
 
     def _claims_of(
         self, service: Service

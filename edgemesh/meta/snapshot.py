@@ -13,14 +13,16 @@ from typing import Any
 
 from edgemesh.meta.endpoint_index import EndpointIndex
 from edgemesh.meta.pod_index import PodIndex
-from edgemesh.meta.rule_index import RuleIndex
+from edgemesh.meta.policy_index import PolicyIndex
 from edgemesh.meta.service_index import ServiceIndex
 from edgemesh.model.objects import Change, ChangeType, ObjectKey
 from edgemesh.model.services import ServiceName, Snapshot, Source, Transport
-from edgemesh.policy.service_model import ServiceRecord, complete_service, record_service
-from edgemesh.wire.kubernetes import FieldError, decode
+from edgemesh.policy.pods import weight_of
+from edgemesh.policy.service_model import PodFacts, ServiceRecord, complete_service, record_service
+from edgemesh.wire.kubernetes import FieldError, examine
 from edgemesh.wire.kubernetes.core import Node
 from edgemesh.wire.kubernetes.core import Service as ServiceView
+from edgemesh.wire.kubernetes.pods import Pod
 
 _ZONE_LABEL = "topology.kubernetes.io/zone"
 
@@ -43,8 +45,12 @@ class SnapshotBuilder:
         self.problems: dict[ObjectKey, str] = {}
         self._records: dict[ServiceName, ServiceRecord] = {}
         self._endpoints = EndpointIndex()
-        self._rules = RuleIndex()
+        self._policies = PolicyIndex()
         self._pods = PodIndex()
+        self._relabelled: set[str] = set()
+        self._weights: dict[str, int] = {}
+        self._reweighted: set[str] = set()
+        self._pod_facts = PodFacts(self._pods.labels_of, self._weights)
         self._zones: dict[str, str] = {}
         self._touched: set[ServiceName] = set()
         self._built = ServiceIndex()
@@ -52,8 +58,9 @@ class SnapshotBuilder:
             "Service": self._take_service,
             "EndpointSlice": lambda key, view: self._touch(self._endpoints.put_slice(key, view)),
             "Endpoints": lambda key, view: self._touch(self._endpoints.put_endpoints(key, view)),
-            "DestinationRule": lambda key, view: self._touch(self._rules.put(key, view)),
-            "Pod": self._pods.put,
+            "DestinationRule": lambda key, view: self._touch(self._policies.put_rule(key, view)),
+            "TrafficPolicy": lambda key, view: self._touch(self._policies.put_policy(key, view)),
+            "Pod": self._take_pod,
             "Node": self._take_node,
         }
 
@@ -68,9 +75,10 @@ class SnapshotBuilder:
             view = None
             if change.type is not ChangeType.DELETE:
                 try:
-                    view = decode(change.object.body)
+                    view, problems = examine(change.object.body)
+                    self._tell(key, problems)
                 except FieldError as error:
-                    self.problems[key] = str(error)
+                    self._tell(key, [error])
             take(key, view)
 
     def build(self, revision: int) -> Snapshot:
@@ -79,6 +87,7 @@ class SnapshotBuilder:
         Args:
             revision: the store's, of the last change.
         """
+        self._touch_served_by_changed_pods()
         for name in self._touched:
             self._rebuild(name)
         self._touched.clear()
@@ -92,7 +101,12 @@ class SnapshotBuilder:
             udp_node_ports=self._built.node_ports[Transport.UDP].frozen(),
             services=self._built.services(),
             pods=self._pods.frozen(),
+            ports=self._built.ports(),
         )
+
+    def _tell(self, key: ObjectKey, problems: Iterable[object]) -> None:
+        if problems:
+            self.problems[key] = "; ".join(map(str, problems))
 
     def _touch(self, names: Iterable[ServiceName]) -> None:
         self._touched.update(names)
@@ -103,9 +117,30 @@ class SnapshotBuilder:
         if view is not None:
             record = record_service(view, self._default_source)
             self._records[name] = record
-            if record.problem:
-                self.problems[key] = record.problem
+            self._tell(key, record.problems)
         self._touch((name,))
+
+    def _take_pod(self, key: ObjectKey, view: Pod | None) -> None:
+        name = f"{key.namespace}/{key.name}"
+        if self._pods.put(key, view):
+            self._relabelled.add(name)
+        weight, problem = weight_of(view) if view else (1, "")
+        self._tell(key, [problem] if problem else ())
+        if weight != self._weights.get(name, 1):
+            self._reweighted.add(name)
+            self._weights[name] = weight
+            if weight == 1:
+                del self._weights[name]
+
+    def _touch_served_by_changed_pods(self) -> None:
+        """Labels matter to subsets only; Pods come and go, and most Services have none."""
+        if self._relabelled:
+            subsetted = self._policies.subsetted()
+            self._touch(self._endpoints.served_by(self._relabelled, subsetted))
+        if self._reweighted:
+            self._touch(self._endpoints.served_by(self._reweighted, self._records))
+        self._relabelled.clear()
+        self._reweighted.clear()
 
     def _take_node(self, key: ObjectKey, view: Node | None) -> None:
         zone = view.metadata.labels.get(_ZONE_LABEL, "") if view else ""
@@ -119,6 +154,10 @@ class SnapshotBuilder:
             self._built.remove(name)
             return
         service = complete_service(
-            record.service, self._endpoints.groups(name), self._zones, self._rules.balance(name)
+            record.service,
+            self._endpoints.groups(name),
+            self._zones,
+            self._pod_facts,
+            self._policies.about(name),
         )
         self._built.put(service, intercepted=record.intercepted)

@@ -19,6 +19,8 @@ ServiceName = tuple[str, str]
 # Namespace, service, transport, port.
 PortKey = tuple[str, str, str, int]
 
+NO_LABELS: Mapping[str, str] = {}
+
 
 class Transport(StrEnum):
     """Transport protocols, spelled as Kubernetes does."""
@@ -153,11 +155,21 @@ class Service:
         return self.cluster_addresses + self.other_addresses
 
 
-class PodIdentity(NamedTuple):
-    """Who calls: looked up by a flow's client address, for reports and policies."""
+@dataclass(frozen=True, slots=True)
+class PodIdentity:
+    """Who calls: looked up by a flow's client address, for reports and policies.
+
+    Args:
+        namespace, name: which Pod.
+        workload: the name of what made it, that of a Deployment for instance; its own when it
+            stands alone.
+        labels: of the Pod.
+    """
 
     namespace: str
     name: str
+    workload: str = field(default="", compare=False)
+    labels: Mapping[str, str] = field(default_factory=lambda: NO_LABELS, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,13 +86,18 @@ def groups_of_endpoints(endpoints: Endpoints) -> tuple[EndpointGroup, ...]:
 
 
 def choose_endpoints(
-    candidates: Iterable[tuple[EndpointRecord, int]], zones: Mapping[str, str], *, publish: bool
+    candidates: Iterable[tuple[EndpointRecord, int]],
+    zones: Mapping[str, str],
+    weights: Mapping[str, int],
+    *,
+    publish: bool,
 ) -> tuple[Endpoint, ...]:
     """Those that take new connections: the ready ones, else those that serve to the last.
 
     Args:
         candidates: endpoints, each with its port.
         zones: of Nodes, by name.
+        weights: of Pods that have one of their own, by ``namespace/name``.
         publish: ``publishNotReadyAddresses``: readiness does not matter.
 
     Returns:
@@ -115,6 +120,7 @@ def choose_endpoints(
             zone=record.zone or zones.get(record.node, ""),
             pod=record.pod,
             hostname=record.hostname,
+            weight=weights.get(record.pod, 1),
         )
         for (address, port), record in sorted(chosen.items())
     )

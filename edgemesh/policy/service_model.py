@@ -9,18 +9,26 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
-from edgemesh.model.policies import Balance, Balancing, Policy
+from edgemesh.model.policies import DEFAULT_POLICY, Balancing, Locality, Policy
 from edgemesh.model.services import Service, ServicePort, Source, Transport
 from edgemesh.policy.endpoint_groups import EndpointGroup, EndpointRecord, choose_endpoints
+from edgemesh.policy.objects.authored import Authored, LabelsOf, policy_for, subsets_for
 from edgemesh.policy.protocol import declared_protocol
 from edgemesh.wire.addresses import canonical_address
 from edgemesh.wire.kubernetes.core import Service as ServiceView
+from edgemesh.wire.kubernetes.core import ServiceSpec
 from edgemesh.wire.quoting import quote
 
 SOURCE_ANNOTATION = "edgemesh.io/source"
 # Whoever sets it says that another proxy serves the Service.
 OTHER_PROXY_LABEL = "service.edgemesh.kubeedge.io/service-proxy-name"
+_DISTRIBUTIONS = {
+    "PreferClose": Locality.PREFER_ZONE,
+    "PreferSameZone": Locality.PREFER_ZONE,
+    "PreferSameNode": Locality.PREFER_NODE,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,14 +36,26 @@ class ServiceRecord:
     """What a Service object alone says.
 
     Args:
-        service: without endpoints, its ports balanced by default.
+        service: without endpoints, its ports with the policy that it asks for itself.
         intercepted: whether its addresses are ours to answer.
-        problem: a field that is not understood and was passed over, "" when there is none.
+        problems: fields that are not understood and were passed over.
     """
 
     service: Service
     intercepted: bool
-    problem: str
+    problems: tuple[str, ...]
+
+
+class PodFacts(NamedTuple):
+    """What is known about Pods, by ``namespace/name``.
+
+    Args:
+        labels: none for a Pod that is not known.
+        weights: of Pods that have one of their own.
+    """
+
+    labels: LabelsOf
+    weights: Mapping[str, int]
 
 
 def record_service(view: ServiceView, default_source: Source) -> ServiceRecord:
@@ -48,7 +68,8 @@ def record_service(view: ServiceView, default_source: Source) -> ServiceRecord:
     metadata, spec = view.metadata, view.spec
     external = spec.type == "ExternalName"
     addressed = not external and not view.headless
-    source, problem = _source(metadata.annotations, default_source)
+    source, source_problem = _source(metadata.annotations, default_source)
+    policy, policy_problem = _policy(spec)
     service = Service(
         namespace=sys.intern(metadata.namespace),
         name=sys.intern(metadata.name),
@@ -58,38 +79,46 @@ def record_service(view: ServiceView, default_source: Source) -> ServiceRecord:
         headless=view.headless,
         external_name=spec.external_name if external else "",
         publish_not_ready=spec.publish_not_ready_addresses,
-        ports=_ports(view, source),
+        ports=_ports(view, source, policy),
     )
-    return ServiceRecord(service, OTHER_PROXY_LABEL not in metadata.labels, problem)
+    problems = tuple(filter(None, (source_problem, policy_problem)))
+    return ServiceRecord(service, OTHER_PROXY_LABEL not in metadata.labels, problems)
 
 
 def complete_service(
     service: Service,
     groups: Sequence[EndpointGroup],
     zones: Mapping[str, str],
-    balance: Balance,
+    pods: PodFacts,
+    said: Authored,
 ) -> Service:
-    """The Service with its endpoints.
+    """The Service with its endpoints and the policies for them.
 
     Args:
         service: of a record.
         groups: where it is served; ports are matched by name and transport.
         zones: of Nodes, by name.
-        balance: how its endpoints are chosen.
+        pods: see there.
+        said: what policy objects say about it.
     """
     publish = service.publish_not_ready
-    ports = tuple(
-        replace(
-            port,
-            policy=Policy(balancing=Balancing(balance)),
-            endpoints=choose_endpoints(_serving(port, groups), zones, publish=publish),
+    if service.headless and not service.ports:
+        everyone = ((record, 0) for group in groups for record in group.endpoints)
+        chosen = choose_endpoints(everyone, zones, pods.weights, publish=publish)
+        return replace(service, portless_endpoints=chosen)
+    ports = []
+    for port in service.ports:
+        candidates = _serving(port, groups)
+        endpoints = choose_endpoints(candidates, zones, pods.weights, publish=publish)
+        ports.append(
+            replace(
+                port,
+                policy=policy_for(port, said),
+                endpoints=endpoints,
+                subsets=subsets_for(port, endpoints, said, pods.labels),
+            )
         )
-        for port in service.ports
-    )
-    if ports or not service.headless:
-        return replace(service, ports=ports)
-    everyone = ((record, 0) for group in groups for record in group.endpoints)
-    return replace(service, portless_endpoints=choose_endpoints(everyone, zones, publish=publish))
+    return replace(service, ports=tuple(ports))
 
 
 def _serving(
@@ -103,7 +132,7 @@ def _serving(
                     yield record, number
 
 
-def _ports(view: ServiceView, source: Source) -> tuple[ServicePort, ...]:
+def _ports(view: ServiceView, source: Source, policy: Policy) -> tuple[ServicePort, ...]:
     """Without those of SCTP, which is not intercepted."""
     return tuple(
         ServicePort(
@@ -115,10 +144,33 @@ def _ports(view: ServiceView, source: Source) -> tuple[ServicePort, ...]:
             node_port=port.node_port,
             application_protocol=declared_protocol(port.app_protocol, port.name),
             source=source,
+            policy=policy,
         )
         for port in view.spec.ports
         if port.protocol != "SCTP"
     )
+
+
+def _policy(spec: ServiceSpec) -> tuple[Policy, str]:
+    """What the Service itself says about its calls, and the problem with it if there is one.
+
+    ``internalTrafficPolicy: Local`` is strict, ``trafficDistribution`` a preference (KEP-4444,
+    KEP-3015).
+    """
+    distribution = spec.traffic_distribution
+    locality = _DISTRIBUTIONS.get(distribution, Locality.ANY)
+    if spec.internal_traffic_policy == "Local":
+        locality = Locality.NODE_ONLY
+    client_ip = spec.session_affinity == "ClientIP"
+    affinity = spec.session_affinity_config.client_ip.timeout_seconds if client_ip else 0
+    balancing = Balancing(affinity_seconds=affinity, locality=locality)
+    problem = ""
+    if distribution and distribution not in _DISTRIBUTIONS:
+        expected = " or ".join(_DISTRIBUTIONS)
+        problem = f"spec.trafficDistribution: expected {expected}, got {quote(distribution)}"
+    if balancing == DEFAULT_POLICY.balancing:
+        return DEFAULT_POLICY, problem
+    return Policy(balancing=balancing), problem
 
 
 def _other_addresses(view: ServiceView) -> tuple[str, ...]:

@@ -116,7 +116,7 @@ def test_the_ready_are_called_and_else_those_that_serve_to_the_last(
     states: list[State], publish: bool, chosen: list[int]
 ) -> None:
     candidates = [(record(f"10.0.0.{i}", state), 80) for i, state in enumerate(states)]
-    found = choose_endpoints(candidates, {}, publish=publish)
+    found = choose_endpoints(candidates, {}, {}, publish=publish)
     assert [endpoint.address for endpoint in found] == [f"10.0.0.{i}" for i in chosen]
 
 
@@ -126,7 +126,7 @@ def test_the_zone_is_the_sources_or_else_the_nodes() -> None:
         (record("10.0.0.2", node="n"), 80),
         (record("10.0.0.3", node="unknown"), 80),
     ]
-    found = choose_endpoints(candidates, {"n": "of-node"}, publish=False)
+    found = choose_endpoints(candidates, {"n": "of-node"}, {}, publish=False)
     assert [endpoint.zone for endpoint in found] == ["own", "of-node", ""]
 
 
@@ -144,7 +144,7 @@ RECORDS = st.lists(
 def test_every_address_and_port_is_there_once_and_in_order(
     candidates: list[tuple[EndpointRecord, int]], publish: bool
 ) -> None:
-    found = choose_endpoints(candidates, {}, publish=publish)
+    found = choose_endpoints(candidates, {}, {}, publish=publish)
     places = [(endpoint.address, endpoint.port) for endpoint in found]
     assert places == sorted(set(places))
     assert set(places) <= {(known.address, port) for known, port in candidates}

@@ -162,12 +162,12 @@ def test_any_mapping_is_decoded() -> None:
 
 def test_a_kind_without_a_view_keeps_its_spec() -> None:
     body = {
-        "apiVersion": "policy.edgemesh.io/v1alpha1",
-        "kind": "TrafficPolicy",
+        "apiVersion": "rules.kubeedge.io/v1",
+        "kind": "Rule",
         "metadata": {"name": "web"},
-        "spec": {"path": "auto"},
+        "spec": {"source": "a"},
     }
-    assert decode_as(GenericObject, body).spec == {"path": "auto"}
+    assert decode_as(GenericObject, body).spec == {"source": "a"}
 
 
 def test_where_one_kind_will_do_another_is_refused() -> None:
@@ -179,6 +179,8 @@ def test_where_one_kind_will_do_another_is_refused() -> None:
 def test_every_kind_and_version_that_is_kept_is_decoded(kind: Any) -> None:
     spec = {
         "host": "web",
+        "hosts": ["web"],
+        "targetRef": {"kind": "Service", "name": "web"},
         "ports": [{"port": 1}],
         "selector": {"matchLabels": {}},
         "template": {},

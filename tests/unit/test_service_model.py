@@ -5,24 +5,35 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from kube_bodies import Body, endpoint, endpoint_slice, service
+from kube_bodies import Body, destination_rule, endpoint, endpoint_slice, service
 
-from edgemesh.model.policies import Balance
+from edgemesh.model.policies import DEFAULT_POLICY, Balance, Balancing, Locality
 from edgemesh.model.services import Endpoint, Service, Source, Transport
 from edgemesh.policy.endpoint_groups import group_of_slice
-from edgemesh.policy.service_model import ServiceRecord, complete_service, record_service
+from edgemesh.policy.objects.authored import NOTHING_AUTHORED, Authored
+from edgemesh.policy.service_model import (
+    PodFacts,
+    ServiceRecord,
+    complete_service,
+    record_service,
+)
 from edgemesh.wire.kubernetes import decode_as
 from edgemesh.wire.kubernetes.core import Service as ServiceView
 from edgemesh.wire.kubernetes.endpoints import EndpointSlice
+from edgemesh.wire.kubernetes.istio.destination_rule import DestinationRule
+
+NO_PODS = PodFacts(lambda _: {}, {})
 
 
 def recorded(body: Body, default: Source = Source.NODE) -> ServiceRecord:
     return record_service(decode_as(ServiceView, body), default)
 
 
-def completed(body: Body, *slices: Body, balance: Balance = Balance.ROUND_ROBIN) -> Service:
+def completed(
+    body: Body, *slices: Body, pods: PodFacts = NO_PODS, said: Authored = NOTHING_AUTHORED
+) -> Service:
     groups = [group_of_slice(decode_as(EndpointSlice, found)) for found in slices]
-    return complete_service(recorded(body).service, groups, {}, balance)
+    return complete_service(recorded(body).service, groups, {}, pods, said)
 
 
 def annotated(**annotations: str) -> Body:
@@ -87,14 +98,14 @@ def test_the_source_is_the_annotations_or_else_the_default(source: Source) -> No
     other = next(known for known in Source if known is not source)
     found = recorded(annotated(source=source.value), other)
     assert found.service.ports[0].source is source
-    assert found.problem == ""
+    assert found.problems == ()
 
 
 def test_a_source_that_is_not_known_is_told_and_passed_over() -> None:
     found = recorded(annotated(source="client"))
     assert found.service.ports[0].source is Source.NODE
-    assert found.problem == (
-        'metadata.annotations["edgemesh.io/source"]: expected node or preserve, got "client"'
+    assert found.problems == (
+        'metadata.annotations["edgemesh.io/source"]: expected node or preserve, got "client"',
     )
 
 
@@ -126,9 +137,63 @@ def test_a_udp_port_takes_no_tcp_endpoint() -> None:
 
 
 def test_every_port_is_balanced_by_the_rule() -> None:
-    assert (
-        completed(service(), balance=Balance.RANDOM).ports[0].policy.balancing.algorithm
-        is Balance.RANDOM
+    rule = decode_as(DestinationRule, destination_rule("web", "web", "RANDOM"))
+    ports = [{"name": "a", "port": 80}, {"name": "b", "port": 81}]
+    found = completed(service(ports=ports), said=Authored(rule))
+    assert [port.policy.balancing.algorithm for port in found.ports] == [Balance.RANDOM] * 2
+
+
+def test_a_pods_weight_is_its_endpoints() -> None:
+    slices = endpoint_slice(
+        endpoint("10.0.0.1", pod_name="heavy"), endpoint("10.0.0.2", pod_name="plain")
+    )
+    found = completed(service(), slices, pods=NO_PODS._replace(weights={"default/heavy": 5}))
+    assert [each.weight for each in found.ports[0].endpoints] == [5, 1]
+
+
+@pytest.mark.parametrize(
+    ("spec", "balancing"),
+    [
+        ({}, Balancing()),
+        ({"sessionAffinity": "ClientIP"}, Balancing(affinity_seconds=10800)),
+        (
+            {
+                "sessionAffinity": "ClientIP",
+                "sessionAffinityConfig": {"clientIP": {"timeoutSeconds": 60}},
+            },
+            Balancing(affinity_seconds=60),
+        ),
+        ({"sessionAffinityConfig": {"clientIP": {"timeoutSeconds": 60}}}, Balancing()),
+        ({"internalTrafficPolicy": "Local"}, Balancing(locality=Locality.NODE_ONLY)),
+        (
+            {"internalTrafficPolicy": "Local", "trafficDistribution": "PreferClose"},
+            Balancing(locality=Locality.NODE_ONLY),
+        ),
+        ({"trafficDistribution": "PreferClose"}, Balancing(locality=Locality.PREFER_ZONE)),
+        ({"trafficDistribution": "PreferSameZone"}, Balancing(locality=Locality.PREFER_ZONE)),
+        ({"trafficDistribution": "PreferSameNode"}, Balancing(locality=Locality.PREFER_NODE)),
+    ],
+)
+def test_a_service_says_how_its_endpoints_are_chosen(
+    spec: dict[str, Any], balancing: Balancing
+) -> None:
+    record = recorded(service(**spec))
+    assert record.service.ports[0].policy.balancing == balancing
+    assert record.problems == ()
+
+
+def test_a_service_that_says_nothing_shares_the_default_policy() -> None:
+    assert completed(service()).ports[0].policy is DEFAULT_POLICY
+
+
+def test_a_distribution_that_is_not_known_is_told() -> None:
+    record = recorded(service(trafficDistribution="PreferMoon"))
+    assert record.service.ports[0].policy is DEFAULT_POLICY
+    assert record.problems == (
+        (
+            "spec.trafficDistribution: expected PreferClose or PreferSameZone or PreferSameNode,"
+            ' got "PreferMoon"'
+        ),
     )
 
 

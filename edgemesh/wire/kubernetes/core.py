@@ -8,6 +8,7 @@ from msgspec import field
 
 from edgemesh.wire.addresses import canonical_address
 from edgemesh.wire.kubernetes.fields import (
+    AffinitySeconds,
     IpFamily,
     LabelOrEmpty,
     Port,
@@ -44,6 +45,18 @@ class ServicePort(View, frozen=True, kw_only=True):
     app_protocol: str = ""
 
 
+class ClientIpConfig(View, frozen=True, kw_only=True):
+    """How long a client that calls nothing is remembered, in seconds."""
+
+    timeout_seconds: AffinitySeconds = 10800
+
+
+class SessionAffinityConfig(View, frozen=True, kw_only=True):
+    """``spec.sessionAffinityConfig`` of a Service."""
+
+    client_ip: ClientIpConfig = field(name="clientIP", default=ClientIpConfig())
+
+
 class ServiceSpec(View, frozen=True, kw_only=True):
     """``spec`` of a Service, with Kubernetes' defaults."""
 
@@ -58,6 +71,10 @@ class ServiceSpec(View, frozen=True, kw_only=True):
     ip_family_policy: Literal["SingleStack", "PreferDualStack", "RequireDualStack"] | None = None
     publish_not_ready_addresses: bool = False
     allocate_load_balancer_node_ports: bool = True
+    session_affinity: Literal["None", "ClientIP"] = "None"
+    session_affinity_config: SessionAffinityConfig = SessionAffinityConfig()
+    internal_traffic_policy: Literal["Cluster", "Local"] = "Cluster"
+    traffic_distribution: str = ""
 
     @property
     def cluster_addresses(self) -> tuple[str, ...]:

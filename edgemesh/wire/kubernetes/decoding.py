@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
-
-import msgspec
+from typing import Any, NamedTuple, TypeVar
 
 from edgemesh.model.kinds import Kind, find_kind
-from edgemesh.wire.kubernetes import core, endpoints, istio, pods, service_checks, workloads
+from edgemesh.wire.kubernetes import (
+    core,
+    endpoints,
+    pods,
+    service_checks,
+    traffic_policy,
+    workloads,
+)
+from edgemesh.wire.kubernetes.conversion import convert
 from edgemesh.wire.kubernetes.fields import FieldError
+from edgemesh.wire.kubernetes.istio import destination_rule
 from edgemesh.wire.kubernetes.metadata import GenericObject, ObjectView
-from edgemesh.wire.kubernetes.reasons import explain
+from edgemesh.wire.kubernetes.tolerant import FieldProblem, PolicyObject, read_tolerantly
 from edgemesh.wire.quoting import quote
 
 ViewT = TypeVar("ViewT", bound=ObjectView)
@@ -28,17 +35,19 @@ _VIEWS: dict[str, type[ObjectView]] = {
         workloads.Deployment,
         workloads.DaemonSet,
         workloads.StatefulSet,
-        istio.DestinationRule,
     )
 }
+_POLICY_VIEWS: dict[str, type[PolicyObject]] = {
+    view.__name__: view for view in (destination_rule.DestinationRule, traffic_policy.TrafficPolicy)
+}
+# Fields of every object; what its status says, we say ourselves.
+_NO_CONTENT = frozenset({"apiVersion", "kind", "status"})
 _CHECKS: dict[str, Callable[[Any], None]] = {
     "Service": service_checks.check_service,
     "Pod": pods.check_pod,
     "Endpoints": endpoints.check_endpoints,
     "EndpointSlice": endpoints.check_endpoint_slice,
 }
-# Deeper than any field of a view, shallower than any stack.
-_VIEW_DEPTH = 24
 
 
 def kind_of(body: Mapping[str, Any]) -> Kind:
@@ -58,10 +67,18 @@ def kind_of(body: Mapping[str, Any]) -> Kind:
     return kind
 
 
+class Examined(NamedTuple):
+    """An object and, of a policy object, what was passed over in it."""
+
+    view: ObjectView
+    problems: tuple[FieldProblem, ...] = ()
+
+
 def decode(body: Mapping[str, Any]) -> ObjectView:
     """The typed view of an object, by its kind; a ``GenericObject`` for kinds without their own.
 
-    A field that is null counts as absent, as in the Kubernetes API.
+    A field that is null counts as absent, as in the Kubernetes API. Of a policy object what is
+    wrong is passed over, as long as its name and its target are right: see `examine`.
 
     Args:
         body: the whole object as JSON values.
@@ -69,9 +86,25 @@ def decode(body: Mapping[str, Any]) -> ObjectView:
     Raises:
         FieldError: naming the first field that is wrong, and its value.
     """
+    return examine(body).view
+
+
+def examine(body: Mapping[str, Any]) -> Examined:
+    """The same, with what was passed over.
+
+    Raises:
+        FieldError: naming the first field that is wrong, and its value.
+    """
     kind = kind_of(body).name
-    view = _VIEWS.get(kind, GenericObject)
-    value = _convert(body, view)
+    policy_view = _POLICY_VIEWS.get(kind)
+    if policy_view is None:
+        return Examined(_decode_strictly(body, kind))
+    content = {name: value for name, value in body.items() if name not in _NO_CONTENT}
+    return Examined(*read_tolerantly(content, policy_view))
+
+
+def _decode_strictly(body: Mapping[str, Any], kind: str) -> ObjectView:
+    value: ObjectView = convert(body, _VIEWS.get(kind, GenericObject))
     check = _CHECKS.get(kind)
     if check is not None:
         check(value)
@@ -97,28 +130,6 @@ def validate(body: Mapping[str, Any]) -> None:
         FieldError: naming the first field that is wrong, and its value.
     """
     decode(body)
-
-
-def _convert(body: Mapping[str, Any], view: type[ObjectView]) -> ObjectView:
-    try:
-        return msgspec.convert(body, view)
-    except msgspec.ValidationError:
-        # Nulls are rare, so they are taken out only where they may be the reason.
-        plain = _without_nulls(body, _VIEW_DEPTH)
-    try:
-        return msgspec.convert(plain, view)
-    except msgspec.ValidationError as error:
-        raise explain(str(error), plain, view) from None
-
-
-def _without_nulls(value: Any, depth: int) -> Any:
-    if depth and isinstance(value, Mapping):
-        return {
-            key: _without_nulls(item, depth - 1) for key, item in value.items() if item is not None
-        }
-    if depth and isinstance(value, list):
-        return [_without_nulls(item, depth - 1) for item in value]
-    return value
 
 
 def _text(body: Mapping[str, Any], field: str) -> str:

@@ -15,6 +15,9 @@ _LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 Port = Annotated[int, Meta(ge=1, le=65535, description="an integer from 1 to 65535")]
 PortOrUnset = Annotated[int, Meta(ge=0, le=65535, description="an integer from 0 to 65535")]
 Count = Annotated[int, Meta(ge=0, le=2**31 - 1, description="an integer from 0 to 2147483647")]
+AffinitySeconds = Annotated[
+    int, Meta(ge=1, le=86400, description="an integer from 1 to 86400, in seconds")
+]
 Protocol = Literal["TCP", "UDP", "SCTP"]
 IpFamily = Literal["IPv4", "IPv6"]
 

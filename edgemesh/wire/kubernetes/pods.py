@@ -8,7 +8,12 @@ from msgspec import field
 
 from edgemesh.wire.kubernetes.address_checks import check_address
 from edgemesh.wire.kubernetes.fields import LabelOrEmpty, Port, PortNameOrEmpty, Protocol
-from edgemesh.wire.kubernetes.metadata import ObjectView, TemplateMetadata, View
+from edgemesh.wire.kubernetes.metadata import (
+    ObjectMetadata,
+    ObjectView,
+    TemplateMetadata,
+    View,
+)
 
 
 class ContainerPort(View, frozen=True, kw_only=True):
@@ -124,9 +129,24 @@ class PodStatus(View, frozen=True, kw_only=True):
         return self.phase in ("Succeeded", "Failed")
 
 
+class OwnerReference(View, frozen=True, kw_only=True):
+    """What an object was made by; one of several is the ``controller``."""
+
+    kind: str
+    name: str
+    controller: bool = False
+
+
+class PodMetadata(ObjectMetadata, frozen=True, kw_only=True):
+    """``metadata`` of a Pod, which tells the workload that it belongs to."""
+
+    owner_references: tuple[OwnerReference, ...] = ()
+
+
 class Pod(ObjectView, frozen=True, kw_only=True):
     """A Pod."""
 
+    metadata: PodMetadata
     spec: PodSpec = PodSpec()
     status: PodStatus = PodStatus()
 

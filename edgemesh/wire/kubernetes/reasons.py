@@ -7,13 +7,11 @@ words. Here the path is followed through the type and through the object at the 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from typing import Any
 
 from msgspec import inspect
 
 from edgemesh.wire.kubernetes.fields import FieldError
-from edgemesh.wire.kubernetes.metadata import View
 from edgemesh.wire.quoting import quote
 
 _PLACE = re.compile(r" - at (?P<key>`key` in )?`\$(?P<path>.*)`\Z")
@@ -29,29 +27,29 @@ _WORDS: dict[type[inspect.Type], str] = {
 }
 
 
-def explain(message: str, body: Mapping[str, Any], view: type[View]) -> FieldError:
+def explain(message: str, body: Any, view: Any, where: str = "") -> FieldError:
     """The error of msgspec in words that name the field and the offending value.
 
     Args:
         message: of the ValidationError.
         body: what was converted.
-        view: what it was converted to.
+        view: the type that it was converted to.
+        where: it stands.
     """
     place = _PLACE.search(message)
     path = place["path"] if place else ""
-    field, value, kind = _follow(path, body, inspect.type_info(view))
+    field, value, kind = _follow(path, body, inspect.type_info(view), where)
     missing = _MISSING.match(message)
     if missing:
         return FieldError(_join(field, missing["field"]), "required, but missing")
     if place and place["key"]:
         key = next(key for key in value if not isinstance(key, str))
         return FieldError(field, f"expected keys that are strings, got {quote(key)}")
-    return FieldError(field, f"expected {_describe(kind)}, got {quote(value)}")
+    return FieldError(field, f"expected {describe(kind)}, got {quote(value)}")
 
 
-def _follow(path: str, value: Any, kind: inspect.Type) -> tuple[str, Any, inspect.Type]:
+def _follow(path: str, value: Any, kind: inspect.Type, field: str) -> tuple[str, Any, inspect.Type]:
     """Where a path of msgspec leads: the field in our spelling, its value, its type."""
-    field = ""
     for step in _STEP.finditer(path):
         kind = _container(kind)
         if isinstance(kind, inspect.StructType):
@@ -86,9 +84,14 @@ def _alternatives(kind: inspect.Type) -> list[inspect.Type]:
     return [item for item in kinds if not isinstance(item, inspect.NoneType)]
 
 
-def _describe(kind: inspect.Type) -> str:
+def describe(kind: inspect.Type) -> str:
+    """What a value has to be, "an integer"."""
+    if isinstance(kind, inspect.CustomType):
+        return str(vars(kind.cls)["description"])
+    if isinstance(kind, inspect.EnumType):
+        return "one of " + ", ".join(str(member.value) for member in kind.cls)
     if isinstance(kind, inspect.UnionType):
-        return " or ".join(map(_describe, _alternatives(kind)))
+        return " or ".join(map(describe, _alternatives(kind)))
     if isinstance(kind, inspect.Metadata):
         return str((kind.extra_json_schema or {})["description"])
     if isinstance(kind, inspect.LiteralType):

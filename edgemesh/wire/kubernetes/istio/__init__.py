@@ -1,0 +1,1 @@
+"""Istio's traffic objects (networking.istio.io)."""
