@@ -38,6 +38,7 @@ _match_request_line = re.compile(
     r" HTTP/1\.([01])"
 ).fullmatch
 _is_absolute_form = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:.*").fullmatch
+_is_target = re.compile(r"[^\x00-\x20\x7f]+").fullmatch
 _is_version = re.compile(r"(?i:http)/[0-9.]+").fullmatch
 # Narrower than RFC 3986 section 3.2.2, which allows commas and percent signs: a list or an
 # encoded name is not what a service is called by.
@@ -121,7 +122,7 @@ def _refused_line(line: str) -> MalformedHead:
     target, _, version = rest.rpartition(" ")
     if not is_token(method):
         return MalformedHead(BAD_REQUEST, "method")
-    if not target and rest and not _is_version(rest):
+    if _is_target(rest) and not _is_version(rest):
         return MalformedHead(VERSION_NOT_SUPPORTED, "no-version")
     if not _is_version(version):
         return MalformedHead(BAD_REQUEST, "request-line")
