@@ -7,14 +7,13 @@ import os
 import secrets
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import trio
 
 from edgemesh.lab import cluster
-from edgemesh.lab.demo import script
+from edgemesh.lab.demo import policies, script, services
 from edgemesh.lab.demo.removal import remove_without_a_trace, traces
-from edgemesh.lab.demo.services import STEPS
 from edgemesh.lab.demo.stage import Stage, StepFailedError
 from edgemesh.lab.state import home
 from edgemesh.model.errors import OperatorError
@@ -28,19 +27,25 @@ _SETTINGS = {"proxy": {"udp_idle_timeout_seconds": 1.0}}
 async def play_services(stage: Stage) -> None:
     """A Service called by its name in every way, and the kernel left as it was found."""
     before = await traces(stage)
-    await cluster.start_agents(stage.home)
-    for number, step in enumerate(STEPS, start=1):
-        await stage.apply(*step.manifests)
-        await _play(number, step, stage)
-    await stage.delete(*(name for step in STEPS for name in step.manifests))
+    await _play_steps(services.STEPS, stage)
+    await stage.delete(*(name for step in services.STEPS for name in step.manifests))
 
     async def play_last(stage: Stage) -> script.Outcome:
         return await remove_without_a_trace(stage, before)
 
-    await _play(len(STEPS) + 1, script.Step("Nothing is left behind", (), play_last), stage)
+    last = script.Step("Nothing is left behind", (), play_last)
+    await _play(len(services.STEPS) + 1, last, stage)
 
 
-_SCENARIOS: dict[str, Callable[[Stage], Awaitable[None]]] = {"services": play_services}
+async def play_policies(stage: Stage) -> None:
+    """Requests routed, shared out, limited, broken off and repeated, as policies say."""
+    await _play_steps(policies.STEPS, stage)
+
+
+_SCENARIOS: dict[str, Callable[[Stage], Awaitable[None]]] = {
+    "services": play_services,
+    "policies": play_policies,
+}
 
 
 def main() -> int:
@@ -51,7 +56,7 @@ def main() -> int:
     options = parser.parse_args()
     if options.list:
         for name, play in _SCENARIOS.items():
-            _say(f"{name}   {play.__doc__}")
+            _say(f"{name:10} {play.__doc__}")
         return 0
     try:
         return trio.run(_run, options.scenario)
@@ -99,6 +104,14 @@ async def _play_in_a_lab(scenario: str) -> str:
         with trio.move_on_after(_CLEAN_UP_SECONDS, shield=True):
             await cluster.down(stage.home)
     return ""
+
+
+async def _play_steps(steps: Sequence[script.Step], stage: Stage) -> None:
+    await cluster.start_agents(stage.home)
+    for number, step in enumerate(steps, start=1):
+        await stage.delete(*step.without)
+        await stage.apply(*step.manifests)
+        await _play(number, step, stage)
 
 
 async def _play(number: int, step: script.Step, stage: Stage) -> None:

@@ -22,12 +22,14 @@ class Outcome:
         caller: who made it.
         answered: what came back.
         over: the endpoint that it went over, "" where there is none.
+        expected: what should come back, "" where the title says it.
     """
 
     asked: str
     caller: str
     answered: str
     over: str = ""
+    expected: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +40,13 @@ class Step:
         title: what is shown.
         manifests: what it needs, applied before it.
         play: does it; raises StepFailedError when the answer is not as promised.
+        without: what earlier steps applied and this one is not to have, deleted before it.
     """
 
     title: str
     manifests: tuple[str, ...]
     play: Callable[[Stage], Awaitable[Outcome]]
+    without: tuple[str, ...] = ()
 
 
 def heading(number: int, step: Step) -> str:
@@ -57,6 +61,7 @@ def body(outcome: Outcome) -> str:
     rows = {
         "asked": outcome.asked,
         "by": outcome.caller,
+        "expected": outcome.expected,
         "answered": outcome.answered,
         "over": outcome.over,
     }

@@ -7,7 +7,7 @@ from collections import Counter
 
 from edgemesh.lab.demo.calls import DATAGRAM_SIZES, HALF_CLOSED_BYTES
 from edgemesh.lab.demo.script import Outcome, Step
-from edgemesh.lab.demo.stage import Stage, StepFailedError
+from edgemesh.lab.demo.stage import Stage, require
 from edgemesh.model.flows import FlowReport
 
 _CALLS = 30
@@ -24,8 +24,8 @@ async def spread_evenly(stage: Stage) -> Outcome:
     argv = ["curl", "-sS", "-H", "Connection: close", f"http://web/[1-{_CALLS}]"]
     answers = Counter((await stage.run(caller, argv)).split())
     pods = stage.pods_of("web")
-    _require(answers.keys() == pods.keys(), f"answered by {_counted(answers)}")
-    _require(max(answers.values()) - min(answers.values()) <= 1, f"uneven: {_counted(answers)}")
+    require(answers.keys() == pods.keys(), f"answered by {_counted(answers)}")
+    require(max(answers.values()) - min(answers.values()) <= 1, f"uneven: {_counted(answers)}")
     places = ", ".join(f"{pod.addresses[0]} on {pod.node}" for _, pod in sorted(pods.items()))
     return Outcome(shlex.join(argv), caller.description, _counted(answers), places)
 
@@ -38,7 +38,7 @@ async def from_the_node(stage: Stage) -> Outcome:
 async def over_ipv6(stage: Stage) -> Outcome:
     """The same by IPv6, from the caller to the endpoint."""
     outcome = await _curl(stage, "client", "dual-stack", "http://dual-stack", "-6")
-    _require(outcome.over.startswith("["), f"not over IPv6 but {outcome.over}")
+    require(outcome.over.startswith("["), f"not over IPv6 but {outcome.over}")
     return outcome
 
 
@@ -48,9 +48,9 @@ async def server_speaks_first(stage: Stage) -> Outcome:
     answer = await stage.call(caller, "lines", "tcp-echo", 2701)
     flow = await stage.flow(caller, "default/tcp-echo:2701", answer["port"])
     greeting, echo = answer["greeting"], answer["echo"]
-    _require(echo == "hello from a pod", f"the echo is {echo!r}")
+    require(echo == "hello from a pod", f"the echo is {echo!r}")
     pod = flow.endpoint_pod.rpartition("/")[2]
-    _require(greeting[1] == f"Running on Pod {pod}.", f"{greeting[1]!r} but endpoint {pod}")
+    require(greeting[1] == f"Running on Pod {pod}.", f"{greeting[1]!r} but endpoint {pod}")
     text = f"{' '.join(greeting[:2])} ... {echo}"
     return Outcome("connect to tcp-echo:2701, say a line", caller.description, text, _over(flow))
 
@@ -59,7 +59,7 @@ async def datagrams(stage: Stage) -> Outcome:
     """UDP, up to nearly the largest datagram there is."""
     caller = stage.caller("client")
     answer = await stage.call(caller, "datagrams", "udp-echo", 5300)
-    _require(all(answer["equal"]), "a datagram came back changed")
+    require(all(answer["equal"]), "a datagram came back changed")
     flow = await stage.flow(caller, "default/udp-echo:5300", answer["port"])
     sizes = ", ".join(map(str, DATAGRAM_SIZES))
     asked = f"datagrams of {sizes} bytes to udp-echo:5300"
@@ -70,7 +70,7 @@ async def websocket(stage: Stage) -> Outcome:
     """An HTTP connection that becomes something else."""
     caller = stage.caller("client")
     answer = await stage.call(caller, "websocket", "websocket-echo", 8080)
-    _require(answer["equal"], f"{answer['status']}; the message came back changed")
+    require(answer["equal"], f"{answer['status']}; the message came back changed")
     flow = await stage.flow(caller, "default/websocket-echo:8080", answer["port"])
     text = f"{answer['status']}; the message, unchanged"
     return Outcome("a message to ws://websocket-echo:8080", caller.description, text, _over(flow))
@@ -82,8 +82,8 @@ async def half_closed(stage: Stage) -> Outcome:
     answer = await stage.call(caller, "half-close", "byte-echo", 7000)
     flow = await stage.flow(caller, "default/byte-echo:7000", answer["port"])
     counts = (answer["bytes"], flow.bytes_sent, flow.bytes_received)
-    _require(counts == (HALF_CLOSED_BYTES,) * 3, f"bytes received, reported: {counts}")
-    _require(answer["sent"] == answer["received"], "the SHA-256 differs")
+    require(counts == (HALF_CLOSED_BYTES,) * 3, f"bytes received, reported: {counts}")
+    require(answer["sent"] == answer["received"], "the SHA-256 differs")
     mebibytes = HALF_CLOSED_BYTES // 1024 // 1024
     asked = f"{mebibytes} MiB to byte-echo:7000, then FIN, then read to the end"
     text = f"{mebibytes} MiB with the same SHA-256, {answer['received']}"
@@ -108,8 +108,8 @@ async def _curl(stage: Stage, word: str, service: str, url: str, *options: str) 
     answer, port = (await stage.run(caller, [*argv, "-w", "%{local_port}"])).split()
     flow = await stage.flow(caller, f"default/{service}:80", int(port))
     pod = flow.endpoint_pod.rpartition("/")[2]
-    _require(answer in stage.pods_of(service), f"{answer!r} is no pod of {service}")
-    _require(answer == pod, f"{answer!r} answered, but the report says {pod!r}")
+    require(answer in stage.pods_of(service), f"{answer!r} is no pod of {service}")
+    require(answer == pod, f"{answer!r} answered, but the report says {pod!r}")
     return Outcome(shlex.join(argv), caller.description, answer, _over(flow))
 
 
@@ -119,8 +119,3 @@ def _over(flow: FlowReport) -> str:
 
 def _counted(answers: Counter[str]) -> str:
     return ", ".join(f"{name}: {count}" for name, count in sorted(answers.items()))
-
-
-def _require(holds: bool, otherwise: str) -> None:
-    if not holds:
-        raise StepFailedError(otherwise)

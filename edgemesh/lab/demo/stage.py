@@ -31,6 +31,16 @@ class StepFailedError(Exception):
     """An answer was not the one that a scenario promises."""
 
 
+def require(holds: bool, otherwise: str) -> None:
+    """Check what a step promises.
+
+    Raises:
+        StepFailedError: it does not hold, saying ``otherwise``.
+    """
+    if not holds:
+        raise StepFailedError(otherwise)
+
+
 @dataclass(frozen=True, slots=True)
 class Caller:
     """Who makes a call.
@@ -58,11 +68,11 @@ class Stage:
         return load(self.home)
 
     async def apply(self, *manifests: str) -> None:
-        """Apply example manifests, named without their suffix."""
+        """Apply example manifests and policies, named without their suffix."""
         await rollout.apply(self.home, [one for name in manifests for one in _manifest(name)])
 
     async def delete(self, *manifests: str) -> None:
-        """Delete what example manifests name."""
+        """Delete what example manifests and policies name."""
         keys = [one.key for name in manifests for one in _manifest(name)]
         await rollout.delete(self.home, keys)
 
@@ -130,5 +140,6 @@ class Stage:
 
 
 def _manifest(name: str) -> list[ManifestObject]:
-    file = files("edgemesh.lab") / "manifests" / f"{name}.yaml"
+    folders = [files("edgemesh.lab") / folder for folder in ("manifests", "policies")]
+    (file,) = (one for folder in folders if (one := folder / f"{name}.yaml").is_file())
     return read_manifest(file.read_bytes(), f"{name}.yaml", ManifestLimits())
