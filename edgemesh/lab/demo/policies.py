@@ -238,7 +238,7 @@ async def counted(stage: Stage) -> Outcome:
 
 
 STEPS = (
-    Step("Request by request", ("client", "orders", "orders-per-request"), request_by_request),
+    Step("Request by request", ("client", "orders"), request_by_request),
     Step("A route by header", ("orders-by-header",), route_by_header),
     Step("Weights", ("orders-by-weight",), weights),
     Step("A quota", ("orders-quota",), quota, without=("orders-by-weight",)),
