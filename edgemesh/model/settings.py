@@ -76,6 +76,11 @@ class ProxySettings:
             connection beyond the limit is refused.
         relay_buffer_bytes: read at once, and so at most kept per direction of a flow.
         repoll_seconds: how long the reactor looks again before it sleeps, while that pays.
+        max_quota_keys: sources or routes that have a token bucket, for each quota; the one that
+            was not used for longest gives way.
+        max_affinity_clients: addresses that are remembered for ``sessionAffinity: ClientIP``, for
+            each Service port; the one that called longest ago gives way.
+        max_probes: active health checks that are under way at a time; others wait for a place.
     """
 
     tcp_port: Port = 15001
@@ -93,6 +98,9 @@ class ProxySettings:
     max_udp_sessions: Count = 8192
     relay_buffer_bytes: Count = 65536
     repoll_seconds: Annotated[float, Meta(ge=0, le=0.001)] = 0.00003
+    max_quota_keys: Count = 10000
+    max_affinity_clients: Count = 10000
+    max_probes: Count = 64
 
 
 @dataclass(frozen=True, slots=True)
