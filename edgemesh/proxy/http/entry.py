@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 from edgemesh.model.flows import Refusal
 from edgemesh.model.policies import HashKey, QuotaScope
 from edgemesh.model.routes import Route
-from edgemesh.model.services import Snapshot
 from edgemesh.policy.routing.backends import pick_backend
 from edgemesh.policy.routing.cookies import set_cookie
 from edgemesh.policy.routing.hashing import hash_text, wants_cookie
 from edgemesh.policy.routing.request import Caller
 from edgemesh.policy.routing.rewrite import redirect_location
 from edgemesh.policy.routing.table import RouteTable
+from edgemesh.policy.verdict import workload_key
 from edgemesh.proxy.context import Context
 from edgemesh.proxy.http.answers import Answer, direct, redirect, refuse
 from edgemesh.proxy.http.plans import PortPlan
@@ -53,12 +53,6 @@ def enter(exchange: Exchange, context: Context) -> Answer | None:
     return None
 
 
-def source_of(client: str, snapshot: Snapshot) -> str:
-    """Who calls, as quotas by source tell callers apart: the workload, else the address."""
-    pod = snapshot.pods.get(client)
-    return f"{pod.namespace}/{pod.workload}" if pod else client
-
-
 def _take_route(exchange: Exchange, context: Context, table: RouteTable) -> Answer | None:
     caller = None
     if table.needs_caller:
@@ -94,7 +88,7 @@ def _take_token(exchange: Exchange, context: Context, plan: PortPlan) -> float:
     assert quota is not None
     key = ""
     if quota.quota.scope is QuotaScope.SOURCE:
-        key = source_of(exchange.call.client, context.decider.snapshot)
+        key = workload_key(context.decider.snapshot, exchange.call.client)
     elif quota.quota.scope is QuotaScope.ROUTE and exchange.route is not None:
         key = exchange.route.key
     return quota.take(key, exchange.begun)

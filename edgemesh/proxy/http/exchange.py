@@ -28,10 +28,11 @@ from edgemesh.policy.retry import may_repeat, pause_seconds, reason_of
 from edgemesh.policy.routing.request import RequestFacts
 from edgemesh.policy.traffic.calls import Call, Outcome
 from edgemesh.policy.traffic.endpoint_state import EndpointState
+from edgemesh.policy.verdict import workload_key
 from edgemesh.proxy.context import Context
 from edgemesh.proxy.flow import Flow
 from edgemesh.proxy.http.answers import Answer, refuse
-from edgemesh.proxy.http.entry import enter, source_of
+from edgemesh.proxy.http.entry import enter
 from edgemesh.proxy.http.plans import PortPlan
 from edgemesh.proxy.http.request_report import write_report
 from edgemesh.proxy.reactor import Handler
@@ -199,7 +200,7 @@ class Exchange:
     def _admit(self, state: EndpointState) -> bool:
         """Ask the transport server; false when the call waits or was refused."""
         route = self.route.key if self.route else ""
-        source = source_of(self.call.client, self._context.decider.snapshot)
+        source = workload_key(self._context.decider.snapshot, self.call.client)
         call = InboundCall(self.target.port, state.endpoint, source, CallKind.REQUEST, route)
         admitted = self._pass = self._context.inbound.admit(call, self._carrier, self._decided)
         if admitted.refusal is not None:
@@ -236,7 +237,7 @@ class Exchange:
         upstream = self.target.upstream
         event = upstream.end(self.state, outcome, now - self.try_began, now)
         if event is not None:
-            self._context.tell(event)
+            self._context.tell(event, Path.HTTP)
         if self._repeating:
             self._repeating = False
             upstream.retries -= 1

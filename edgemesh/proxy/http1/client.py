@@ -13,27 +13,25 @@ import socket
 
 from edgemesh.model.flows import Ending, Refusal
 from edgemesh.model.policies import RetryOn
-from edgemesh.model.services import Source
-from edgemesh.policy.routing.rewrite import rewritten
 from edgemesh.policy.traffic.calls import Call, Outcome
 from edgemesh.policy.traffic.endpoint_state import EndpointState
+from edgemesh.proxy.connecting import source_address
 from edgemesh.proxy.flow import Flow
 from edgemesh.proxy.http.answers import Answer, malformed, refuse
-from edgemesh.proxy.http.changes import request_changes, response_changes
 from edgemesh.proxy.http.exchange import Exchange
 from edgemesh.proxy.http.plans import PortPlan
 from edgemesh.proxy.http1.answering import answer_bytes
 from edgemesh.proxy.http1.body import RequestBody
 from edgemesh.proxy.http1.deadlines import NEVER, Deadlines
+from edgemesh.proxy.http1.heads import request_head, response_head
+from edgemesh.proxy.http1.outgoing import Outgoing
 from edgemesh.proxy.http1.tunnel import tunnel
 from edgemesh.proxy.http1.upstream import UpstreamConnection
 from edgemesh.proxy.reactor import ERROR, HANGUP, HANGUP_IN, IN, OUT
 from edgemesh.wire.http1.heads import MalformedBody, MalformedHead, RequestHead, ResponseHead
-from edgemesh.wire.http1.rebuild import rebuild_request, rebuild_response
 
 _READABLE = IN | HANGUP_IN | HANGUP | ERROR
 _PROTOCOLS = ("http/1.0", "http/1.1")
-_CLOSE = (("Connection", "close"),)
 
 
 def serve(flow: Flow) -> None:
@@ -47,7 +45,7 @@ class ClientConnection:
     Attributes:
         exchange: of the request that is served now, or was last.
         method: of that request.
-        unsent: for the client, not taken by its socket yet.
+        out: what goes to the client.
     """
 
     __slots__ = (
@@ -63,6 +61,7 @@ class ClientConnection:
         "_fd",
         "_flow",
         "_head",
+        "_head_began",
         "_keep",
         "_newcomer",
         "_plan",
@@ -73,7 +72,7 @@ class ClientConnection:
         "_watched",
         "exchange",
         "method",
-        "unsent",
+        "out",
     )
 
     exchange: Exchange
@@ -91,7 +90,7 @@ class ClientConnection:
         self._swaps = -1
         self._buffer = b""
         self._upstream: UpstreamConnection | None = None
-        self._active = context.reactor.now
+        self._active = self._head_began = context.reactor.now
         self._busy = False
         self._serving = False
         self._keep = False
@@ -100,7 +99,7 @@ class ClientConnection:
         self._newcomer = True
         self._watched = -1
         self.method = ""
-        self.unsent: bytes | memoryview = b""
+        self.out = Outgoing(flow)
 
     def start(self) -> None:
         """Wait for the first request."""
@@ -112,7 +111,7 @@ class ClientConnection:
 
     def on_events(self, events: int) -> None:
         """Write what waits for this socket, then read once from it."""
-        if events & OUT and self.unsent:
+        if events & OUT and self.out.unsent:
             self._send_unsent()
             if self._flow.stage is not self:
                 return
@@ -148,7 +147,11 @@ class ClientConnection:
         if self._busy and not self._body.is_complete:
             self._take_body(data)
             return
-        self._buffer = self._buffer + data if self._buffer else data
+        if not self._buffer:
+            self._head_began = self._active
+            self._buffer = data
+        else:
+            self._buffer += data
         if not self._busy:
             self._next_requests()
         elif len(self._buffer) >= self._context.http.settings.pipeline_bytes:
@@ -188,7 +191,7 @@ class ClientConnection:
         if self._serving:
             return
         self._serving = True
-        while self._buffer and not self._busy and not self._closing and not self.unsent:
+        while self._buffer and not self._busy and not self._closing and not self.out.unsent:
             try:
                 head = self._context.http.heads.read_request(self._buffer, 0)
             except MalformedHead as error:
@@ -234,6 +237,7 @@ class ClientConnection:
             exchange.bytes_sent = count
             rest = rest[count:]
         self._buffer = rest
+        self._head_began = self._active
         self._flow.requests += 1
         exchange.begin()
         if self._newcomer:
@@ -263,11 +267,7 @@ class ClientConnection:
         target = self.exchange.target
         self._flow.endpoint = endpoint = state.endpoint
         self._flow.attempts += 1
-        source = ""
-        if target.port.source is Source.PRESERVE:
-            client = self._flow.client_address[0]
-            source = client if (":" in client) is endpoint.is_ipv6 else ""
-        key = (state, source)
+        key = (state, source_address(self._call.client, endpoint, target.port.source))
         upstream = http.pool.take(key)
         if upstream is None:
             calls = target.upstream
@@ -314,14 +314,7 @@ class ClientConnection:
 
     def request_bytes(self) -> bytes:
         """The request from its start, as far as it has come."""
-        head = self._head
-        exchange = self.exchange
-        data = head.forwarded
-        if exchange.route is not None:
-            target, host = rewritten(exchange.route, head)
-            changes = request_changes(exchange)
-            if changes or target is not None or host is not None:
-                data = rebuild_request(head, target=target, host=host, changes=changes)
+        data = request_head(self.exchange, self._head)
         kept = self._body.kept
         return data + kept if kept else data
 
@@ -343,32 +336,16 @@ class ClientConnection:
     def begin_response(self, head: ResponseHead, *, ends_with_connection: bool) -> bytes:
         """The head of the final response as it is passed on."""
         self._body.forget()
-        self._keep = self._keep and head.keep_alive and not ends_with_connection
-        changes = response_changes(self.exchange)
-        extra = self.exchange.response_headers
-        if self._context.draining and self._keep:
-            self._keep = False
-            extra += _CLOSE
-        if changes or extra:
-            return rebuild_response(head, changes=changes, extra=extra)
-        return head.forwarded
+        keep = self._keep and head.keep_alive and not ends_with_connection
+        close = keep and self._context.draining
+        self._keep = keep and not close
+        return response_head(self.exchange, head, close=close)
 
     def deliver(self, data: bytes) -> None:
-        """Give the client what it can take; the rest is kept as ``unsent``."""
+        """Give the client what it can take; the rest waits, and reading stops."""
         self._active = self._context.reactor.now
-        if self.unsent:
-            self.unsent = bytes(self.unsent) + data
-            return
-        try:
-            sent = self._sock.send(data)
-        except BlockingIOError:
-            sent = 0
-        except OSError as error:
-            self._flow.finish(Ending.CLIENT_RESET, error.strerror or "")
-            return
-        self._flow.bytes_received += sent
-        if sent < len(data):
-            self.unsent = memoryview(data)[sent:]
+        self.out.send(data)
+        if self.out.unsent:
             self._watch()
 
     def response_is_over(self) -> None:
@@ -400,7 +377,7 @@ class ClientConnection:
         self._upstream = None
         self._busy = False
         self.stop()
-        for_client = bytes(self.unsent) + out
+        for_client = bytes(self.out.unsent) + out
         tunnel(self._flow, self.exchange, upstream, for_client, self._buffer)
 
     # After the response.
@@ -409,7 +386,7 @@ class ClientConnection:
         self._busy = False
         if not self._keep:
             self._closing = True
-        if self.unsent:
+        if self.out.unsent:
             return
         if self._closing:
             self._close()
@@ -419,19 +396,9 @@ class ClientConnection:
             self._watch()
 
     def _send_unsent(self) -> None:
-        try:
-            sent = self._sock.send(self.unsent)
-        except BlockingIOError:
-            return
-        except OSError as error:
-            self._flow.finish(Ending.CLIENT_RESET, error.strerror or "")
+        if not self.out.send_unsent():
             return
         self._active = self._context.reactor.now
-        self._flow.bytes_received += sent
-        self.unsent = self.unsent[sent:]
-        if self.unsent:
-            return
-        self.unsent = b""
         if self._upstream is not None:
             self._upstream.resume()
         elif not self._busy:
@@ -477,7 +444,7 @@ class ClientConnection:
             return self._active + settings.linger_seconds
         if not self._busy:
             if self._buffer or self._newcomer:
-                return self._active + settings.head_timeout_seconds
+                return self._head_began + settings.head_timeout_seconds
             return self._active + settings.keepalive_timeout_seconds
         exchange = self.exchange
         idle = exchange.target.idle_seconds
@@ -505,7 +472,7 @@ class ClientConnection:
     def _watch(self) -> None:
         """Register for what this side can act on now."""
         wanted = IN | HANGUP_IN if self._may_read() else 0
-        if self.unsent:
+        if self.out.unsent:
             wanted |= OUT
         if wanted != self._watched:
             self._watched = wanted
@@ -517,7 +484,7 @@ class ClientConnection:
         if self._ended:
             return False
         if not self._busy:
-            return not self.unsent or self._closing
+            return not self.out.unsent or self._closing
         if self._body.is_complete:
             return len(self._buffer) < self._context.http.settings.pipeline_bytes
         return self._upstream is not None and self._upstream.is_ready

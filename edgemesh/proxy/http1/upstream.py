@@ -6,15 +6,15 @@ client's side, at most one read, and nothing more is read here until it is gone.
 
 from __future__ import annotations
 
-import errno
 import os
 import socket
 from typing import TYPE_CHECKING
 
-from edgemesh.kernel.sockets import dialling_socket, fin_on_close, is_own_address
+from edgemesh.kernel.sockets import fin_on_close
 from edgemesh.model.policies import RetryOn
 from edgemesh.policy.traffic.calls import Outcome
 from edgemesh.policy.traffic.upstream import Upstream
+from edgemesh.proxy.connecting import connecting_socket
 from edgemesh.proxy.context import Context
 from edgemesh.proxy.http1.pool import PoolKey
 from edgemesh.proxy.reactor import ERROR, HANGUP, HANGUP_IN, IN, OUT, Handler
@@ -101,24 +101,12 @@ class UpstreamConnection:
             0, or the errno that says why there will be no connection.
         """
         context = self._context
-        endpoint = self.key[0].endpoint
-        try:
-            if endpoint.port == context.settings.tcp_port and is_own_address(endpoint.address):
-                return errno.ELOOP
-            sock = self._sock = dialling_socket(
-                endpoint.address, socket.SOCK_STREAM, context.own_mark, self.key[1] or None
-            )
-            problem = sock.connect_ex((endpoint.address, endpoint.port))
-        except OSError as error:
-            problem = error.errno or errno.EIO
-        if self._sock is None:
+        sock, problem = connecting_socket(context, self.key[0].endpoint, self.key[1])
+        if sock is None:
             return problem
-        if problem not in {0, errno.EINPROGRESS}:
-            context.reactor.close(self._sock)
-            return problem
-        self._fd = self._sock.fileno()
-        self.upstream.connections += 1
-        self.key[0].connections += 1
+        self._sock = sock
+        self._fd = sock.fileno()
+        self.upstream.open_connection(self.key[0])
         self._connecting = True
         if seconds:
             self._deadline = context.reactor.after(seconds, self, self._connect_expired)
@@ -190,9 +178,9 @@ class UpstreamConnection:
             return
         if events & OUT and self.unsent:
             self._send_unsent(client)
-        if events & _READABLE and not client.unsent:
+        if events & _READABLE and not client.out.unsent:
             self._read(client)
-        elif events & (ERROR | HANGUP) and client.unsent:
+        elif events & (ERROR | HANGUP) and client.out.unsent:
             # Nothing can be done about it before the client has taken what waits.
             self._watched = -1
             self._context.reactor.unregister(self._fd)
@@ -300,7 +288,7 @@ class UpstreamConnection:
             return
         if not self._left:
             self._done(client)
-        elif client.unsent:
+        elif client.out.unsent:
             self._watch()
 
     def _pass_on_unmeasured(self, client: ClientConnection, data: bytes, start: int = 0) -> None:
@@ -402,14 +390,13 @@ class UpstreamConnection:
         self._uncount()
 
     def _uncount(self) -> None:
-        self.upstream.connections -= 1
-        self.key[0].connections -= 1
+        self.upstream.close_connection(self.key[0])
         self._context.http.pool.serve_waiting(self.upstream)
 
     def _watch(self) -> None:
         """Register for what this connection can act on now."""
         client = self.client
-        wanted = 0 if client is not None and client.unsent else IN | HANGUP_IN
+        wanted = 0 if client is not None and client.out.unsent else IN | HANGUP_IN
         if self.unsent:
             wanted |= OUT
         if wanted != self._watched:
