@@ -58,9 +58,12 @@ def _answer(line: str) -> Answer:
 
 
 def tally(answers: Iterable[Answer]) -> str:
-    """``10 times 200 from orders-v1-..., 20 times 429, quota``."""
+    """``10 times 200 from v1 (fkt28); 20 times 429, quota``: pods by the end of their name."""
     counts = Counter(
-        f"{one.status}{f' from {one.pod}' if one.pod else f', {one.reason}'}" for one in answers
+        f"{one.status} from {one.version} ({one.pod.rpartition('-')[2]})"
+        if one.pod
+        else f"{one.status}, {one.reason or 'no reason'}"
+        for one in answers
     )
     return "; ".join(f"{count} times {what}" for what, count in sorted(counts.items()))
 
