@@ -134,7 +134,7 @@ async def breaker_closes(stage: Stage) -> Outcome:
             answers += await ask(stage, caller, _URL)
             await trio.sleep(_ASK_AGAIN_SECONDS)
     seconds = trio.current_time() - began
-    expected = f"no failure; its answers again when {_EJECTION_SECONDS} s are over, and then a third of all"
+    expected = f"no failure; it is asked again after {_EJECTION_SECONDS} s, and gets its third"
     require({one.status for one in answers} == {200}, f"expected {expected}: {tally(answers)}")
     require(answers[-1].pod == pod.key.name, f"not asked in {_CLOSING_SECONDS:g} s")
     shared = await ask(stage, caller, f"{_URL}/[1-30]")
