@@ -2,6 +2,7 @@
 
     sink                 the log's descriptor
     metamanager          unix socket over the store
+    admin                metrics, health and status over HTTP
     follower             store -> snapshot -> plane, DNS and rules
     plane                listeners and reactor
     guard                a process that clears away what outlives an agent that is killed
@@ -22,6 +23,7 @@ from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 
 import trio
 
+from edgemesh.app.admin import AdminPages
 from edgemesh.app.follow import Follower
 from edgemesh.app.guard import Guard, guarding
 from edgemesh.app.intercept import Interceptor
@@ -34,9 +36,13 @@ from edgemesh.meta.server import Metamanager
 from edgemesh.model.errors import OperatorError
 from edgemesh.model.flows import FlowReport
 from edgemesh.model.settings import Settings
+from edgemesh.observe.access_log import AccessLog
+from edgemesh.observe.admin.server import serve_admin
 from edgemesh.observe.flow_log import FlowLog
 from edgemesh.observe.log import configure_logging, get_logger
+from edgemesh.observe.metrics.metrics import Metrics
 from edgemesh.observe.sink import LineSink
+from edgemesh.proxy.dns.counters import DnsCounters
 from edgemesh.proxy.plane import Plane
 from edgemesh.store.store import Store
 
@@ -108,25 +114,35 @@ async def _start(
         settings.netfilter,
         FlowLog(sink).write if settings.log.flows else _drop_report,
         _redirected_datagram(conntrack, settings.proxy.udp_port),
+        metrics=Metrics(settings.metrics),
+        http=settings.http,
+        request_log=AccessLog(sink, settings.log),
     )
     interceptor = Interceptor(settings)
     follower = Follower(settings)
     follower.on_snapshot(plane.swap)
     follower.on_snapshot(interceptor.want)
-    state = AgentState(settings, store, plane, follower, interceptor)
+    dns = DnsCounters()
+    state = AgentState(settings, store, plane, follower, interceptor, dns=dns)
     metamanager.add_query("status", state.status)
+    metamanager.add_query("breakers", state.breakers)
     metamanager.add_query("trace", state.preview)
     metamanager.add_query("flow", state.flow)
 
+    await nursery.start(plane.metrics.run, lambda: plane.decider.snapshot)
+    if settings.admin.enabled:
+        pages = AdminPages(settings, state, dns, sink).pages()
+        await nursery.start(serve_admin, settings.admin, pages)
     await nursery.start(follower.run, metamanager.subscribe_changes())
     await nursery.start(plane.serve)
     # Not before the ports are ours: another agent's rules must not be cleared away.
     if guard.needed:
         await nursery.start(guard.run)
     if settings.dns.enabled:
-        await nursery.start(serve_resolver, settings, lambda: plane.decider.snapshot)
+        await nursery.start(serve_resolver, settings, lambda: plane.decider.snapshot, dns)
     if settings.netfilter.enabled:
         await nursery.start(interceptor.run)
+    state.serving = True
     return state
 
 

@@ -13,6 +13,7 @@ from edgemesh.app.added_addresses import (
 )
 from edgemesh.model.services import Snapshot
 from edgemesh.model.settings import Settings
+from edgemesh.proxy.dns.counters import DnsCounters
 from edgemesh.proxy.dns.server import serve_dns
 from edgemesh.proxy.dns.servers import listen_addresses
 
@@ -20,10 +21,17 @@ from edgemesh.proxy.dns.servers import listen_addresses
 async def serve_resolver(
     settings: Settings,
     snapshot: Callable[[], Snapshot],
+    counters: DnsCounters,
     *,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve DNS until cancelled; started once it answers.
+
+    Args:
+        settings: all of them.
+        snapshot: gives the one in force.
+        counters: counted up as things happen.
+        task_status: told when questions are answered.
 
     Raises:
         OperatorError: an address cannot be used.
@@ -35,7 +43,11 @@ async def serve_resolver(
     await trio.to_thread.run_sync(add_lacking_addresses, addresses, record)
     try:
         await serve_dns(
-            settings.dns, snapshot, mark=settings.netfilter.own_mark, task_status=task_status
+            settings.dns,
+            snapshot,
+            mark=settings.netfilter.own_mark,
+            counters=counters,
+            task_status=task_status,
         )
     finally:
         with trio.CancelScope(shield=True), trio.move_on_after(5):

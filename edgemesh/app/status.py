@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import time
-from pathlib import Path
 from typing import TypeVar
 
 import msgspec
+import trio
 
 from edgemesh import __version__
+from edgemesh.app.breakers import breakers
 from edgemesh.app.follow import Follower
 from edgemesh.app.intercept import Interceptor
 from edgemesh.model.errors import OperatorError
+from edgemesh.model.meters import STATUS_CLASSES, by_class
 from edgemesh.model.services import Transport
 from edgemesh.model.settings import Settings
 from edgemesh.model.status import (
     AgentStatus,
+    BreakersQuestion,
     FlowStatus,
     InterceptionStatus,
     SnapshotStatus,
     StoreStatus,
 )
 from edgemesh.model.trace import FlowAnswer, FlowQuestion, TraceAnswer, TraceQuestion
+from edgemesh.observe.metrics.process import memory_bytes
+from edgemesh.observe.slices import run_in_slices, take_slice
 from edgemesh.policy.explain import explain_call
 from edgemesh.proxy.context import OpenFlow
+from edgemesh.proxy.dns.counters import DnsCounters
 from edgemesh.proxy.plane import Plane
 from edgemesh.store.store import Store
 from edgemesh.wire.message import Message
@@ -33,7 +40,12 @@ Question = TypeVar("Question")
 
 
 class AgentState:
-    """The agent's parts, for those who ask about them; it only looks at what others own."""
+    """The agent's parts, for those who ask about them; it only looks at what others own.
+
+    Attributes:
+        store, plane, interceptor: see there.
+        serving: everything has been started.
+    """
 
     def __init__(
         self,
@@ -42,18 +54,35 @@ class AgentState:
         plane: Plane,
         follower: Follower,
         interceptor: Interceptor,
+        *,
+        dns: DnsCounters,
     ) -> None:
         """Count the uptime from now."""
         self._settings = settings
-        self._store = store
+        self._dns = dns
+        self.store = store
         self._follower = follower
         self.interceptor = interceptor
         self._began = time.monotonic()
         self.plane = plane
+        self.serving = False
 
-    def status(self, _request: Message) -> AgentStatus:
+    @property
+    def unready(self) -> str:
+        """What keeps the agent from serving calls as it should, "" when nothing does."""
+        if self.plane.draining:
+            return "draining"
+        if not self.serving:
+            return "starting"
+        if self._settings.netfilter.enabled and not self.interceptor.installed:
+            return f"rules are not installed: {self.interceptor.problem}"
+        return ""
+
+    async def status(self, _request: Message | None = None) -> AgentStatus:
         """Answer ``null/status``."""
         settings = self._settings
+        responses = [0] * len(STATUS_CLASSES)
+        await run_in_slices(self.plane.metrics.meters.add_responses(responses))
         return AgentStatus(
             node=settings.node,
             version=__version__,
@@ -63,6 +92,7 @@ class AgentState:
                 "tcp": (f"*:{settings.proxy.tcp_port}",),
                 "udp": (f"*:{settings.proxy.udp_port}",),
                 "dns": settings.dns.listen if settings.dns.enabled else (),
+                "admin": (settings.admin.listen,) if settings.admin.enabled else (),
             },
             interception=InterceptionStatus(
                 backend=settings.netfilter.backend,
@@ -76,15 +106,32 @@ class AgentState:
             ),
             store=StoreStatus(
                 url=settings.shown_store_url,
-                revision=self._store.revision,
+                revision=self.store.revision,
                 objects=self._follower.objects,
             ),
             snapshot=self._snapshot_status(),
             flows=self._flow_status(),
             paths={"relay": "available"},
-            memory_bytes=_resident_bytes(),
+            memory_bytes=memory_bytes()[1],
             problems=self._problems(),
+            requests=by_class(responses),
+            dns={name: count for name, count in dataclasses.asdict(self._dns).items() if count},
         )
+
+    async def breakers(self, request: Message) -> list[msgspec.Raw]:
+        """Answer ``null/breakers``: a list of BreakerStatus, encoded one by one.
+
+        Raises:
+            OperatorError: the question is not understood.
+        """
+        question = _question(request, BreakersQuestion)
+        decider, now = self.plane.decider, self.plane.reactor.clock()
+        found: list[msgspec.Raw] = []
+        pieces = breakers(decider.snapshot, decider.traffic, now, question)
+        while taken := take_slice(pieces):
+            found += (msgspec.Raw(msgspec.json.encode(one)) for port in taken for one in port)
+            await trio.lowlevel.checkpoint()
+        return found
 
     def preview(self, request: Message) -> TraceAnswer:
         """Answer ``null/trace``.
@@ -144,7 +191,7 @@ def _question(request: Message, kind: type[Question]) -> Question:
     try:
         return msgspec.json.decode(request.content, type=kind)
     except msgspec.MsgspecError as error:
-        raise OperatorError(f"the trace's question is not understood: {error}") from error
+        raise OperatorError(f"the question is not understood: {error}") from error
 
 
 def _connected(flow: OpenFlow) -> bool:
@@ -153,8 +200,3 @@ def _connected(flow: OpenFlow) -> bool:
     except OSError:
         # ENOTCONN: it is still being connected.
         return False
-
-
-def _resident_bytes() -> int:
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGESIZE")

@@ -25,7 +25,7 @@ _COMMANDS = {
         "Examine the host: what is missing and what mends it.",
     ),
     "trace": ("edgemesh.cli.trace:trace", "Walk a call hop by hop and name the one that fails."),
-    "get": ("edgemesh.cli.objects:get", "Show objects."),
+    "get": ("edgemesh.cli.objects:get", "Show objects, or how circuit breakers stand."),
     "apply": ("edgemesh.cli.objects:apply", "Create or change objects from manifests."),
     "delete": ("edgemesh.cli.objects:delete", "Delete objects."),
     "netfilter": ("edgemesh.cli.netfilter:app", "Install, remove, show and check the rules."),

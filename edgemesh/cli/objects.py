@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from cyclopts import Parameter
 
+from edgemesh.cli import breakers
 from edgemesh.cli.connection import NO_OPTIONS, AgentOptions
 from edgemesh.cli.manifests import read_manifests
 from edgemesh.cli.printing import Output, Printer
@@ -78,10 +79,10 @@ async def get(
     watch: Annotated[bool, Parameter(name=["--watch", "-w"], negative="")] = False,
     agent: AgentOptions = NO_OPTIONS,
 ) -> None:
-    """Show objects: KIND[,KIND] [NAME...] or KIND/NAME...
+    """Show objects: KIND[,KIND] [NAME...] or KIND/NAME...; or breakers [SERVICE...].
 
     Args:
-        words: service, svc, pods,services, svc web, po/web-1, all.
+        words: service, svc, pods,services, svc web, po/web-1, all, breakers.
         namespace: where to look.
         all_namespaces: look everywhere.
         selector: only objects with these labels: app=web,tier in (a,b),!old.
@@ -89,6 +90,12 @@ async def get(
         watch: go on printing what changes, until interrupted.
         agent: which agent.
     """
+    if words and words[0] in breakers.WORDS:
+        if watch or selector:
+            raise OperatorError("breakers can neither be watched nor selected by labels")
+        where = "" if all_namespaces else namespace
+        await breakers.get_breakers(words[1:], where, Output(output), agent)
+        return
     settings = agent.settings()
     targets = parse_targets(words)
     where = namespace_word(namespace, all_namespaces=all_namespaces)

@@ -86,12 +86,17 @@ class Printer:
         return table.format(bodies, headings=True)
 
     def _print_document(self, value: Any) -> None:
-        if self._output is Output.JSON:
-            plain = msgspec.json.encode(value, order="deterministic")
-            print(msgspec.json.format(plain, indent=4).decode(), flush=True)
-        else:
-            text = yaml.dump(value, Dumper=_YAML_DUMPER, allow_unicode=True)
-            print(text, end="", flush=True)
+        print_document(value, self._output)
+
+
+def print_document(value: Any, output: Output) -> None:
+    """Print one value as JSON or YAML, keys in order of the alphabet."""
+    if output is Output.JSON:
+        plain = msgspec.json.encode(value, order="deterministic")
+        print(msgspec.json.format(plain, indent=4).decode(), flush=True)
+    else:
+        text = yaml.dump(value, Dumper=_YAML_DUMPER, allow_unicode=True)
+        print(text, end="", flush=True)
 
 
 def object_word(body: Body) -> str:

@@ -56,6 +56,10 @@ def _rows(status: AgentStatus) -> Iterator[tuple[str, str]]:
         yield "  refused", _counts(flows.refused)
     if flows.by_ending:
         yield "  ended", _counts(flows.by_ending)
+    if status.requests:
+        yield "requests", f"{sum(status.requests.values())} in all: {_counts(status.requests)}"
+    if status.dns:
+        yield "dns", _counts(status.dns)
     for path, state in status.paths.items():
         yield f"path {path}", state
     for problem in status.problems:

@@ -7,6 +7,7 @@ shows it (`observe.metrics`) reads them; both on the data plane's thread, so the
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Sequence
 from typing import Final
 
 # Upper bounds of the latency histogram in seconds, 1-2.5-5 a decade. The last bucket has none.
@@ -18,6 +19,11 @@ LATENCY_BOUNDS: Final = (
     *(1.0, 2.5, 5.0),
     *(10.0, 30.0),
 )
+# By the first digit of a status; those of no class of RFC 9110 section 15 are one.
+STATUS_CLASSES: Final = (
+    *("none", "1xx", "2xx", "3xx", "4xx", "5xx"),
+    *("other", "other", "other", "other"),
+)
 # 0 to 16 (grpc/doc/statuscodes.md); the last counts what is none of them.
 GRPC_STATUSES: Final = 17
 
@@ -26,7 +32,8 @@ class Meter:
     """Counts since the meter was made.
 
     Attributes:
-        responses: by the first digit of the status; [0] without a response.
+        responses: by the first digit of the status; [0] without a response. `by_class` adds
+            them up.
         latencies: how many requests took as long as each of LATENCY_BOUNDS at most and longer
             than the one before it; the last beyond all of them.
         seconds: that all of them took together.
@@ -86,3 +93,12 @@ class Meter:
         if self.grpc is None:
             self.grpc = [0] * (GRPC_STATUSES + 1)
         self.grpc[code if 0 <= code < GRPC_STATUSES else GRPC_STATUSES] += 1
+
+
+def by_class(responses: Sequence[int]) -> dict[str, int]:
+    """`Meter.responses` by STATUS_CLASSES, without those that are zero."""
+    classes: dict[str, int] = {}
+    for name, count in zip(STATUS_CLASSES, responses, strict=True):
+        if count:
+            classes[name] = classes.get(name, 0) + count
+    return classes

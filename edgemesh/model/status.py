@@ -1,9 +1,10 @@
-"""What a running agent says about itself: the answer to the query ``null/status``."""
+"""What a running agent says about itself: the answers to ``null/status`` and ``null/breakers``."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +46,72 @@ class SnapshotStatus:
 
 @dataclass(frozen=True, slots=True)
 class FlowStatus:
-    """Flows: open now by transport, ever begun, refused by reason, over by ending."""
+    """Flows: open now by transport, ever begun, refused by reason, over by ending.
+
+    With those refused are HTTP requests, too.
+    """
 
     tcp_open: int
     udp_open: int
     total: int
     refused: Mapping[str, int] = field(default_factory=dict)
     by_ending: Mapping[str, int] = field(default_factory=dict)
+
+
+class BreakerPhase(StrEnum):
+    """Whether an endpoint takes calls, and who says so."""
+
+    CLOSED = "closed"
+    HALF_OPEN = "half-open"
+    OPEN = "open"
+    UNHEALTHY = "unhealthy"  # by active health checks
+
+
+@dataclass(frozen=True, slots=True)
+class BreakersQuestion:
+    """Which Services ``null/breakers`` is about: "" for all namespaces, none for all names."""
+
+    namespace: str = ""
+    services: tuple[str, ...] = ()
+
+    def is_about(self, namespace: str, service: str) -> bool:
+        """Whether a Service is meant."""
+        return (not self.namespace or namespace == self.namespace) and (
+            not self.services or service in self.services
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerStatus:
+    """One endpoint of a Service port that has a breaker or a health check.
+
+    Args:
+        namespace, service, port, transport: the Service port.
+        endpoint: ``address:port``.
+        pod: ``namespace/name``, "" when it is none.
+        state: see there.
+        reason: of the last ejection, "" when there was none.
+        failures_in_row: since its last success.
+        ejections: in a row.
+        open_seconds: until trial requests may go there, 0 when it is not open.
+        active: requests or connections that are open.
+        calls, failures: that are over.
+    """
+
+    namespace: str
+    service: str
+    port: int
+    transport: str
+    endpoint: str
+    pod: str
+    state: BreakerPhase
+    reason: str = ""
+    failures_in_row: int = 0
+    ejections: int = 0
+    open_seconds: float = 0.0
+    active: int = 0
+    calls: int = 0
+    failures: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +127,8 @@ class AgentStatus:
         interception, store, snapshot, flows: see there.
         paths: each forwarding path with ``available`` or why it is not.
         memory_bytes: resident.
+        requests: HTTP requests that endpoints have answered, by class of the status.
+        dns: questions of DNS, by what became of them.
         problems: what an operator should look at, one sentence each; empty when all is well.
     """
 
@@ -82,3 +144,5 @@ class AgentStatus:
     paths: Mapping[str, str]
     memory_bytes: int
     problems: tuple[str, ...] = ()
+    requests: Mapping[str, int] = field(default_factory=dict)
+    dns: Mapping[str, int] = field(default_factory=dict)

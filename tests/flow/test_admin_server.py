@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
@@ -26,11 +26,19 @@ def long_page() -> Iterator[str]:
         yield LONG_LINE
 
 
-PAGES: dict[str, Callable[[], Page]] = {
-    "/hello": lambda: text_page("hello"),
-    "/json": lambda: json_page({"ready": True}),
-    "/long": lambda: Page(long_page()),
-    "/empty": lambda: Page(iter(())),
+def made_by(make: Callable[[], Page]) -> Callable[[], Awaitable[Page]]:
+    async def page() -> Page:
+        await trio.lowlevel.checkpoint()
+        return make()
+
+    return page
+
+
+PAGES = {
+    "/hello": made_by(lambda: text_page("hello")),
+    "/json": made_by(lambda: json_page({"ready": True})),
+    "/long": made_by(lambda: Page(long_page())),
+    "/empty": made_by(lambda: Page(iter(()))),
 }
 
 

@@ -28,6 +28,8 @@ STATUS = AgentStatus(
     flows=FlowStatus(3, 1, 1234, {"no-endpoint": 2}, {"refused": 2, "closed": 1228}),
     paths={"relay": "available"},
     memory_bytes=47_400_000,
+    requests={"2xx": 1200, "5xx": 34},
+    dns={"cluster": 7, "cached": 12},
 )
 
 
@@ -43,6 +45,8 @@ def test_the_page_tells_everything() -> None:
         "flows         3 TCP and 1 UDP open, 1234 in all",
         "  refused     no-endpoint 2",
         "  ended       closed 1228, refused 2",
+        "requests      1234 in all: 2xx 1200, 5xx 34",
+        "dns           cached 12, cluster 7",
         "path relay    available",
     ]
 
@@ -65,8 +69,9 @@ def test_rules_that_are_switched_off_are_not_missing() -> None:
 
 
 def test_counts_that_are_empty_have_no_line() -> None:
-    idle = dataclasses.replace(STATUS, flows=FlowStatus(0, 0, 0))
-    assert not [line for line in status_page(idle).splitlines() if line.startswith(" ")]
+    idle = dataclasses.replace(STATUS, flows=FlowStatus(0, 0, 0), requests={}, dns={})
+    page = status_page(idle)
+    assert not [line for line in page.splitlines() if line.startswith((" ", "requests", "dns"))]
 
 
 def test_a_status_survives_the_socket() -> None:

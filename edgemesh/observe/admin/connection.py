@@ -98,7 +98,7 @@ class Connection:
         else:
             if head is None:
                 return False
-            page = self._page(head)
+            page = await self._page(head)
             manner = _manner(head, page)
         sent = await self._answer(page, manner)
         if sent and not manner.keep_alive:
@@ -117,7 +117,7 @@ class Connection:
                 return None
             self._received += data
 
-    def _page(self, head: RequestHead) -> Page:
+    async def _page(self, head: RequestHead) -> Page:
         if self._only_local and not _is_local(head.host):
             return refusal(HTTPStatus.MISDIRECTED_REQUEST, detail="ask by address or as localhost")
         if head.framing is not Framing.NONE:
@@ -127,7 +127,7 @@ class Connection:
             return refusal(HTTPStatus.NOT_FOUND)
         if head.method not in _METHODS:
             return refusal(HTTPStatus.METHOD_NOT_ALLOWED, ("allow", ", ".join(_METHODS)))
-        return make()
+        return await make()
 
     async def _answer(self, page: Page, manner: _Manner) -> bool:
         """Send a page; False when the client did not take it in time."""

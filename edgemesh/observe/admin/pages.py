@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final
@@ -32,7 +32,7 @@ class Page:
 
 
 # A page by its path, made anew for each request.
-Pages = Mapping[str, Callable[[], Page]]
+Pages = Mapping[str, Callable[[], Awaitable[Page]]]
 
 
 def text_page(text: str, status: HTTPStatus = HTTPStatus.OK) -> Page:

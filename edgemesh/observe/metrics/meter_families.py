@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
-from edgemesh.model.meters import GRPC_STATUSES, LATENCY_BOUNDS, Meter
+from edgemesh.model.meters import GRPC_STATUSES, LATENCY_BOUNDS, Meter, by_class
 from edgemesh.observe.metrics.exposition import Family, FamilyType, counter
 from edgemesh.observe.metrics.histogram import HistogramTemplate
 from edgemesh.observe.metrics.meters import Counted
-
-# By the first digit of a status; those of no class that RFC 9110 section 15 knows are one.
-_CLASSES: Final = ("none", "1xx", "2xx", "3xx", "4xx", "5xx", "other", "other", "other", "other")
 
 _REQUESTS: Final = "edgemesh_requests_total"
 _GRPC: Final = "edgemesh_grpc_responses_total"
@@ -88,13 +85,9 @@ def meter_families(counted: Sequence[Counted]) -> Iterator[Family]:
 
 
 def _requests(one: Counted) -> str:
-    classes: dict[str, int] = {}
-    for name, count in zip(_CLASSES, one.meter.responses, strict=True):
-        if count:
-            classes[name] = classes.get(name, 0) + count
     return "".join(
         f'{_REQUESTS}{{{one.labels_text},code="{name}"}} {count}\n'
-        for name, count in classes.items()
+        for name, count in by_class(one.meter.responses).items()
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from operator import add
 from typing import Final, NamedTuple, Protocol
 
 from edgemesh.model.meters import Meter
@@ -96,6 +97,7 @@ class Meters:
     def __init__(self, settings: MetricsSettings) -> None:
         """Count nothing yet."""
         self._settings = settings
+        self._dropped = Meter()
         self._counted: dict[MeterKey, Counted] = {}
         self._shared: dict[str, Counted] = {}
         self.overflowed = 0
@@ -132,6 +134,13 @@ class Meters:
         """What is counted at the moment."""
         return [*self._counted.values(), *self._shared.values()]
 
+    def add_responses(self, total: list[int]) -> Iterator[None]:
+        """Add `Meter.responses` of all meters that ever were to ``total``, a step at a time."""
+        _add(total, self._dropped.responses)
+        for counted in self.all():
+            _add(total, counted.meter.responses)
+            yield
+
     def sweep(self, snapshot: Snapshot, now: float) -> Iterator[None]:
         """See what is gone, and drop what has been for long; a step at a time.
 
@@ -157,6 +166,7 @@ class Meters:
         if self._counted.get(counted.key) is counted:
             del self._counted[counted.key]
             counted.take_away()
+            _add(self._dropped.responses, counted.meter.responses)
 
     def _shared_meter(self, path: str) -> Meter:
         shared = self._shared.get(path)
@@ -167,6 +177,10 @@ class Meters:
             )
             shared = self._shared[path] = Counted(key, text)
         return shared.meter
+
+
+def _add(total: list[int], more: list[int]) -> None:
+    total[:] = map(add, total, more)
 
 
 def _labels(port: ServicePort, endpoint: Endpoint, path: str) -> str:

@@ -15,7 +15,7 @@ _PROCESS = Path("/proc/self")
 
 def process_families() -> Iterator[Family]:
     """What the kernel tells about this process, in a few system calls (proc(5))."""
-    virtual, resident = resident_bytes()
+    virtual, resident = memory_bytes()
     yield gauge("process_resident_memory_bytes", "Resident memory.", [("", resident)])
     yield gauge("process_virtual_memory_bytes", "Virtual memory.", [("", virtual)])
     used = resource.getrusage(resource.RUSAGE_SELF)
@@ -32,7 +32,7 @@ def process_families() -> Iterator[Family]:
     )
 
 
-def resident_bytes() -> tuple[int, int]:
+def memory_bytes() -> tuple[int, int]:
     """Virtual and resident memory in bytes."""
     virtual, resident = (_PROCESS / "statm").read_text().split()[:2]
     page = os.sysconf("SC_PAGESIZE")
