@@ -1,9 +1,7 @@
-"""One client's connection: its requests, one after the other.
+"""One client's connection: what it says is read here, request by request.
 
 Requests are read one at a time: what a client sends ahead of an answer (pipelining, RFC 9112
-section 9.3.2) waits in a bounded buffer, then in the kernel. A request's head is forwarded as it
-came unless something in it has to change; its body goes on as it comes, and is kept for another
-try as long as it is short and no response has begun.
+section 9.3.2) waits in a bounded buffer, then in the kernel.
 """
 
 from __future__ import annotations
@@ -12,26 +10,16 @@ import os
 import socket
 
 from edgemesh.model.flows import Ending, Refusal
-from edgemesh.model.policies import RetryOn
-from edgemesh.policy.traffic.calls import Call, Outcome
-from edgemesh.policy.traffic.endpoint_state import EndpointState
-from edgemesh.proxy.connecting import source_address
+from edgemesh.policy.traffic.calls import Outcome
 from edgemesh.proxy.flow import Flow
-from edgemesh.proxy.http.answers import Answer, malformed, refuse
-from edgemesh.proxy.http.exchange import Exchange
+from edgemesh.proxy.http.answers import malformed
 from edgemesh.proxy.http.plans import PortPlan
-from edgemesh.proxy.http1.answering import answer_bytes
-from edgemesh.proxy.http1.body import RequestBody
+from edgemesh.proxy.http1.carrier import RequestCarrier
 from edgemesh.proxy.http1.deadlines import NEVER, Deadlines
-from edgemesh.proxy.http1.heads import request_head, response_head
-from edgemesh.proxy.http1.outgoing import Outgoing
-from edgemesh.proxy.http1.tunnel import tunnel
-from edgemesh.proxy.http1.upstream import UpstreamConnection
 from edgemesh.proxy.reactor import ERROR, HANGUP, HANGUP_IN, IN, OUT
-from edgemesh.wire.http1.heads import MalformedBody, MalformedHead, RequestHead, ResponseHead
+from edgemesh.wire.http1.heads import MalformedBody, MalformedHead, RequestHead
 
 _READABLE = IN | HANGUP_IN | HANGUP | ERROR
-_PROTOCOLS = ("http/1.0", "http/1.1")
 
 
 def serve(flow: Flow) -> None:
@@ -40,78 +28,57 @@ def serve(flow: Flow) -> None:
 
 
 class ClientConnection:
-    """The stage of a flow, the handler of its socket, and the carrier of its exchanges.
-
-    Attributes:
-        exchange: of the request that is served now, or was last.
-        method: of that request.
-        out: what goes to the client.
-    """
+    """The stage of a flow, and the handler of its client's socket."""
 
     __slots__ = (
         "_active",
-        "_body",
         "_buffer",
-        "_busy",
-        "_call",
+        "_carrier",
         "_closing",
         "_context",
         "_deadlines",
         "_ended",
         "_fd",
         "_flow",
-        "_head",
         "_head_began",
-        "_keep",
         "_newcomer",
         "_plan",
+        "_read_bytes",
         "_serving",
         "_sock",
         "_swaps",
-        "_upstream",
         "_watched",
-        "exchange",
-        "method",
-        "out",
     )
-
-    exchange: Exchange
-    _head: RequestHead
 
     def __init__(self, flow: Flow) -> None:
         context = self._context = flow.context
         self._flow = flow
         self._sock = flow.client
         self._fd = flow.client.fileno()
-        self._call = Call(flow.client_address[0], ":" in flow.destination[0], None)
-        self._body = RequestBody(context.http.settings)
+        self._carrier = RequestCarrier(flow, self)
         self._deadlines = Deadlines(context.reactor, self)
         self._plan: PortPlan | None = None
         self._swaps = -1
+        self._read_bytes = context.settings.relay_buffer_bytes
         self._buffer = b""
-        self._upstream: UpstreamConnection | None = None
         self._active = self._head_began = context.reactor.now
-        self._busy = False
         self._serving = False
-        self._keep = False
         self._ended = False
         self._closing = False
         self._newcomer = True
         self._watched = -1
-        self.method = ""
-        self.out = Outgoing(flow)
 
     def start(self) -> None:
         """Wait for the first request."""
         self._flow.stage = self
-        self._deadlines.by(self._active + self._context.http.settings.head_timeout_seconds)
-        self._watch()
+        self._deadlines.by(self.due())
+        self.watch()
 
     # Bytes from the client.
 
     def on_events(self, events: int) -> None:
         """Write what waits for this socket, then read once from it."""
-        if events & OUT and self.out.unsent:
+        if events & OUT and self._carrier.out.unsent:
             self._send_unsent()
             if self._flow.stage is not self:
                 return
@@ -128,61 +95,54 @@ class ClientConnection:
         self._flow.finish(Ending.ERROR, type(error).__name__)
 
     def _read(self) -> None:
-        buffer = self._context.relay_buffer
         try:
-            count = self._sock.recv_into(buffer)
+            data = self._sock.recv(self._read_bytes)
         except BlockingIOError:
             return
         except OSError as error:
             self._flow.finish(Ending.CLIENT_RESET, error.strerror or "")
             return
-        if not count:
+        if not data:
             self._end_of_stream()
             return
-        self._flow.bytes_sent += count
+        self._flow.bytes_sent += len(data)
         self._active = self._context.reactor.now
+        carrier = self._carrier
         if self._closing:
             return
-        data = bytes(buffer[:count])
-        if self._busy and not self._body.is_complete:
+        if carrier.busy and not carrier.body.is_complete:
             self._take_body(data)
             return
-        if not self._buffer:
+        if self._buffer:
+            self._buffer += data
+        else:
             self._head_began = self._active
             self._buffer = data
-        else:
-            self._buffer += data
-        if not self._busy:
+        if not carrier.busy:
             self._next_requests()
         elif len(self._buffer) >= self._context.http.settings.pipeline_bytes:
-            self._watch()
+            self.watch()
 
     def _end_of_stream(self) -> None:
         self._ended = True
-        if self._busy and self._body.is_complete:
-            # It still waits for its answer: a half-closed connection is none that was given up.
-            self._watch()
-        elif self._busy:
-            self._flow.finish(Ending.CLIENT_RESET, "closed in the middle of a request")
-        else:
+        if not self._carrier.busy:
             self._flow.finish(Ending.CLOSED, reset=False)
+        elif self._carrier.body.is_complete:
+            # It still waits for its answer: a half-closed connection is none that was given up.
+            self.watch()
+        else:
+            self._flow.finish(Ending.CLIENT_RESET, "closed in the middle of a request")
 
     def _take_body(self, data: bytes) -> None:
         try:
-            count = self._body.take(data)
+            count = self._carrier.take_body(data)
         except MalformedBody as error:
-            self.exchange.cancelled()
-            self._malformed(400, error.reason)
+            if self._carrier.exchange.status:
+                self._flow.finish(Ending.CLIENT_RESET, f"malformed: {error.reason}")
+            else:
+                self._malformed(400, error.reason)
             return
-        if count < len(data):
-            self._buffer = data[count:]
-            data = data[:count]
-        self.exchange.bytes_sent += count
-        upstream = self._upstream
-        if upstream is not None and upstream.is_ready:
-            upstream.send(data)
-            if upstream.unsent:
-                self._watch()
+        self._buffer = data[count:]
 
     # Requests.
 
@@ -191,9 +151,11 @@ class ClientConnection:
         if self._serving:
             return
         self._serving = True
-        while self._buffer and not self._busy and not self._closing and not self.out.unsent:
+        carrier = self._carrier
+        heads = self._context.http.heads
+        while self._buffer and not carrier.busy and not self._closing and not carrier.out.unsent:
             try:
-                head = self._context.http.heads.read_request(self._buffer, 0)
+                head = heads.read_request(self._buffer, 0)
             except MalformedHead as error:
                 self._malformed(error.status, error.reason)
                 break
@@ -202,52 +164,40 @@ class ClientConnection:
                 break
             self._begin(head)
         self._serving = False
-        if not self._busy and self._ended and not self._closing and self._flow.stage is self:
+        if self._ended and not carrier.busy and not self._closing and self._flow.stage is self:
             self._flow.finish(Ending.CLOSED, reset=False)
 
     def _begin(self, head: RequestHead) -> None:
-        buffer = self._buffer
-        rest = buffer[head.size :] if len(buffer) > head.size else b""
-        context = self._context
+        rest = self._buffer[head.size :]
+        self._buffer = b""
         plan = self._current_plan()
-        self._head = head
-        self.method = head.method
-        self._busy = True
-        self._keep = head.keep_alive
-        body = self._body
-        body.begin(head)
-        if plan is None:
-            self.answer(refuse(Refusal.NO_SERVICE))
-            return
-        exchange = self.exchange = Exchange(
-            context,
-            self._flow,
-            self,
-            plan,
-            self._call,
-            request=head,
-            protocol=_PROTOCOLS[head.minor],
-        )
-        if rest and not body.is_complete:
-            try:
-                count = body.take(rest)
-            except MalformedBody as error:
-                self._malformed(400, error.reason)
-                return
-            exchange.bytes_sent = count
-            rest = rest[count:]
-        self._buffer = rest
-        self._head_began = self._active
+        carrier = self._carrier
         self._flow.requests += 1
+        carrier.begin(head, plan)
+        if plan is None:
+            return
+        if rest and not carrier.body.is_complete:
+            self._take_body(rest)
+            if not carrier.busy:
+                return
+        else:
+            self._buffer = rest
+        self._head_began = self._active
+        exchange = carrier.exchange
         exchange.begin()
         if self._newcomer:
-            self._newcomer = False
-            if self._flow.stage is self:
-                self._watched = -1
-                self._watch()
-        due = self._active + plan.idle_seconds
-        if due < self._deadlines.at or exchange.deadline or exchange.try_deadline:
+            self._become_known()
+        if exchange.deadline or exchange.try_deadline:
             self._deadlines.by(self.due())
+        else:
+            self._deadlines.by(self._active + (plan.idle_seconds or NEVER))
+
+    def _become_known(self) -> None:
+        """From its first request on a connection is attended to before newcomers."""
+        self._newcomer = False
+        if self._flow.stage is self:
+            self._watched = -1
+            self.watch()
 
     def _current_plan(self) -> PortPlan | None:
         context = self._context
@@ -258,153 +208,56 @@ class ClientConnection:
             self._plan = context.http.plans.of(port) if port is not None else None
         return self._plan
 
-    # As the exchange's carrier.
-
-    def forward(self, state: EndpointState) -> None:
-        """Send the request to this endpoint, on a connection that waits or a new one."""
-        self._drop_upstream()
-        http = self._context.http
-        target = self.exchange.target
-        self._flow.endpoint = endpoint = state.endpoint
-        self._flow.attempts += 1
-        key = (state, source_address(self._call.client, endpoint, target.port.source))
-        upstream = http.pool.take(key)
-        if upstream is None:
-            calls = target.upstream
-            if not http.pool.make_room(calls, target.policy.limits.max_connections):
-                if not http.pool.wait(self, calls):
-                    self.exchange.overflowed()
-                return
-            upstream = UpstreamConnection(self._context, key, calls)
-            problem = upstream.dial(target.connect_seconds)
-            if problem:
-                self.exchange_failed(RetryOn.CONNECT_FAILURE, os.strerror(problem), untouched=True)
-                return
-        self._upstream = upstream
-        upstream.start(self)
-        if not self._body.is_complete:
-            self._watch()
-
-    def connection_is_free(self) -> None:
-        """Take or open the connection that was waited for."""
-        if self._busy and self._upstream is None and self.exchange.state is not None:
-            self.forward(self.exchange.state)
-
-    def can_repeat(self) -> bool:
-        """Whether all of the body that was sent is still here."""
-        return self._body.can_repeat
-
-    def answer(self, answer: Answer) -> None:
-        """Give an answer of our own."""
-        self._drop_upstream()
-        closes = answer.close or not self._body.is_complete or not self._keep
-        self._keep = not (closes or self._context.draining)
-        self.deliver(answer_bytes(answer, self.method, close=not self._keep))
-        if self._flow.stage is self:
-            self._after_response()
-
     def _malformed(self, status: int, why: str) -> None:
         """Refuse what is no valid request: nobody knows where the next one begins."""
         plan = self._current_plan()
-        if plan is not None:
-            self._context.metrics.refusals.count(plan.port, Refusal.MALFORMED)
-        self.answer(malformed(status, why))
+        self._context.metrics.refusals.count(plan.port if plan else None, Refusal.MALFORMED)
+        self._carrier.answer(malformed(status, why))
 
-    # As the endpoint's side has it.
+    # As its carrier has it.
 
-    def request_bytes(self) -> bytes:
-        """The request from its start, as far as it has come."""
-        data = request_head(self.exchange, self._head)
-        kept = self._body.kept
-        return data + kept if kept else data
-
-    def upstream_is_ready(self) -> None:
-        """The endpoint takes more of the request."""
-        if not self._body.is_complete:
-            self._watch()
-
-    @property
-    def request_is_complete(self) -> bool:
-        """Whether all of the request was read."""
-        return self._body.is_complete
-
-    def deliver_interim(self, head: ResponseHead) -> None:
-        """Pass on a 1xx; a client of HTTP/1.0 would not know it (RFC 9110 section 15.2)."""
-        if self._head.minor:
-            self.deliver(head.forwarded)
-
-    def begin_response(self, head: ResponseHead, *, ends_with_connection: bool) -> bytes:
-        """The head of the final response as it is passed on."""
-        self._body.forget()
-        keep = self._keep and head.keep_alive and not ends_with_connection
-        close = keep and self._context.draining
-        self._keep = keep and not close
-        return response_head(self.exchange, head, close=close)
-
-    def deliver(self, data: bytes) -> None:
-        """Give the client what it can take; the rest waits, and reading stops."""
+    def was_active(self) -> None:
+        """The client was given something."""
         self._active = self._context.reactor.now
-        self.out.send(data)
-        if self.out.unsent:
-            self._watch()
+        if self._carrier.out.unsent and self._flow.stage is self:
+            self.watch()
 
     def response_is_over(self) -> None:
-        """All of the response was passed on."""
-        self._upstream = None
-        self._keep = self._keep and self._body.is_complete
-        self.exchange.finish()
-        if self._flow.stage is self:
-            self._after_response()
+        """The client was given a response, all of it but what it does not take yet."""
+        carrier = self._carrier
+        carrier.busy = False
+        if self._flow.stage is not self:
+            return
+        if not carrier.keep:
+            self._closing = True
+        if not carrier.out.unsent:
+            if self._closing:
+                self._close()
+            elif self._buffer or self._ended:
+                self._next_requests()
+        if not self._watched & IN and self._flow.stage is self:
+            self.watch()
 
-    def response_is_broken(self, outcome: Outcome, why: str) -> None:
-        """The rest of the response will not come: the client is told by a reset."""
-        self._upstream = None
-        self._busy = False
-        self.exchange.broken(outcome, why)
+    def broken(self, why: str) -> None:
+        """The response has ended in its middle."""
         self._flow.finish(Ending.ENDPOINT_RESET, why)
 
-    def exchange_failed(
-        self, reason: RetryOn, why: str, *, untouched: bool = False, stale: bool = False
-    ) -> None:
-        """There is no response on this connection: perhaps on another one."""
-        self._upstream = None
-        self.exchange.failed(reason, why, untouched=untouched, stale=stale)
-
-    def tunnel(self, upstream: UpstreamConnection, head: ResponseHead, data: bytes) -> None:
-        """From here on the two sides speak another protocol."""
-        out = self.begin_response(head, ends_with_connection=True) + data[head.size :]
-        self._flow.application_protocol = head.upgrade or "tunnel"
-        self._upstream = None
-        self._busy = False
-        self.stop()
-        for_client = bytes(self.out.unsent) + out
-        tunnel(self._flow, self.exchange, upstream, for_client, self._buffer)
-
-    # After the response.
-
-    def _after_response(self) -> None:
-        self._busy = False
-        if not self._keep:
-            self._closing = True
-        if self.out.unsent:
-            return
-        if self._closing:
-            self._close()
-        elif self._buffer or self._ended:
-            self._next_requests()
-        if self._flow.stage is self and not self._watched & IN:
-            self._watch()
+    def leave(self) -> bytes:
+        """Let go of the flow; what was read of it and not used is the caller's now."""
+        self._deadlines.stop()
+        return self._buffer
 
     def _send_unsent(self) -> None:
-        if not self.out.send_unsent():
+        carrier = self._carrier
+        if not carrier.out.send_unsent():
             return
         self._active = self._context.reactor.now
-        if self._upstream is not None:
-            self._upstream.resume()
-        elif not self._busy:
-            self._after_response()
+        if carrier.upstream is not None:
+            carrier.upstream.resume()
+        elif not carrier.busy:
+            self.response_is_over()
         if self._flow.stage is self:
-            self._watch()
+            self.watch()
 
     def _close(self) -> None:
         """End the connection so that the client gets to read the answer.
@@ -412,7 +265,7 @@ class ClientConnection:
         A socket that is closed with unread bytes resets the connection, and takes back what was
         sent before (RFC 9112 section 9.6): so what still comes is read for a while.
         """
-        if self._ended or (self._body.is_complete and not self._buffer):
+        if self._ended or (self._carrier.body.is_complete and not self._buffer):
             self._flow.finish(Ending.CLOSED, reset=False)
             return
         self._sock.shutdown(socket.SHUT_WR)
@@ -420,20 +273,10 @@ class ClientConnection:
         self._active = self._context.reactor.now
         self._deadlines.by(self.due())
 
-    def _drop_upstream(self) -> None:
-        upstream, self._upstream = self._upstream, None
-        if upstream is not None:
-            upstream.client = None
-            upstream.close()
-
     def stop(self) -> None:
         """Let go of everything: as the flow's stage."""
         self._deadlines.stop()
-        if self._busy:
-            self._busy = False
-            self._context.http.pool.leave(self, self.exchange.target.upstream)
-            self.exchange.cancelled()
-        self._drop_upstream()
+        self._carrier.give_up()
 
     # Deadlines.
 
@@ -442,37 +285,36 @@ class ClientConnection:
         settings = self._context.http.settings
         if self._closing:
             return self._active + settings.linger_seconds
-        if not self._busy:
+        if not self._carrier.busy:
             if self._buffer or self._newcomer:
                 return self._head_began + settings.head_timeout_seconds
             return self._active + settings.keepalive_timeout_seconds
-        exchange = self.exchange
-        idle = exchange.target.idle_seconds
-        dues = [self._active + idle] if idle else []
-        dues += [at for at in (exchange.deadline, exchange.try_deadline) if at]
-        return min(dues, default=NEVER)
+        exchange = self._carrier.exchange
+        idle = self._active + (exchange.target.idle_seconds or NEVER)
+        try_deadline = 0.0 if exchange.status else exchange.try_deadline
+        return min(idle, exchange.deadline or NEVER, try_deadline or NEVER)
 
     def expire(self) -> None:
         """End what has taken too long."""
-        if self._closing or not self._busy:
+        carrier = self._carrier
+        if self._closing or not carrier.busy:
             if self._buffer and not self._closing:
                 self._malformed(408, "the request's head took too long")
             else:
                 self._flow.finish(Ending.IDLE_TIMEOUT, reset=False)
-            return
-        if self.exchange.status:
-            self.exchange.broken(Outcome.TIMEOUT, "timeout")
-            self._busy = False
+        elif carrier.exchange.status:
+            carrier.busy = False
+            carrier.exchange.broken(Outcome.TIMEOUT, "timeout")
             self._flow.finish(Ending.IDLE_TIMEOUT, "the response took too long")
         else:
-            self._drop_upstream()
-            self.exchange.expired()
+            carrier.drop_upstream()
+            carrier.exchange.expired()
             self._deadlines.by(self.due())
 
-    def _watch(self) -> None:
+    def watch(self) -> None:
         """Register for what this side can act on now."""
         wanted = IN | HANGUP_IN if self._may_read() else 0
-        if self.out.unsent:
+        if self._carrier.out.unsent:
             wanted |= OUT
         if wanted != self._watched:
             self._watched = wanted
@@ -481,10 +323,11 @@ class ClientConnection:
             register(self._fd, self, wanted)
 
     def _may_read(self) -> bool:
+        carrier = self._carrier
         if self._ended:
             return False
-        if not self._busy:
-            return not self.out.unsent or self._closing
-        if self._body.is_complete:
+        if not carrier.busy:
+            return self._closing or not carrier.out.unsent
+        if carrier.body.is_complete:
             return len(self._buffer) < self._context.http.settings.pipeline_bytes
-        return self._upstream is not None and self._upstream.is_ready
+        return carrier.upstream is not None and carrier.upstream.is_ready

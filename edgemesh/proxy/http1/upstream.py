@@ -1,7 +1,7 @@
 """One connection to an endpoint: a request goes out on it, a response comes back, then the next.
 
-The response is passed on as it comes. What the client does not take at once stays with the
-client's side, at most one read, and nothing more is read here until it is gone.
+The response is passed on as it comes. What the client does not take at once stays with its
+carrier, at most one read, and nothing more is read here until it is gone.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from edgemesh.wire.http1.chunks import ChunkScanner
 from edgemesh.wire.http1.heads import Framing, MalformedBody, MalformedHead
 
 if TYPE_CHECKING:
-    from edgemesh.proxy.http1.client import ClientConnection
+    from edgemesh.proxy.http1.carrier import RequestCarrier
 
 _READABLE = IN | HANGUP_IN | HANGUP | ERROR
 # What is left of a response, where it is no number of bytes.
@@ -38,14 +38,13 @@ class UpstreamConnection:
     Attributes:
         key: where the pool keeps it.
         upstream: the Service port, or subset, whose connections it counts among.
-        client: whose request is on it, None while it waits in the pool.
+        carrier: whose request is on it, None while it waits in the pool.
         unsent: of the request, not taken by the socket yet.
         requests: that were answered on it.
         idle_since: when it was put into the pool.
     """
 
     __slots__ = (
-        "_buffer",
         "_chunks",
         "_connecting",
         "_context",
@@ -54,9 +53,10 @@ class UpstreamConnection:
         "_keep",
         "_left",
         "_part",
+        "_read_bytes",
         "_sock",
         "_watched",
-        "client",
+        "carrier",
         "idle_since",
         "key",
         "requests",
@@ -67,7 +67,7 @@ class UpstreamConnection:
     def __init__(self, context: Context, key: PoolKey, upstream: Upstream) -> None:
         """Prepare; see `dial`."""
         self._context = context
-        self._buffer = context.relay_buffer
+        self._read_bytes = context.settings.relay_buffer_bytes
         self._sock: socket.socket | None = None
         self._fd = -1
         self._connecting = False
@@ -79,14 +79,14 @@ class UpstreamConnection:
         self._keep = False
         self.key = key
         self.upstream = upstream
-        self.client: ClientConnection | None = None
+        self.carrier: RequestCarrier | None = None
         self.unsent: bytes | memoryview = b""
         self.requests = 0
         self.idle_since = 0.0
 
     @property
     def is_ready(self) -> bool:
-        """Whether more of the request may be read from the client."""
+        """Whether more of the request may be read from the carrier."""
         return not self._connecting and not self.unsent
 
     # From dialling to the request.
@@ -113,13 +113,13 @@ class UpstreamConnection:
         context.reactor.watch_newcomer(self._fd, self, OUT)
         return 0
 
-    def start(self, client: ClientConnection) -> None:
-        """Send a client's request, now or as soon as the connection stands."""
-        self.client = client
+    def start(self, carrier: RequestCarrier) -> None:
+        """Send a request, now or as soon as the connection stands."""
+        self.carrier = carrier
         self._left = _HEAD
         self._keep = False
         if not self._connecting:
-            self.send(client.request_bytes())
+            self.send(carrier.request_bytes())
 
     def _connected(self) -> None:
         if self._deadline is not None:
@@ -132,23 +132,20 @@ class UpstreamConnection:
             return
         self._connecting = False
         self._watch()
-        client = self.client
-        if client is None:
-            # The client has left meanwhile; the next one need not wait.
-            self._release()
-            return
-        self.send(client.request_bytes())
-        client.upstream_is_ready()
+        carrier = self.carrier
+        assert carrier is not None
+        self.send(carrier.request_bytes())
+        carrier.upstream_is_ready()
 
     def _connect_expired(self) -> None:
         self._deadline = None
         self._connect_failed("connect timed out")
 
     def _connect_failed(self, why: str) -> None:
-        client = self.client
+        carrier = self.carrier
         self.close()
-        if client is not None:
-            client.exchange_failed(RetryOn.CONNECT_FAILURE, why, untouched=True)
+        if carrier is not None:
+            carrier.failed(RetryOn.CONNECT_FAILURE, why, untouched=True)
 
     def send(self, data: bytes) -> None:
         """Send some of the request; what the socket does not take is kept as ``unsent``."""
@@ -168,31 +165,31 @@ class UpstreamConnection:
 
     def on_events(self, events: int) -> None:
         """Write what waits for this socket, then read once from it."""
-        client = self.client
+        carrier = self.carrier
         if self._connecting:
             self._connected()
             return
-        if client is None:
+        if carrier is None:
             # An endpoint closes a connection that waits, or says something unasked.
             self.close()
             return
         if events & OUT and self.unsent:
-            self._send_unsent(client)
-        if events & _READABLE and not client.out.unsent:
-            self._read(client)
-        elif events & (ERROR | HANGUP) and client.out.unsent:
+            self._send_unsent(carrier)
+        if events & _READABLE and not carrier.out.unsent:
+            self._read(carrier)
+        elif events & (ERROR | HANGUP) and carrier.out.unsent:
             # Nothing can be done about it before the client has taken what waits.
             self._watched = -1
             self._context.reactor.unregister(self._fd)
 
     def on_bug(self, error: Exception) -> None:
         """End the client's connection, and this one with it."""
-        client = self.client
+        carrier = self.carrier
         self.close()
-        if client is not None:
-            client.on_bug(error)
+        if carrier is not None:
+            carrier.on_bug(error)
 
-    def _send_unsent(self, client: ClientConnection) -> None:
+    def _send_unsent(self, carrier: RequestCarrier) -> None:
         assert self._sock is not None
         try:
             sent = self._sock.send(self.unsent)
@@ -204,55 +201,55 @@ class UpstreamConnection:
         self.unsent = self.unsent[sent:]
         if not self.unsent:
             self._watch()
-            client.upstream_is_ready()
+            carrier.upstream_is_ready()
 
-    def _read(self, client: ClientConnection) -> None:
+    def _read(self, carrier: RequestCarrier) -> None:
         assert self._sock is not None
         try:
-            count = self._sock.recv_into(self._buffer)
+            data = self._sock.recv(self._read_bytes)
         except BlockingIOError:
             return
         except OSError as error:
-            self._lost(client, error.strerror or "")
+            self._lost(carrier, error.strerror or "")
             return
-        if not count:
-            self._ended(client)
+        if not data:
+            self._ended(carrier)
             return
-        data = bytes(self._buffer[:count])
         left = self._left
         if left == _HEAD:
-            self._read_head(client, self._part + data if self._part else data)
+            self._read_head(carrier, self._part + data if self._part else data)
         elif left > 0:
+            count = len(data)
             if count > left:
                 data = data[:left]
                 self._keep = False
                 count = left
             self._left = left - count
-            self._pass_on(client, data, count)
+            self._pass_on(carrier, data, count)
         else:
-            self._pass_on_unmeasured(client, data)
+            self._pass_on_unmeasured(carrier, data)
 
-    def _read_head(self, client: ClientConnection, data: bytes) -> None:
+    def _read_head(self, carrier: RequestCarrier, data: bytes) -> None:
         try:
             head = self._context.http.heads.read_response(data, 0)
         except MalformedHead as error:
-            self._malformed(client, error.reason)
+            self._malformed(carrier, error.reason)
             return
         if head is None:
             self._part = data
             return
         self._part = b""
         if head.interim:
-            client.deliver_interim(head)
-            if len(data) > head.size and self.client is client:
-                self._read_head(client, data[head.size :])
+            carrier.deliver_interim(head)
+            if len(data) > head.size and self.carrier is carrier:
+                self._read_head(carrier, data[head.size :])
             return
-        if not client.exchange.responded(head.status):
+        if not carrier.exchange.responded(head.status):
             self.close()
             return
-        framing = head.framing_for(client.method)
+        framing = head.framing_for(carrier.method)
         if framing is Framing.TUNNEL:
-            client.tunnel(self, head, data)
+            carrier.tunnel(self, head, data)
             return
         self._keep = head.keep_alive
         body = len(data) - head.size
@@ -265,7 +262,7 @@ class UpstreamConnection:
             left = _CHUNKED
         else:
             left = _UNTIL_CLOSE
-        out = client.begin_response(head, ends_with_connection=left == _UNTIL_CLOSE)
+        out = carrier.begin_response(head, ends_with_connection=left == _UNTIL_CLOSE)
         if out is not head.raw:
             data = out + data[head.size :]
         if left >= 0:
@@ -275,54 +272,54 @@ class UpstreamConnection:
                 self._keep = False
                 body = left
             self._left = left - body
-            self._pass_on(client, data, body)
+            self._pass_on(carrier, data, body)
         else:
             self._left = left
-            self._pass_on_unmeasured(client, data, len(data) - body)
+            self._pass_on_unmeasured(carrier, data, len(data) - body)
 
-    def _pass_on(self, client: ClientConnection, data: bytes, body: int) -> None:
+    def _pass_on(self, carrier: RequestCarrier, data: bytes, body: int) -> None:
         """Give the client some of the response; ``body`` is how much of it is no head."""
-        client.exchange.bytes_received += body
-        client.deliver(data)
-        if self.client is not client:
+        carrier.exchange.bytes_received += body
+        carrier.deliver(data)
+        if self.carrier is not carrier:
             return
         if not self._left:
-            self._done(client)
-        elif client.out.unsent:
+            self._done(carrier)
+        elif carrier.out.unsent:
             self._watch()
 
-    def _pass_on_unmeasured(self, client: ClientConnection, data: bytes, start: int = 0) -> None:
+    def _pass_on_unmeasured(self, carrier: RequestCarrier, data: bytes, start: int = 0) -> None:
         """The same where the body itself tells its end; it starts at ``start`` of the data."""
         scanner = self._chunks
         if scanner is not None:
             try:
                 end = scanner.feed(data, start, len(data))
             except MalformedBody as error:
-                self._break(client, Outcome.RESET, f"malformed: {error.reason}")
+                self._break(carrier, Outcome.RESET, f"malformed: {error.reason}")
                 return
             if end >= 0:
                 if end < len(data):
                     data = data[:end]
                     self._keep = False
                 self._left = 0
-        self._pass_on(client, data, len(data) - start)
+        self._pass_on(carrier, data, len(data) - start)
 
-    def _malformed(self, client: ClientConnection, why: str) -> None:
+    def _malformed(self, carrier: RequestCarrier, why: str) -> None:
         self.close()
-        client.exchange_failed(RetryOn.RESET, f"malformed response: {why}")
+        carrier.failed(RetryOn.RESET, f"malformed response: {why}")
 
-    def _ended(self, client: ClientConnection) -> None:
+    def _ended(self, carrier: RequestCarrier) -> None:
         """The endpoint has closed its side."""
         if self._left == _UNTIL_CLOSE:
             self._left = 0
             self._keep = False
-            self._done(client)
+            self._done(carrier)
         else:
-            self._lost(client, "closed early")
+            self._lost(carrier, "closed early")
 
-    def _lost(self, client: ClientConnection, why: str) -> None:
+    def _lost(self, carrier: RequestCarrier, why: str) -> None:
         if self._left != _HEAD:
-            self._break(client, Outcome.RESET, why)
+            self._break(carrier, Outcome.RESET, why)
             return
         # A connection that was used before may have been closed by the endpoint just when the
         # request was sent (RFC 9112 section 9.3.1): that says nothing about the endpoint.
@@ -330,25 +327,25 @@ class UpstreamConnection:
         self.close()
         if stale:
             self._context.http.pool.drop(self.key)
-        client.exchange_failed(RetryOn.RESET, why, stale=stale)
+        carrier.failed(RetryOn.RESET, why, stale=stale)
 
-    def _break(self, client: ClientConnection, outcome: Outcome, why: str) -> None:
-        """The rest of the response will not come: its client has to notice."""
+    def _break(self, carrier: RequestCarrier, outcome: Outcome, why: str) -> None:
+        """The rest of the response will not come: the client has to notice."""
         self.close()
-        client.response_is_broken(outcome, why)
+        carrier.response_is_broken(outcome, why)
 
-    def _done(self, client: ClientConnection) -> None:
+    def _done(self, carrier: RequestCarrier) -> None:
         """The response has been passed on: keep the connection if it can be used again."""
         self.requests += 1
         self._chunks = None
         limit = self.upstream.policy.limits.max_requests_per_connection
-        keep = self._keep and client.request_is_complete and not self.unsent
+        keep = self._keep and carrier.body.is_complete and not self.unsent
         if not keep or 0 < limit <= self.requests:
-            self.close(reset=not client.request_is_complete)
+            self.close(reset=not carrier.body.is_complete)
         else:
-            self.client = None
+            self.carrier = None
             self._release()
-        client.response_is_over()
+        carrier.response_is_over()
 
     def _release(self) -> None:
         self._watch()
@@ -359,13 +356,18 @@ class UpstreamConnection:
         """The client has taken all that was read: go on reading."""
         self._watch()
 
+    def abandon(self) -> None:
+        """The request that is on it was given up: no other can follow it."""
+        self.carrier = None
+        self.close()
+
     def leave(self) -> socket.socket:
         """Give the socket away: from now on it belongs to the caller, as does its count."""
         sock = self._sock
         assert sock is not None
         self._context.reactor.unregister(self._fd)
         self._sock = None
-        self.client = None
+        self.carrier = None
         return sock
 
     def released(self) -> None:
@@ -381,9 +383,9 @@ class UpstreamConnection:
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
-        if self.client is None:
+        if self.carrier is None:
             self._context.http.pool.remove(self)
-        self.client = None
+        self.carrier = None
         if not reset:
             fin_on_close(sock)
         self._context.reactor.close(sock)
@@ -395,8 +397,8 @@ class UpstreamConnection:
 
     def _watch(self) -> None:
         """Register for what this connection can act on now."""
-        client = self.client
-        wanted = 0 if client is not None and client.out.unsent else IN | HANGUP_IN
+        carrier = self.carrier
+        wanted = 0 if carrier is not None and carrier.out.unsent else IN | HANGUP_IN
         if self.unsent:
             wanted |= OUT
         if wanted != self._watched:
