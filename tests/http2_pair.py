@@ -34,7 +34,7 @@ class PlainRequest:
         self.client.partner = self.upstream
 
     def request_data(self, payload: bytes, *, ended: bool) -> None:
-        raise AssertionError
+        raise AssertionError(payload, ended)
 
     def request_trailers(self, trailers: Trailers) -> None:
         self.upstream.send_trailers(trailers.block)
@@ -54,6 +54,9 @@ class PlainRequest:
     def response_reset(self, code: int, *, refused: bool) -> None:
         self.client.reset(ErrorCode.REFUSED_STREAM if refused else code)
 
+    def connection_lost(self, why: str, *, stale: bool) -> None:
+        raise AssertionError(why, stale)
+
 
 @dataclass
 class Pair:
@@ -68,15 +71,18 @@ class Pair:
     http2: Http2Settings = LIMITS
 
     def __post_init__(self) -> None:
-        self.wakes = 0
+        self.wakes = self.closed = 0
         self.budget = CacheBudget(BUDGET_BYTES)
         self.client = ServerConnection(self, self._wake, self.budget, self.http, self.http2)
-        self.upstream = ClientConnection(self._wake, self.budget, self.http, self.http2)
+        self.upstream = ClientConnection(self._wake, self._count_closed, self.budget, self.http, self.http2)
         self.full: set[object] = set()
         self.requests: list[PlainRequest] = []
 
     def _wake(self) -> None:
         self.wakes += 1
+
+    def _count_closed(self) -> None:
+        self.closed += 1
 
     def take_request(self, stream: Stream, head: RequestHead, *, ended: bool) -> None:
         request = PlainRequest(self, stream, head)

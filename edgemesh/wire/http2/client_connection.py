@@ -43,11 +43,12 @@ class ClientConnection(Connection[ResponseHead | Trailers]):
         opened: streams that were opened ever.
     """
 
-    __slots__ = ("_next_stream", "opened")
+    __slots__ = ("_next_stream", "_stream_closed", "opened")
 
     def __init__(
         self,
         wake: Callable[[], None],
+        stream_closed: Callable[[], None],
         budget: CacheBudget,
         http: HttpSettings,
         http2: Http2Settings,
@@ -56,6 +57,7 @@ class ClientConnection(Connection[ResponseHead | Trailers]):
 
         Args:
             wake: see Connection.
+            stream_closed: is called after every stream that is over.
             budget: see HeaderReader.
             http: limits of heads.
             http2: all other limits.
@@ -77,6 +79,7 @@ class ClientConnection(Connection[ResponseHead | Trailers]):
             credits_on_delivery=False,
         )
         self._next_stream = 1
+        self._stream_closed = stream_closed
         self.opened = 0
         self.write(
             PREFACE
@@ -119,6 +122,11 @@ class ClientConnection(Connection[ResponseHead | Trailers]):
         stream.expected = NO_BODY_YET
         self.streams[stream_id] = stream
         return stream
+
+    def close_stream(self, stream: Stream) -> None:
+        """There is room for another."""
+        if self.streams.pop(stream.id, None) is not None:
+            self._stream_closed()
 
     def leave(self) -> None:
         """Say goodbye; there are no streams any more."""

@@ -162,8 +162,11 @@ class Connection(ControlFrameReader, Generic[Head]):
         self.write(goaway(self.last_peer_stream(), fault.code, fault.reason))
 
     def release(self) -> None:
-        """Give back what the connection has of what is shared by all."""
+        """Give back what the connection has of what is shared: it is closed."""
         self._headers.forget()
+        creditors, self.creditors = self.creditors, []
+        for stream in creditors:
+            stream.give_back()
 
     # For streams.
 
@@ -190,12 +193,6 @@ class Connection(ControlFrameReader, Generic[Head]):
             self.write(window_update(0, self.owed))
             self._receive_window += self.owed
             self.owed = 0
-
-    def give_back_undelivered(self, size: int) -> None:
-        """Count kept bytes that nobody wants any more as done with."""
-        if self.credits_on_delivery:
-            self.owed += size
-            self.give_back()
 
     def pump(self) -> None:
         """Send what waits, in turns, one frame of each stream, as far as there is room."""
@@ -264,7 +261,9 @@ class Connection(ControlFrameReader, Generic[Head]):
 
     def _on_stray_data(self, stream_id: int, stream: Stream | None, length: int) -> None:
         """DATA where none is expected."""
-        self.give_back_undelivered(length)
+        if self.credits_on_delivery:
+            self.owed += length
+            self.give_back()
         if stream is not None:
             raise StreamFault(ErrorCode.STREAM_CLOSED, "DATA after the end of its stream")
         if self.is_idle(stream_id):

@@ -144,6 +144,11 @@ class FrameReader(ABC):
             if len(rest) >= FRAME_HEADER_BYTES:
                 self._needed += int.from_bytes(rest[:3], "big")
 
+    @property
+    def is_in_block(self) -> bool:
+        """Whether a header block, or the preface, has begun and is not complete."""
+        return self._open_block is not None or self._preface is not None
+
     def unpad(self, data: bytes, begin: int, end: int) -> tuple[int, int]:
         """Where a padded payload begins and ends without its padding (section 6.1).
 

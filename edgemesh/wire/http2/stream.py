@@ -72,6 +72,10 @@ class Request(Protocol):
         """The endpoint's stream is gone; when ``refused``, nothing was done on it."""
         ...
 
+    def connection_lost(self, why: str, *, stale: bool) -> None:
+        """The endpoint's connection is gone; when ``stale``, others had been served on it."""
+        ...
+
 
 class Stream:
     """One stream of one connection.
@@ -189,8 +193,7 @@ class Stream:
         if self.waiting is not None:
             source = self.partner
             if source is not None:
-                # The rest of what was kept counts against others of its connection no more.
-                source.connection.give_back_undelivered(sum(map(len, self.waiting)))
+                source.lose(sum(map(len, self.waiting)))
             self.waiting = None
             self.connection.waiting.pop(self, None)
         self.connection.close_stream(self)
@@ -226,10 +229,28 @@ class Stream:
         if self.owed >= connection.stream_step or connection.owed >= connection.step:
             via.creditors.append(self)
 
+    def lose(self, size: int) -> None:
+        """Count bytes that have gone nowhere, and will not, as if they had gone on."""
+        self.owed += size
+        if self.connection.credits_on_delivery:
+            self.connection.owed += size
+        self.give_back()
+
+    def take_back(self, size: int) -> None:
+        """Count bytes that go on a second time only once."""
+        self.owed -= size
+        if self.connection.credits_on_delivery:
+            self.connection.owed -= size
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the connection knows the stream still."""
+        return self.connection.streams.get(self.id) is self
+
     def give_back(self) -> None:
         """Let the peer send as much again as has gone on."""
         connection = self.connection
-        if self.owed >= connection.stream_step and not self.remote_ended:
+        if self.owed >= connection.stream_step and self.is_open and not self.remote_ended:
             connection.write(window_update(self.id, self.owed))
             self.receive_window += self.owed
             self.owed = 0

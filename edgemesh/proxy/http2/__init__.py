@@ -1,0 +1,1 @@
+"""HTTP/2 and gRPC, stream by stream: connections of clients, and those to endpoints."""

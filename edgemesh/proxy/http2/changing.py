@@ -1,0 +1,55 @@
+"""Header blocks with what the route of an exchange changes in them."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from edgemesh.model.routes import HeaderChanges
+from edgemesh.policy.routing.headers import change_headers
+from edgemesh.policy.routing.rewrite import rewritten
+from edgemesh.proxy.http.changes import request_changes, response_changes
+from edgemesh.proxy.http.exchange import Exchange
+from edgemesh.wire.http1.rebuild import may_change
+from edgemesh.wire.http2.block import Block
+from edgemesh.wire.http2.heads import RequestHead, ResponseHead, request_block, response_block
+
+
+def changed_request(exchange: Exchange, head: RequestHead) -> Block:
+    """The head as the endpoint gets it."""
+    route = exchange.route
+    if route is None:
+        return head.block
+    changes = request_changes(exchange)
+    if not changes and route.rewrite is None:
+        return head.block
+    target, authority = head.target, head.authority
+    headers = head.headers
+    if route.rewrite is not None:
+        target, host = rewritten(route, head)
+        if host is not None:
+            authority = host
+            headers = tuple(item for item in headers if item[0] != "host")
+    for change in changes:
+        headers = change_headers(headers, _possible(change))
+    return request_block(head, authority, target, headers)
+
+
+def changed_response(exchange: Exchange, head: ResponseHead) -> Block:
+    """The head as the client gets it."""
+    changes = response_changes(exchange)
+    if not changes and not exchange.response_headers:
+        return head.block
+    headers = head.headers
+    for change in changes:
+        headers = change_headers(headers, _possible(change))
+    return response_block(head.status, headers + exchange.response_headers, head)
+
+
+@lru_cache(1024)
+def _possible(changes: HeaderChanges) -> HeaderChanges:
+    """Those that can be made; the others are reported where the policy is read."""
+    return HeaderChanges(
+        changes.remove,
+        tuple(item for item in changes.set if may_change(*item)),
+        tuple(item for item in changes.add if may_change(*item)),
+    )

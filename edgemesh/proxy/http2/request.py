@@ -1,0 +1,416 @@
+"""One request: its two streams, and the exchange that says where it goes.
+
+Until a response begins, the request's body passes through here, so that it can be kept for
+another try; from then on the streams are each other's partners and this class hears only of
+heads, trailers and ends.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from edgemesh.model.policies import RetryOn
+from edgemesh.model.services import Source
+from edgemesh.policy.traffic.calls import Outcome
+from edgemesh.policy.traffic.endpoint_state import EndpointState
+from edgemesh.proxy.context import Context
+from edgemesh.proxy.http.answers import Answer
+from edgemesh.proxy.http.exchange import Exchange
+from edgemesh.proxy.http1.deadlines import NEVER
+from edgemesh.proxy.http2.answering import grpc_answer, http_answer
+from edgemesh.proxy.http2.changing import changed_request, changed_response
+from edgemesh.proxy.http2.pool import PoolKey
+from edgemesh.proxy.http2.upstream import UpstreamLink
+from edgemesh.wire.http2.block import Block
+from edgemesh.wire.http2.codes import ErrorCode
+from edgemesh.wire.http2.heads import RequestHead, ResponseHead, Trailers
+from edgemesh.wire.http2.stream import Stream
+
+if TYPE_CHECKING:
+    from edgemesh.proxy.http2.client import ClientLink
+
+
+class Http2Request:
+    """The carrier of an exchange, and the user of the streams of a request.
+
+    Attributes:
+        exchange: unset while there is none, and once it is over.
+    """
+
+    __slots__ = (
+        "_active",
+        "_client",
+        "_complete",
+        "_context",
+        "_head",
+        "_kept",
+        "_kept_bytes",
+        "_link",
+        "_moved",
+        "_open",
+        "_responding",
+        "_sent_bytes",
+        "_side",
+        "_trailers",
+        "_upstream",
+        "_waits_for",
+        "exchange",
+    )
+
+    exchange: Exchange
+
+    def __init__(
+        self,
+        context: Context,
+        side: ClientLink,
+        client: Stream,
+        head: RequestHead | None,
+        *,
+        ended: bool,
+    ) -> None:
+        """Take a request whose head has come.
+
+        Args:
+            context: of the data plane.
+            side: the client's connection.
+            client: the client's stream.
+            head: None when it was not acceptable.
+            ended: whether it is all of the request.
+        """
+        self._context = context
+        self._side = side
+        self._client = client
+        self._head = head
+        self._complete = ended
+        self._trailers: Trailers | None = None
+        # What has come of the body, None once it is not wanted again.
+        self._kept: list[bytes] | None = None if ended else []
+        self._kept_bytes = 0
+        # How much of it was given to a stream before.
+        self._sent_bytes = 0
+        self._upstream: Stream | None = None
+        self._link: UpstreamLink | None = None
+        self._waits_for: PoolKey | None = None
+        self._responding = False
+        self._open = head is not None
+        self._active = context.reactor.now
+        self._moved = 0
+
+    # As the carrier of the exchange.
+
+    def forward(self, state: EndpointState) -> None:
+        """Send the request to this endpoint, on a connection that stands or a new one."""
+        if self._upstream is not None or self._link is not None:
+            self._drop_upstream()
+        exchange = self.exchange
+        flow = exchange.flow
+        flow.endpoint = endpoint = state.endpoint
+        flow.attempts += 1
+        target = exchange.target
+        source = ""
+        if target.port.source is Source.PRESERVE:
+            address = flow.client_address[0]
+            source = address if (":" in address) is endpoint.is_ipv6 else ""
+        key = (state, source)
+        pool = self._context.http2.pool
+        link = pool.find(key)
+        if link is not None:
+            self._go_by(link)
+        elif not pool.may_open(key, target.upstream):
+            self._wait_for(key)
+        else:
+            link = UpstreamLink(self._context, key, target.upstream)
+            problem = link.dial(target.connect_seconds)
+            if problem:
+                self.connect_failed(os.strerror(problem))
+            else:
+                self._go_by(link)
+
+    def can_repeat(self) -> bool:
+        """Whether all of the body that was sent is still here."""
+        return not self._responding and (self._kept is not None or self._complete)
+
+    def answer(self, answer: Answer) -> None:
+        """Give an answer of our own."""
+        self._open = False
+        self._leave_upstream()
+        client = self._client
+        if not client.is_open:
+            return
+        head = self._head
+        if head is not None and head.is_grpc and answer.refusal is not None:
+            client.send_head(grpc_answer(answer, answer.refusal), end=True)
+        else:
+            block, body = http_answer(answer, head.method if head is not None else "")
+            client.send_head(block, end=not body)
+            if body:
+                client.send_data(body, end=True)
+        self._dismiss_client(client)
+
+    def on_events(self, events: int) -> None:
+        """Nothing is watched."""
+
+    def on_bug(self, error: Exception) -> None:
+        """End the client's connection, as for a bug in one of its events."""
+        self._side.on_bug(error)
+
+    # On the way to an endpoint.
+
+    def _go_by(self, link: UpstreamLink) -> None:
+        if link.connecting is None:
+            self.start_on(link)
+        else:
+            self._link = link
+            link.connecting.append(self)
+
+    def _wait_for(self, key: PoolKey) -> None:
+        target = self.exchange.target
+        if self._context.http2.pool.wait(self, key, target.upstream):
+            self._waits_for = key
+        else:
+            self.exchange.overflowed()
+
+    def stream_is_free(self) -> None:
+        """Try again to get a stream."""
+        self._waits_for = self._link = None
+        if self._open and self._upstream is None and self.exchange.state is not None:
+            self.exchange.flow.attempts -= 1
+            self.forward(self.exchange.state)
+
+    def start_on(self, link: UpstreamLink) -> None:
+        """Send the request from its start, as far as it has come."""
+        head = self._head
+        assert head is not None
+        client = self._client
+        self._link = None
+        stream = self._upstream = link.connection.open(self, client, bodiless=head.method == "HEAD")
+        exchange = self.exchange
+        block = head.block if exchange.route is None else changed_request(exchange, head)
+        kept = self._kept
+        if not kept:
+            stream.send_head(block, end=self._complete and self._trailers is None)
+        else:
+            self._send_kept(stream, block, kept)
+        if self._trailers is not None:
+            stream.send_trailers(self._trailers.block)
+        link.started()
+
+    def _send_kept(self, stream: Stream, block: Block, kept: list[bytes]) -> None:
+        stream.send_head(block, end=False)
+        if self._sent_bytes:
+            self._client.take_back(self._sent_bytes)
+        self._sent_bytes = self._kept_bytes
+        last = len(kept) - 1 if self._complete and self._trailers is None else len(kept)
+        for number, payload in enumerate(kept):
+            stream.send_data(payload, end=number == last)
+
+    def connect_failed(self, why: str) -> None:
+        """The connection that was waited for does not stand."""
+        self._link = None
+        if self._open:
+            self.exchange.failed(RetryOn.CONNECT_FAILURE, why, untouched=True)
+
+    # From the client.
+
+    def request_data(self, payload: bytes, *, ended: bool) -> None:
+        """Send a part of the body on, and keep it while it may be wanted again."""
+        self._complete |= ended
+        if not self._open:
+            # Nobody wants it; the client may go on until it has noticed.
+            self._client.lose(len(payload))
+            return
+        upstream = self._upstream
+        kept = self._kept
+        if kept is not None:
+            self._kept_bytes += len(payload)
+            limit = self._context.http.settings.retry_buffer_bytes
+            if upstream is not None and self._kept_bytes > limit:
+                self._keep_no_more(upstream)
+            elif payload:
+                kept.append(payload)
+        if upstream is not None:
+            self._sent_bytes = self._kept_bytes
+            upstream.send_data(payload, end=ended)
+
+    def request_trailers(self, trailers: Trailers) -> None:
+        """The request is complete."""
+        self._complete = True
+        self._trailers = trailers
+        if self._upstream is not None and self._open:
+            self._upstream.send_trailers(trailers.block)
+
+    def request_reset(self, code: int) -> None:  # noqa: ARG002 - the endpoint need not know why
+        """The client is gone."""
+        if self._open:
+            self._open = False
+            self._count_bytes()
+            self.exchange.cancelled()
+        self._leave_upstream()
+
+    # From the endpoint.
+
+    def responded(self, head: ResponseHead, *, ended: bool) -> None:
+        """Pass a head on, unless it is a reason to try again."""
+        client = self._client
+        if head.is_interim:
+            client.send_head(head.block, end=False)
+            return
+        exchange = self.exchange
+        upstream = self._upstream
+        if not exchange.responded(head.status, head.grpc_status if ended else None):
+            if self._upstream is upstream:
+                self._drop_upstream()
+            return
+        self._responding = True
+        assert upstream is not None
+        if not self._complete:
+            self._keep_no_more(upstream)
+        if exchange.route is None and not exchange.response_headers:
+            client.send_head(head.block, end=ended)
+        else:
+            client.send_head(changed_response(exchange, head), end=ended)
+        if ended:
+            self._finish()
+
+    def response_ended(self) -> None:
+        """The last part of the body has been given to the client's stream."""
+        self._finish()
+
+    def response_trailers(self, trailers: Trailers) -> None:
+        """The response is complete."""
+        if self._head is not None and self._head.is_grpc:
+            self.exchange.grpc_status = trailers.grpc_status
+        self._client.send_trailers(trailers.block)
+        self._finish()
+
+    def response_reset(self, code: int, *, refused: bool) -> None:
+        """The endpoint has given up the request, or never begun with it."""
+        self._upstream = None
+        if not self._open:
+            self._stop_client()
+        elif self._responding:
+            self._break(code, f"stream reset: {_name(code)}")
+        elif refused:
+            self.exchange.failed(RetryOn.REFUSED_STREAM, "stream refused", untouched=True)
+        else:
+            self.exchange.failed(RetryOn.RESET, f"stream reset: {_name(code)}")
+
+    def connection_lost(self, why: str, *, stale: bool) -> None:
+        """The endpoint's connection is gone."""
+        self._upstream = None
+        if not self._open:
+            self._stop_client()
+        elif self._responding:
+            self._break(ErrorCode.INTERNAL_ERROR, why)
+        else:
+            self.exchange.failed(RetryOn.RESET, why, stale=stale)
+
+    # Ends.
+
+    def _finish(self) -> None:
+        """The response has been passed on; the request may still be under way."""
+        self._count_bytes()
+        self._open = False
+        self.exchange.finish()
+        client = self._client
+        if client.remote_ended:
+            # Nothing refers to the streams from here on, so that they are freed at once.
+            upstream = self._upstream
+            if upstream is not None:
+                upstream.partner = None
+            self._upstream = None
+            client.partner = None
+            del self.exchange
+
+    def _break(self, code: int, why: str) -> None:
+        """The rest of the response will not come: the client has to notice."""
+        self._open = False
+        self._count_bytes()
+        self.exchange.broken(Outcome.RESET, why)
+        if self._client.is_open:
+            self._client.reset(code or ErrorCode.INTERNAL_ERROR)
+
+    def _stop_client(self) -> None:
+        """The endpoint does not want the rest of a request that it has answered."""
+        self._client.partner = None
+        if self._client.is_open:
+            self._dismiss_client(self._client)
+
+    def _dismiss_client(self, client: Stream) -> None:
+        """Ask a client that was answered to stop sending (RFC 9113 section 8.1)."""
+        if not client.remote_ended and client.waiting is None and client.is_open:
+            client.reset(ErrorCode.NO_ERROR)
+
+    def _keep_no_more(self, upstream: Stream) -> None:
+        self._kept = None
+        self._client.partner = upstream
+
+    def _count_bytes(self) -> None:
+        exchange = self.exchange
+        exchange.bytes_sent = self._client.received
+        if self._upstream is not None:
+            exchange.bytes_received = self._upstream.received
+
+    def _leave_upstream(self) -> None:
+        if self._waits_for is not None:
+            self._context.http2.pool.leave(self, self._waits_for)
+            self._waits_for = None
+        self._drop_upstream()
+
+    def _drop_upstream(self) -> None:
+        """Take the request away from the endpoint."""
+        link, self._link = self._link, None
+        if link is not None and link.connecting is not None and self in link.connecting:
+            link.connecting.remove(self)
+        upstream, self._upstream = self._upstream, None
+        if upstream is not None and upstream.is_open:
+            upstream.reset(ErrorCode.CANCEL)
+
+    # Deadlines.
+
+    def due(self) -> float:
+        """When this request has taken too long."""
+        if not self._open:
+            return self._active + self._context.http.settings.idle_timeout_seconds
+        exchange = self.exchange
+        idle = exchange.target.idle_seconds
+        due = self._last_active() + idle if idle else NEVER
+        for at in (exchange.deadline, exchange.try_deadline):
+            if at and at < due and not (at == exchange.try_deadline and self._responding):
+                due = at
+        return due
+
+    def expire(self) -> None:
+        """End what has taken too long."""
+        exchange = self.exchange
+        if not self._open:
+            self._drop_upstream()
+            if self._client.is_open:
+                self._client.reset(ErrorCode.NO_ERROR)
+        elif self._responding:
+            self._open = False
+            self._count_bytes()
+            exchange.broken(Outcome.TIMEOUT, "timeout")
+            self._drop_upstream()
+            self._client.reset(ErrorCode.CANCEL)
+        else:
+            self._leave_upstream()
+            exchange.expired()
+
+    def _last_active(self) -> float:
+        """When bytes last moved, as far as was looked."""
+        moved = self._client.received
+        if self._upstream is not None:
+            moved += self._upstream.received
+        if moved != self._moved:
+            self._moved = moved
+            self._active = self._context.reactor.now
+        return self._active
+
+
+def _name(code: int) -> str:
+    return ErrorCode(code).name if code in _CODES else str(code)
+
+
+_CODES = frozenset(ErrorCode)

@@ -1,0 +1,235 @@
+"""A connection to an endpoint that carries the requests of many clients at a time."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from typing import TYPE_CHECKING
+
+from edgemesh.kernel.sockets import dialling_socket, fin_on_close, is_own_address
+from edgemesh.policy.traffic.upstream import Upstream
+from edgemesh.proxy.context import Context
+from edgemesh.proxy.http2.link import Link
+from edgemesh.proxy.http2.pool import PoolKey
+from edgemesh.proxy.reactor import OUT, Handler
+from edgemesh.proxy.timers import Timer
+from edgemesh.wire.http2.client_connection import ClientConnection
+
+if TYPE_CHECKING:
+    from edgemesh.proxy.http2.request import Http2Request
+
+
+class UpstreamLink(Link):
+    """See the module.
+
+    Attributes:
+        key: where the pool keeps it.
+        upstream: the Service port, or subset, whose connections it counts among.
+        connecting: requests that wait until the connection stands, None once it does.
+        idle_since: when its last request was over.
+    """
+
+    __slots__ = (
+        "_deadline",
+        "_most_requests",
+        "_retired",
+        "connecting",
+        "idle_since",
+        "key",
+        "upstream",
+    )
+
+    connection: ClientConnection
+
+    def __init__(self, context: Context, key: PoolKey, upstream: Upstream) -> None:
+        """Prepare; see `dial`."""
+        super().__init__(context)
+        self.key = key
+        self.upstream = upstream
+        self.connecting: list[Http2Request] | None = []
+        self.idle_since = context.reactor.now
+        self._deadline: Timer[Handler] | None = None
+        self._most_requests = upstream.policy.limits.max_requests_per_connection
+        self._retired = False
+
+    @property
+    def has_room(self) -> bool:
+        """Whether it takes one more request now."""
+        connection = self.connection
+        connecting = self.connecting
+        if connecting:
+            most = self._most_requests
+            expected = len(connecting)
+            return expected < connection.peer.max_streams and not 0 < most <= expected
+        return not self._retired and connection.has_room
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nobody would miss it."""
+        return not self.connection.streams and not self.connecting
+
+    # From dialling to standing.
+
+    def dial(self, seconds: float) -> int:
+        """Start connecting.
+
+        Args:
+            seconds: for it, 0 for as long as the kernel tries.
+
+        Returns:
+            0, or the errno that says why there will be no connection.
+        """
+        context = self._context
+        endpoint = self.key[0].endpoint
+        try:
+            if endpoint.port == context.settings.tcp_port and is_own_address(endpoint.address):
+                return errno.ELOOP
+            sock = dialling_socket(
+                endpoint.address, socket.SOCK_STREAM, context.own_mark, self.key[1] or None
+            )
+        except OSError as error:
+            return error.errno or errno.EIO
+        try:
+            problem = sock.connect_ex((endpoint.address, endpoint.port))
+        except OSError as error:
+            problem = error.errno or errno.EIO
+        if problem not in {0, errno.EINPROGRESS}:
+            context.reactor.close(sock)
+            return problem
+        self._sock = sock
+        self._fd = sock.fileno()
+        self.connection = ClientConnection(
+            self._wake_if_connected,
+            self._stream_closed,
+            context.http2.budget,
+            context.http.settings,
+            context.http2.settings,
+        )
+        self.upstream.open_connection(self.key[0])
+        context.http2.pool.add(self)
+        if seconds:
+            self._deadline = context.reactor.after(seconds, self, self._connect_expired)
+        context.reactor.watch_newcomer(self._fd, self, OUT)
+        return 0
+
+    def on_events(self, events: int) -> None:
+        """See how connecting went, or go on as a Link."""
+        if self.connecting is None:
+            super().on_events(events)
+        else:
+            self._connected()
+
+    def _wake_if_connected(self) -> None:
+        if self.connecting is None:
+            self.wake()
+
+    def _connected(self) -> None:
+        self._stop_deadline()
+        problem = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if problem:
+            self._connect_failed(os.strerror(problem))
+            return
+        requests, self.connecting = self.connecting, None
+        self.watch()
+        self.wake()
+        for request in requests or ():
+            if self.has_room:
+                request.start_on(self)
+            else:
+                request.stream_is_free()
+
+    def _connect_expired(self) -> None:
+        self._deadline = None
+        self._connect_failed("connect timed out")
+
+    def _connect_failed(self, why: str) -> None:
+        requests, self.connecting = self.connecting, None
+        self.close(reset=True)
+        for request in requests or ():
+            request.connect_failed(why)
+
+    def _stop_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    # While it stands.
+
+    def heard(self) -> None:
+        """Look whether the connection goes on."""
+        connection = self.connection
+        if connection.fault is not None:
+            self.flush()
+            self._end(f"protocol error: {connection.fault.reason}")
+        elif connection.peer_leaves:
+            self.retire()
+
+    def lost(self, why: str) -> None:
+        """Tell all requests on it."""
+        self._end(why or "lost")
+
+    def ended(self) -> None:
+        """An endpoint that closes its direction says nothing more."""
+        self._end("closed by the endpoint")
+
+    def on_bug(self, error: Exception) -> None:
+        """Give up the connection."""
+        self._end(type(error).__name__)
+
+    def started(self) -> None:
+        """One more request was sent on it."""
+        if 0 < self._most_requests <= self.connection.opened:
+            self.retire()
+
+    def retire(self) -> None:
+        """Take no more requests; close when the last one is over."""
+        if not self._retired:
+            self._retired = True
+            self._context.http2.pool.remove(self)
+            self._context.http2.pool.serve_waiting(self.key)
+        if self.is_idle:
+            # Not from here: a request may be just about to be told.
+            self._reactor.soon(self, self._close_if_idle)
+
+    def _close_if_idle(self) -> None:
+        if self._fd >= 0 and self.is_idle:
+            self.close()
+
+    def _stream_closed(self) -> None:
+        if not self.connection.streams:
+            self.idle_since = self._reactor.now
+            if self._retired or self.key[0].draining:
+                self.retire()
+                return
+        self._context.http2.pool.serve_waiting(self.key)
+
+    def _end(self, why: str) -> None:
+        """Close; requests that are on it find out what that means for them."""
+        if self._fd < 0:
+            return
+        streams = list(self.connection.streams.values())
+        stale = self.connection.opened > len(streams)
+        self.close(reset=True)
+        for stream in streams:
+            stream.forget()
+            stream.user.connection_lost(why, stale=stale)
+
+    def close(self, *, reset: bool = False) -> None:
+        """Close the connection, with a FIN if nothing is lost by it; a second call does nothing."""
+        if self._fd < 0:
+            return
+        self._stop_deadline()
+        pool = self._context.http2.pool
+        pool.remove(self)
+        if not reset:
+            self.connection.leave()
+            self.flush()
+            fin_on_close(self._sock)
+        if self._fd < 0:
+            return
+        self.detach()
+        self._reactor.close(self._sock)
+        self.upstream.close_connection(self.key[0])
+        pool.serve_waiting(self.key)
+        pool.serve_any(self.upstream)
