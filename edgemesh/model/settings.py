@@ -81,6 +81,7 @@ class ProxySettings:
         max_affinity_clients: addresses that are remembered for ``sessionAffinity: ClientIP``, for
             each Service port; the one that called longest ago gives way.
         max_probes: active health checks that are under way at a time; others wait for a place.
+        min_probe_interval_seconds: between those of one endpoint, whatever its policy says.
     """
 
     tcp_port: Port = 15001
@@ -101,6 +102,7 @@ class ProxySettings:
     max_quota_keys: Count = 10000
     max_affinity_clients: Count = 10000
     max_probes: Count = 64
+    min_probe_interval_seconds: Seconds = 0.1
 
 
 @dataclass(frozen=True, slots=True)

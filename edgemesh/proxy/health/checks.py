@@ -17,6 +17,7 @@ import trio
 
 from edgemesh.model.policies import HealthCheck
 from edgemesh.model.services import Endpoint, PortKey, ServicePort, Snapshot, Transport
+from edgemesh.model.settings import ProxySettings
 from edgemesh.observe.log import get_logger
 from edgemesh.observe.metrics.exposition import Family, counter, gauge, labels
 from edgemesh.policy.health import ProbeStreak
@@ -68,19 +69,20 @@ class HealthChecks:
     """
 
     def __init__(
-        self, traffic: Traffic, ask: Ask, max_probes: int, random: Callable[[], float]
+        self, traffic: Traffic, ask: Ask, settings: ProxySettings, random: Callable[[], float]
     ) -> None:
         """Watch nothing yet; see `run`.
 
         Args:
             traffic: whose endpoints they are.
             ask: probes once (`Prober.ask`).
-            max_probes: that may be under way at a time.
+            settings: how many may be under way at a time, and how often one may go out.
             random: gives a number in [0, 1).
         """
         self._traffic = traffic
         self._ask = ask
-        self._places = trio.CapacityLimiter(max_probes)
+        self._places = trio.CapacityLimiter(settings.max_probes)
+        self._min_interval = settings.min_probe_interval_seconds
         self._random = random
         self._snapshot = Snapshot()
         self._changed = trio.Event()
@@ -164,8 +166,9 @@ class HealthChecks:
                     problem = await self._ask(watch.check, watch.state.endpoint)
                 if problem is not None:
                     self._note(watch, problem)
+                interval = max(watch.check.interval_seconds, self._min_interval)
                 jitter = 1 + _JITTER * (2 * self._random() - 1)
-                await trio.sleep_until(began + watch.check.interval_seconds * jitter)
+                await trio.sleep_until(began + interval * jitter)
 
     def _note(self, watch: _Watch, problem: str) -> None:
         self.probes += 1
