@@ -19,7 +19,7 @@ from edgemesh.lab import network
 pytestmark = pytest.mark.root
 
 # HAProxy is there where benches are run; the other peers come with the tests.
-PEERS = ("direct", "nginx", *(["haproxy"] if shutil.which("haproxy") else []))
+SUBJECTS = ("edgemesh", "direct", "nginx", *(["haproxy"] if shutil.which("haproxy") else []))
 
 
 @pytest.fixture
@@ -33,9 +33,9 @@ async def test_requests_of_every_protocol_are_answered_through_every_subject_tha
     directory: Path,
 ) -> None:
     cases = ("keepalive-1", "h2-8x16", "grpc-64")
-    results = await BENCH.run(Options(1, Timing(0, 0.2), cases, PEERS, directory))
+    results = await BENCH.run(Options(1, Timing(0, 0.2), cases, SUBJECTS, directory))
     rows = {(r["case"], r["subject"], r["metric"]): r["median"] for r in document(results)["rows"]}
-    measured = {(case, subject) for case in cases for subject in PEERS} - {
+    measured = {(case, subject) for case in cases for subject in SUBJECTS} - {
         ("h2-8x16", "nginx"),
         ("grpc-64", "nginx"),
     }

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from edgemesh.lab import topology
-from edgemesh.lab.demo.services import STEPS
+from edgemesh.lab.demo import policies, services
+from edgemesh.lab.demo.script import Step
 
 pytestmark = pytest.mark.root
 
@@ -32,12 +33,20 @@ def lab_of(output: str) -> str:
     return found[1]
 
 
-def test_every_step_is_shown_and_answered_as_promised() -> None:
-    done = run()
+@pytest.mark.parametrize(
+    ("arguments", "steps", "more"),
+    [((), services.STEPS, 1), (("policies",), policies.STEPS, 0)],
+    ids=["services", "policies"],
+)
+def test_every_step_is_shown_and_answered_as_promised(
+    arguments: tuple[str, ...], steps: tuple[Step, ...], more: int
+) -> None:
+    done = run(*arguments)
     assert (done.returncode, done.stderr) == (0, "")
-    for number, step in enumerate(STEPS, start=1):
+    for number, step in enumerate(steps, start=1):
         assert f"{number:>2}  {step.title}" in done.stdout
-    assert done.stdout.count("    asked ") == len(STEPS) + 1
+    assert done.stdout.count("    asked ") == len(steps) + more
+    assert done.stdout.count("    answered ") == len(steps) + more
     assert topology.present(lab_of(done.stdout)) == []
 
 
@@ -68,7 +77,7 @@ def test_a_demo_that_is_interrupted_leaves_no_lab(number: signal.Signals) -> Non
 
 
 def test_scenarios_are_listed_and_their_names_are_checked() -> None:
-    assert run("--list").stdout.startswith("services ")
+    assert re.findall(r"^\w+", run("--list").stdout, re.MULTILINE) == ["services", "policies"]
     done = run("nothing")
     assert done.returncode == 2
     assert "invalid choice: 'nothing'" in done.stderr

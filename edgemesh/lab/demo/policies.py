@@ -26,6 +26,8 @@ _WEIGHED_REQUESTS, _TOLERANCE = 1000, 0.063
 _CLOSING_SECONDS = 30.0
 _ASK_AGAIN_SECONDS = 0.1
 _REFUSED_WITHIN_SECONDS = 0.01
+# Service, endpoint, state and for how long.
+_BREAKER_COLUMNS = 4
 
 
 async def request_by_request(stage: Stage) -> Outcome:
@@ -288,5 +290,5 @@ async def _breaker(stage: Stage, pod: Pod, state: str) -> str:
     for line in shown.splitlines():
         words = line.split()
         if any(address in line for address in pod.addresses) and state in words:
-            return " ".join(words)
+            return " ".join(words[:_BREAKER_COLUMNS])
     raise StepFailedError(f"edgemesh get breakers shows nobody at {pod.addresses[0]} {state}")

@@ -41,7 +41,7 @@ from edgemesh.model.flows import FlowFacts
 from edgemesh.model.objects import Change, ChangeType, KubeObject, ObjectKey
 from edgemesh.model.services import Source, Transport
 from edgemesh.model.settings import MetaSettings
-from edgemesh.policy.balance import BalanceState
+from edgemesh.policy.traffic.traffic import Traffic
 from edgemesh.policy.verdict import decide
 from edgemesh.wire.message import Operation
 
@@ -178,12 +178,13 @@ def _decision_seconds(objects: Sequence[dict[str, Any]]) -> float:
     builder = SnapshotBuilder("bench", Source.NODE)
     builder.apply([Change(ChangeType.INSERT, _stored(body)) for body in objects])
     snapshot = builder.build(1)
-    state, draw = BalanceState(), random.Random(0).random
+    traffic, now = Traffic(random.Random(0).random), time.monotonic()
+    traffic.swap(snapshot, now)
     times = []
     for destination, port in snapshot.tcp.items():
         facts = FlowFacts(Transport.TCP, ("10.101.1.2", 40000), destination)
         began = time.perf_counter_ns()
-        verdict = decide(snapshot, facts, state, draw, listener_port=15001, attempts=3)
+        verdict = decide(snapshot, facts, traffic, now, listener_port=15001)
         times.append(time.perf_counter_ns() - began)
         assert bool(verdict.candidates) == bool(port.endpoints)
     return statistics.median(times) / 1e9
