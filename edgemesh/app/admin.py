@@ -87,6 +87,7 @@ class AdminPages:
         yield from metrics.knowledge_families(self._state.store.revision, plane.decider.snapshot)
         yield from metrics.flow_families(plane.reports)
         yield from metrics.reactor_families(plane.reactor)
+        yield self._state.health.family()
         yield metrics.dns_family(self._dns)
         yield metrics.log_family(self._sink)
         yield from metrics.endpoint_families(

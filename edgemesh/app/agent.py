@@ -3,7 +3,8 @@
     sink                 the log's descriptor
     metamanager          unix socket over the store
     admin                metrics, health and status over HTTP
-    follower             store -> snapshot -> plane, DNS and rules
+    follower             store -> snapshot -> plane, health checks, DNS and rules
+    health checks        probes of endpoints
     plane                listeners and reactor
     guard                a process that clears away what outlives an agent that is killed
     dns                  resolver of the pods
@@ -16,6 +17,7 @@ the tree is cancelled and unwinds in reverse.
 from __future__ import annotations
 
 import os
+import random
 import signal
 import time
 from collections.abc import AsyncIterator, Callable
@@ -43,6 +45,8 @@ from edgemesh.observe.log import configure_logging, get_logger
 from edgemesh.observe.metrics.metrics import Metrics
 from edgemesh.observe.sink import LineSink
 from edgemesh.proxy.dns.counters import DnsCounters
+from edgemesh.proxy.health.checks import HealthChecks
+from edgemesh.proxy.health.probe import Prober
 from edgemesh.proxy.plane import Plane
 from edgemesh.store.store import Store
 
@@ -118,12 +122,14 @@ async def _start(
         http=settings.http,
         request_log=AccessLog(sink, settings.log),
     )
+    health = _health_checks(settings, plane)
     interceptor = Interceptor(settings)
     follower = Follower(settings)
     follower.on_snapshot(plane.swap)
+    follower.on_snapshot(health.swap)
     follower.on_snapshot(interceptor.want)
     dns = DnsCounters()
-    state = AgentState(settings, store, plane, follower, interceptor, dns=dns)
+    state = AgentState(settings, store, plane, follower, interceptor, health=health, dns=dns)
     metamanager.add_query("status", state.status)
     metamanager.add_query("breakers", state.breakers)
     metamanager.add_query("trace", state.preview)
@@ -134,6 +140,7 @@ async def _start(
         pages = AdminPages(settings, state, dns, sink).pages()
         await nursery.start(serve_admin, settings.admin, pages)
     await nursery.start(follower.run, metamanager.subscribe_changes())
+    await nursery.start(health.run)
     await nursery.start(plane.serve)
     # Not before the ports are ours: another agent's rules must not be cleared away.
     if guard.needed:
@@ -158,6 +165,11 @@ async def _wait_for_the_end() -> None:
         async for number in signals:
             _log.info("asked to stop", signal=signal.Signals(number).name)
             return
+
+
+def _health_checks(settings: Settings, plane: Plane) -> HealthChecks:
+    prober = Prober(settings.netfilter.own_mark, settings.http, settings.http2)
+    return HealthChecks(plane.decider.traffic, prober.ask, settings.proxy, random.random)
 
 
 def _make_directories(settings: Settings) -> None:

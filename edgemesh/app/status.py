@@ -32,6 +32,7 @@ from edgemesh.observe.slices import run_in_slices, take_slice
 from edgemesh.policy.explain import explain_call
 from edgemesh.proxy.context import OpenFlow
 from edgemesh.proxy.dns.counters import DnsCounters
+from edgemesh.proxy.health.checks import HealthChecks
 from edgemesh.proxy.plane import Plane
 from edgemesh.store.store import Store
 from edgemesh.wire.message import Message
@@ -43,7 +44,7 @@ class AgentState:
     """The agent's parts, for those who ask about them; it only looks at what others own.
 
     Attributes:
-        store, plane, interceptor: see there.
+        store, plane, interceptor, health: see there.
         serving: everything has been started.
     """
 
@@ -55,10 +56,12 @@ class AgentState:
         follower: Follower,
         interceptor: Interceptor,
         *,
+        health: HealthChecks,
         dns: DnsCounters,
     ) -> None:
         """Count the uptime from now."""
         self._settings = settings
+        self.health = health
         self._dns = dns
         self.store = store
         self._follower = follower

@@ -19,7 +19,7 @@ from edgemesh.model.policies import HealthCheck
 from edgemesh.model.services import Endpoint, PortKey, ServicePort, Snapshot, Transport
 from edgemesh.model.settings import ProxySettings
 from edgemesh.observe.log import get_logger
-from edgemesh.observe.metrics.exposition import Family, counter, gauge, labels
+from edgemesh.observe.metrics.exposition import Family, counter, labels
 from edgemesh.policy.health import ProbeStreak
 from edgemesh.policy.traffic.endpoint_state import EndpointState
 from edgemesh.policy.traffic.traffic import Traffic
@@ -31,7 +31,6 @@ _log = get_logger("health")
 _JITTER = 0.1
 _HEALTHY = "healthy"
 _UNHEALTHY = "unhealthy"
-_RESULTS = {_HEALTHY: True, _UNHEALTHY: False}
 
 Ask = Callable[[HealthCheck, Endpoint], Awaitable[str | None]]
 
@@ -108,9 +107,9 @@ class HealthChecks:
                 self._changed = trio.Event()
                 self._compare(nursery)
 
-    def families(self) -> Iterator[Family]:
-        """What Prometheus gets."""
-        yield counter(
+    def family(self) -> Family:
+        """What Prometheus gets; what is thought of endpoints is told with their breakers."""
+        return counter(
             "edgemesh_health_probes_total",
             "Active health checks that were made, by result.",
             [
@@ -118,14 +117,6 @@ class HealthChecks:
                 (labels(result=_UNHEALTHY), self.failures),
             ],
         )
-        yield gauge(
-            "edgemesh_health_endpoints",
-            "Endpoints that are checked actively, by what the checks found.",
-            [(labels(result=result), self._found(result)) for result in _RESULTS],
-        )
-
-    def _found(self, result: str) -> int:
-        return sum(_RESULTS[result] is watch.streak.healthy for watch in self._watches.values())
 
     def _compare(self, nursery: trio.Nursery) -> None:
         """End the watches that are no longer wanted, and begin those that are not there yet."""
