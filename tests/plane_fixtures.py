@@ -176,7 +176,9 @@ class World:
         service = ServicePort("default", "echo", "", Transport.TCP, 80, endpoints=endpoints)
         service = replace(service, **port)  # type: ignore[arg-type]
         snapshot = self.plane.decider.snapshot
-        self.plane.swap(Snapshot(tcp={**snapshot.tcp, called: service}))
+        self.plane.swap(
+            Snapshot(tcp={**snapshot.tcp, called: service}, ports={service.key: service})
+        )
 
     def serve(self, address: str = "127.0.0.1", backlog: int = 64, receive: int = 0) -> Server:
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
@@ -294,7 +296,9 @@ def assert_all_accounted_for(world: World) -> None:
     assert len(world.plane.reactor) <= listeners
     assert reports.opened.total() == reports.endings.total()
     reported_refusals = sum(report.ending == "refused" for report in world.reports)
-    turned_away = world.plane.metrics.refusals.by_reason.total() - reported_refusals
+    refusals = world.plane.metrics.refusals.by_reason.total()
+    refused_flows = refusals - reports.dropped_datagrams - reports.refused_requests
+    turned_away = refused_flows - reported_refusals
     assert len(world.reports) + turned_away == reports.opened.total()
 
 

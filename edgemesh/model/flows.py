@@ -1,11 +1,11 @@
-"""One flow: the facts that a decision is made from, the verdict, and the report at its end."""
+"""One flow: the facts that a decision is made from, and the report at its end."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
 
-from edgemesh.model.services import Endpoint, ServicePort, Source, Transport
+from edgemesh.model.services import Transport
 
 
 class Refusal(StrEnum):
@@ -59,25 +59,6 @@ class FlowFacts:
     destination: tuple[str, int]
     application_protocol: str = ""
     server_name: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """Everything that is decided before any dialling.
-
-    Args:
-        port: the Service port that was called, None when there is none.
-        candidates: endpoints in the order in which they are to be tried; empty when refused.
-        path: the forwarding path, "" when refused.
-        source: which client address the endpoint sees.
-        refusal: None when the flow is to be forwarded.
-    """
-
-    port: ServicePort | None
-    candidates: tuple[Endpoint, ...] = ()
-    path: str = ""
-    source: Source = Source.NODE
-    refusal: Refusal | None = None
 
 
 @dataclass(slots=True)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from edgemesh.model.flows import FlowFacts, Verdict
+from edgemesh.model.flows import FlowFacts
 from edgemesh.model.services import Service, ServicePort, Snapshot
 from edgemesh.model.trace import TraceAnswer, TracedPort, TraceQuestion
+from edgemesh.policy.verdict import Verdict
 
 
 def explain_call(
@@ -37,7 +38,7 @@ def explain_call(
         addresses=service.addresses,
         ports=tuple(dict.fromkeys(each.port for each in service.ports)),
         port=_traced(port, address) if port else None,
-        candidates=verdict.candidates,
+        candidates=tuple(state.endpoint for state in verdict.candidates),
         path=verdict.path,
         refusal=verdict.refusal or "",
     )

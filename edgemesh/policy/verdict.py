@@ -2,11 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass
 
-from edgemesh.model.flows import FlowFacts, Refusal, Verdict
-from edgemesh.model.services import ServicePort, Snapshot, Transport
-from edgemesh.policy.balance import BalanceState, of_family, order
+from edgemesh.model.flows import FlowFacts, Refusal
+from edgemesh.model.policies import Balancing, HashSource, Path, QuotaScope
+from edgemesh.model.services import ServicePort, Snapshot, Source, Transport
+from edgemesh.policy.paths import forwarding_path
+from edgemesh.policy.traffic.calls import Call
+from edgemesh.policy.traffic.endpoint_state import EndpointState
+from edgemesh.policy.traffic.traffic import Traffic
+from edgemesh.policy.traffic.upstream import Upstream
+
+_NOBODY = Call("", ipv6=False, hash_text=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Everything that is decided before any dialling.
+
+    Args:
+        port: the Service port that was called, None when there is none.
+        candidates: the endpoint that is to be tried, and in a preview also those that would
+            follow if it failed; empty when refused.
+        path: the forwarding path, "" when refused.
+        source: which client address the endpoint sees.
+        refusal: None when the flow is to be forwarded.
+        upstream: where the flow counts, and where another endpoint is found when one fails;
+            None when refused.
+        call: what is known for that.
+    """
+
+    port: ServicePort | None
+    candidates: tuple[EndpointState, ...] = ()
+    path: str = ""
+    source: Source = Source.NODE
+    refusal: Refusal | None = None
+    upstream: Upstream | None = None
+    call: Call = _NOBODY
 
 
 def find_port(
@@ -19,30 +51,97 @@ def find_port(
 
 
 def decide(
-    snapshot: Snapshot,
-    facts: FlowFacts,
-    state: BalanceState,
-    random: Callable[[], float],
-    *,
-    listener_port: int,
-    attempts: int,
+    snapshot: Snapshot, facts: FlowFacts, traffic: Traffic, now: float, *, listener_port: int
 ) -> Verdict:
-    """Decide about one flow.
+    """Decide about one flow that is relayed.
 
     Args:
         snapshot: what is known about Services.
         facts: what is known about the flow.
-        state: of balancing, advanced by this call.
-        random: gives a number in [0, 1).
+        traffic: what policies remember; this call takes a token and a turn, but opens nothing.
+        now: monotonic seconds.
         listener_port: our own; a flow that was addressed to it would come back for ever.
+    """
+    port = find_port(snapshot, facts.transport, facts.destination)
+    if port is None:
+        return _unknown(facts, listener_port)
+    upstream = traffic.upstream(port)
+    assert upstream is not None
+    if facts.transport is Transport.TCP:
+        if not upstream.may_connect():
+            return Verdict(port, refusal=Refusal.OVERFLOW)
+        if client_quota_wait(snapshot, traffic, port, facts.client[0], now):
+            return Verdict(port, refusal=Refusal.QUOTA)
+    call = _call(facts, port.policy.balancing)
+    state = upstream.choose_connection(call, now)
+    if isinstance(state, Refusal):
+        return Verdict(port, refusal=state)
+    return Verdict(port, (state,), Path.RELAY, port.source, None, upstream, call)
+
+
+def preview(
+    snapshot: Snapshot,
+    facts: FlowFacts,
+    traffic: Traffic,
+    now: float,
+    *,
+    listener_port: int,
+    attempts: int,
+) -> Verdict:
+    """Where a flow or its requests would go now, without taking a token or a turn.
+
+    Args:
+        snapshot: as above.
+        facts: as above.
+        traffic: as above, but nothing changes.
+        now: as above.
+        listener_port: as above.
         attempts: how many endpoints may be tried, 1 or more.
     """
     port = find_port(snapshot, facts.transport, facts.destination)
     if port is None:
-        itself = facts.destination[1] == listener_port
-        return Verdict(None, refusal=Refusal.SELF_DESTINATION if itself else Refusal.NO_SERVICE)
-    if not port.endpoints:
-        return Verdict(port, refusal=Refusal.NO_ENDPOINT)
-    endpoints = of_family(port, ipv6=":" in facts.destination[0], state=state)
-    candidates = order(port, endpoints, attempts, state, random)
-    return Verdict(port, candidates, "relay", port.source)
+        return _unknown(facts, listener_port)
+    upstream = traffic.upstream(port)
+    assert upstream is not None
+    call = _call(facts, port.policy.balancing)
+    states = upstream.preview(call, now, attempts)
+    if isinstance(states, Refusal):
+        return Verdict(port, refusal=states)
+    path = forwarding_path(port, facts.application_protocol or port.application_protocol)
+    return Verdict(port, states, path, port.source, None, upstream, call)
+
+
+def client_quota_wait(
+    snapshot: Snapshot, traffic: Traffic, port: ServicePort, client: str, now: float
+) -> float:
+    """Take one token for a connection or a datagram of a client.
+
+    Quotas by route count for the whole Service here, where there are no routes.
+
+    Returns:
+        0.0 when it may pass, else the seconds until one might.
+    """
+    quota = traffic.client_quota(port)
+    if quota is None:
+        return 0.0
+    by_source = quota.quota.scope is QuotaScope.SOURCE
+    return quota.take(workload_key(snapshot, client) if by_source else "", now)
+
+
+def workload_key(snapshot: Snapshot, client: str) -> str:
+    """The name under which quotas by source count a client: its workload's, else its address."""
+    pod = snapshot.pods.get(client)
+    return f"{pod.namespace}/{pod.workload or pod.name}" if pod else client
+
+
+def _unknown(facts: FlowFacts, listener_port: int) -> Verdict:
+    itself = facts.destination[1] == listener_port
+    return Verdict(None, refusal=Refusal.SELF_DESTINATION if itself else Refusal.NO_SERVICE)
+
+
+def _call(facts: FlowFacts, balancing: Balancing) -> Call:
+    client = facts.client[0]
+    hash_key = balancing.hash_key
+    # A flow has no headers, cookies or query parameters.
+    by_address = hash_key is None or hash_key.source is HashSource.SOURCE_ADDRESS
+    return Call(client, ":" in facts.destination[0], client if by_address else None)

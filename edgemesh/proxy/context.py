@@ -11,10 +11,13 @@ from typing import Protocol
 import trio
 
 from edgemesh.kernel.sockets import Address
-from edgemesh.model.flows import Ending, FlowReport, Verdict
+from edgemesh.model.flows import Ending, FlowReport
+from edgemesh.model.policies import Path
 from edgemesh.model.services import Endpoint
 from edgemesh.model.settings import MetricsSettings, ProxySettings
 from edgemesh.observe.metrics.metrics import Metrics
+from edgemesh.policy.traffic.events import Event
+from edgemesh.policy.verdict import Verdict
 from edgemesh.proxy.decide import Decider
 from edgemesh.proxy.reactor import Reactor
 from edgemesh.proxy.report import Reports
@@ -72,7 +75,7 @@ class Context:
         self.settings = settings
         self.own_mark = own_mark
         self.reactor = Reactor(settings.repoll_seconds, clock)
-        self.decider = Decider(settings, random.random)
+        self.decider = Decider(settings, random.random, clock)
         self.inbound = TransportServer(self.reactor, self.decider)
         self.metrics = Metrics(MetricsSettings()) if metrics is None else metrics
         self.reports = Reports(write_report, self.metrics)
@@ -81,6 +84,10 @@ class Context:
         self.flows: set[OpenFlow] = set()
         self.draining = False
         self.all_over = trio.Event()
+
+    def tell(self, event: Event, path: Path = Path.HTTP) -> None:
+        """Log and count that a breaker has opened or closed, for calls by ``path``."""
+        self.reports.breaker_turned(event, path)
 
     def forget(self, flow: OpenFlow) -> None:
         """Let go of a flow that is over."""

@@ -6,9 +6,11 @@ import socket
 from typing import Protocol
 
 from edgemesh.kernel.sockets import fin_on_close
-from edgemesh.model.flows import Ending, FlowFacts, Verdict
+from edgemesh.model.flows import Ending, FlowFacts
 from edgemesh.model.services import Endpoint, Transport
+from edgemesh.policy.verdict import Verdict
 from edgemesh.proxy.context import Context
+from edgemesh.proxy.forward.attempt import Attempt
 
 
 class Stage(Protocol):
@@ -27,6 +29,7 @@ class Flow:
 
     __slots__ = (
         "application_protocol",
+        "attempt",
         "attempts",
         "bytes_received",
         "bytes_sent",
@@ -61,6 +64,7 @@ class Flow:
         self.verdict: Verdict | None = None
         self.upstream: socket.socket | None = None
         self.endpoint: Endpoint | None = None
+        self.attempt: Attempt | None = None
         self.attempts = 0
         self.bytes_sent = 0
         self.bytes_received = 0
@@ -89,6 +93,8 @@ class Flow:
         if self.stage is not None:
             self.stage.stop()
             self.stage = None
+        if self.attempt is not None:
+            self.attempt.end_with(ending, self.bytes_sent)
         for sock in (self.client, self.upstream):
             if sock is not None:
                 if not reset:

@@ -66,7 +66,7 @@ class Plane(Context):
 
     def swap(self, snapshot: Snapshot) -> None:
         """Decide by ``snapshot`` from now on; flows that are under way go on."""
-        self.decider.swap(snapshot, self.reactor.clock())
+        self.decider.swap(snapshot)
         self.inbound.look_again()
 
     @property

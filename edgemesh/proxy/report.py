@@ -7,12 +7,17 @@ import os
 from collections import Counter
 from collections.abc import Callable
 
-from edgemesh.model.flows import Ending, FlowFacts, FlowReport, Refusal, Verdict
+from edgemesh.model.flows import Ending, FlowFacts, FlowReport, Refusal
 from edgemesh.model.meters import Meter
 from edgemesh.model.policies import Path
-from edgemesh.model.services import Endpoint, Snapshot, Transport
+from edgemesh.model.services import Endpoint, ServicePort, Snapshot, Transport
+from edgemesh.observe.log import get_logger
 from edgemesh.observe.metrics.metrics import Metrics
+from edgemesh.policy.traffic.events import Event, EventKind
+from edgemesh.policy.verdict import Verdict
 from edgemesh.wire.host_port import joined
+
+_log = get_logger("breaker")
 
 
 def failure(endpoint: Endpoint, problem: int) -> str:
@@ -28,6 +33,7 @@ class Reports:
         opened: flows that were begun, by transport.
         open: flows that are not over yet, by transport.
         endings: flows that are over, by why.
+        dropped_datagrams: those that a quota held back.
     """
 
     def __init__(self, write: Callable[[FlowReport], None], metrics: Metrics) -> None:
@@ -42,6 +48,7 @@ class Reports:
         self.opened: Counter[Transport] = Counter()
         self.open: Counter[Transport] = Counter()
         self.endings: Counter[str] = Counter()
+        self.dropped_datagrams = 0
 
     def begin(self, transport: Transport) -> None:
         """Count a flow that has come."""
@@ -65,6 +72,25 @@ class Reports:
         meter = self._meter(verdict, endpoint)
         if meter is not None:
             meter.connect_failures += 1
+
+    def dropped(self, port: ServicePort, refusal: Refusal) -> None:
+        """Count a datagram that was not passed on; its session goes on."""
+        self.dropped_datagrams += 1
+        self._metrics.refusals.count(port, refusal)
+
+    def breaker_turned(self, event: Event, path: Path) -> None:
+        """Log that an endpoint was ejected or came back, and count it."""
+        _log.warning(
+            f"endpoint {event.kind}",
+            service=str(event.port),
+            subset=event.subset,
+            endpoint=joined(event.endpoint.address, event.endpoint.port),
+            reason=event.reason,
+            seconds=event.seconds,
+            ejections=event.ejections,
+        )
+        if event.kind is EventKind.EJECTED:
+            self._metrics.meters.meter(event.port, event.endpoint, path).ejections += 1
 
     def end(
         self,

@@ -8,7 +8,6 @@ the Service has for its servers apply: quota, number of calls at a time, queue.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -29,8 +28,7 @@ class CallKind(StrEnum):
     DATAGRAM = "datagram"  # is over at once: neither waits nor counts as one at a time
 
 
-@dataclass(frozen=True, slots=True)
-class InboundCall:
+class InboundCall(NamedTuple):
     """One call to an endpoint.
 
     Args:
@@ -116,9 +114,10 @@ class Pass:
         self._state = None
 
     def _tell(self) -> None:
+        wait, self._wait = self._wait, None
         # Released meanwhile: nobody waits for the answer.
-        if self._state is not None and self._wait is not None:
-            self._wait.decided(self.refusal)
+        if self._state is not None and wait is not None:
+            wait.decided(self.refusal)
 
 
 class _Wait(NamedTuple):
@@ -130,7 +129,7 @@ class _Wait(NamedTuple):
 
 
 # Of calls that nothing limits.
-_FREE = Pass()
+FREE = Pass()
 
 
 class TransportServer:
@@ -142,7 +141,10 @@ class TransportServer:
         self._decider = decider
 
     def admit(
-        self, call: InboundCall, handler: Handler, decided: Callable[[Refusal | None], None]
+        self,
+        call: InboundCall,
+        handler: Handler | None = None,
+        decided: Callable[[Refusal | None], None] | None = None,
     ) -> Pass:
         """Let a call through, queue it or refuse it.
 
@@ -151,25 +153,29 @@ class TransportServer:
             handler: whose call it is; it is told when ``decided`` raises.
             decided: called once, from the reactor, for a call that waits: with None when it is
                 let through, with the refusal when it has waited too long. Not called after
-                `Pass.release`, which is due for every call that was not refused.
+                `Pass.release`, which is due for every call that was not refused. Without it the
+                call does not wait.
         """
         node = self._decider.snapshot.node
         if not node or call.endpoint.node != node:
-            return _FREE
+            return FREE
         state = self._decider.traffic.server(call.port)
         if state is None:
-            return _FREE
+            return FREE
         key = _bucket(call, state)
         now = self._reactor.now
         if call.kind is CallKind.DATAGRAM:
             seconds = state.take(key, now)
-            return Pass(None, Refusal.SERVER_QUOTA, seconds) if seconds else _FREE
+            return Pass(None, Refusal.SERVER_QUOTA, seconds) if seconds else FREE
         answer = Pass(state)
-        admission = state.admit(key, now, answer.go_on)
-        if admission.queued:
-            wait = _Wait(self._reactor, handler, decided)
-            answer.queue(wait, state.limits.queue_timeout_seconds)
-        elif admission.refusal is not None:
+        if handler is None or decided is None:
+            admission = state.admit(key, now)
+        else:
+            admission = state.admit(key, now, answer.go_on)
+            if admission.queued:
+                wait = _Wait(self._reactor, handler, decided)
+                answer.queue(wait, state.limits.queue_timeout_seconds)
+        if admission.refusal is not None:
             return Pass(None, admission.refusal, admission.retry_after)
         return answer
 

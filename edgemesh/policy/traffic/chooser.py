@@ -119,11 +119,16 @@ class Chooser:
         """Which endpoints a call would try, in order, without counting as one."""
         if not self._tiers:
             return self._refusal
-        order = [copy(self._tiers[0].picker).pick(call, now)]
-        while len(order) < min(attempts, sum(len(tier.usable) for tier in self._tiers)):
-            other = self.pick_other(call, now, order)
-            assert isinstance(other, EndpointState)
-            order.append(other)
+        order: list[EndpointState] = []
+        for tier in self._tiers:
+            picker = copy(tier.picker)
+            while allowed := [state for state in tier.usable if state not in order]:
+                if len(order) == attempts:
+                    break
+                if len(allowed) == len(tier.usable):
+                    order.append(picker.pick(call, now))
+                else:
+                    order.append(picker.pick_among(call, allowed))
         return tuple(order)
 
     def _refuse(self, call: Call, now: float) -> Refusal:  # noqa: ARG002 - as all that pick

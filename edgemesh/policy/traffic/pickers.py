@@ -76,9 +76,11 @@ class RoundRobin:
         self._position = position + 1
         return states[position]
 
-    def pick_among(self, call: Call, allowed: Sequence[EndpointState]) -> EndpointState:  # noqa: ARG002
-        """One of the others, each as often; turns of first choices are not taken."""
-        return allowed[self._position % len(allowed)]
+    def pick_among(self, call: Call, allowed: Sequence[EndpointState]) -> EndpointState:
+        """The next of the others: those whose turn is passed over have had their chance."""
+        while (state := self.pick(call, 0.0)) not in allowed:
+            pass
+        return state
 
 
 class WeightedRoundRobin:
@@ -87,11 +89,10 @@ class WeightedRoundRobin:
     Waldspurger and Weihl, "Stride Scheduling", MIT/LCS/TM-528 (1995).
     """
 
-    __slots__ = ("_random", "_strides", "_turn", "_turns")
+    __slots__ = ("_strides", "_turn", "_turns")
 
-    def __init__(self, random: Callable[[], float]) -> None:
+    def __init__(self, random: Callable[[], float]) -> None:  # noqa: ARG002 - as all pickers
         """Begin a round."""
-        self._random = random
         self._turn = 0
         self._strides: dict[EndpointState, int] = {}
         # When each has its next turn, what orders those of the same time, whose it is.
@@ -120,13 +121,17 @@ class WeightedRoundRobin:
         return state
 
     def pick_among(self, call: Call, allowed: Sequence[EndpointState]) -> EndpointState:  # noqa: ARG002
-        """One of the others by weight; turns of first choices are not taken."""
-        heights = list(accumulate(1 / self._strides[state] for state in allowed))
-        return allowed[bisect_right(heights, self._random() * heights[-1], hi=len(allowed) - 1)]
+        """Whose turn is the earliest of the others."""
+        turns = self._turns
+        turn, index, state = min(entry for entry in turns if entry[2] in allowed)
+        turns.remove((turn, index, state))
+        heapq.heapify(turns)
+        heapq.heappush(turns, (turn + self._strides[state], index, state))
+        return state
 
     def __copy__(self) -> WeightedRoundRobin:
         """One that goes on by itself."""
-        twin = WeightedRoundRobin(self._random)
+        twin = object.__new__(WeightedRoundRobin)
         twin._turn, twin._strides, twin._turns = self._turn, self._strides, self._turns.copy()
         return twin
 

@@ -32,15 +32,23 @@ class _PortTraffic:
 class Traffic:
     """See the module. One thread uses it."""
 
-    def __init__(self, random: Callable[[], float], *, max_quota_keys: int = 10000) -> None:
+    def __init__(
+        self,
+        random: Callable[[], float],
+        *,
+        max_quota_keys: int = 10000,
+        max_affinity_clients: int = 10000,
+    ) -> None:
         """Start without history.
 
         Args:
             random: gives a number in [0, 1).
-            max_quota_keys: how many sources or routes have a token bucket, for each quota.
+            max_quota_keys: sources or routes that have a token bucket, for each quota.
+            max_affinity_clients: addresses that are remembered, for each Service port.
         """
         self._random = random
         self._max_quota_keys = max_quota_keys
+        self._max_affinity_clients = max_affinity_clients
         self._snapshot = Snapshot()
         self._now = 0.0
         self._ports: dict[PortKey, _PortTraffic] = {}

@@ -6,9 +6,13 @@ import errno
 import socket
 
 from edgemesh.kernel.sockets import dialling_socket, is_own_address
-from edgemesh.model.flows import Ending, Verdict
+from edgemesh.model.flows import Ending, Refusal
 from edgemesh.model.services import Endpoint, Source
+from edgemesh.policy.deadlines import policy_or_setting
+from edgemesh.policy.traffic.endpoint_state import EndpointState
+from edgemesh.policy.verdict import Verdict
 from edgemesh.proxy.flow import Flow
+from edgemesh.proxy.forward.attempt import Attempt, outcome_of_problem
 from edgemesh.proxy.forward.relay import relay
 from edgemesh.proxy.reactor import OUT, Handler
 from edgemesh.proxy.report import failure
@@ -21,43 +25,40 @@ def dial(flow: Flow) -> None:
     if verdict.refusal is not None:
         flow.finish(Ending.REFUSED, verdict.refusal)
     else:
-        _Dial(flow, verdict).attempt()
+        _Dial(flow, verdict).attempt(verdict.candidates[0])
 
 
 class _Dial:
-    """The stage that tries the candidates one after the other.
+    """The stage that tries endpoints one after the other.
 
     The client's socket is not looked at meanwhile: what it sends waits in the kernel, and its
     leaving is noticed by the first read of the next stage. The connect timeout bounds both.
     """
 
-    __slots__ = ("_candidates", "_deadline", "_flow", "_problem", "_verdict")
+    __slots__ = ("_deadline", "_flow", "_problem", "_tried", "_verdict")
 
     def __init__(self, flow: Flow, verdict: Verdict) -> None:
         self._flow = flow
         self._verdict = verdict
-        self._candidates = iter(verdict.candidates)
+        self._tried: tuple[EndpointState, ...] = ()
         self._problem = 0
         self._deadline: Timer[Handler] | None = None
         flow.stage = self
 
-    def attempt(self) -> None:
-        """Try candidates until one is under way."""
+    def attempt(self, state: EndpointState | None) -> None:
+        """Try endpoints, ``state`` first, until one is under way; None when none is left."""
         flow = self._flow
-        reactor = flow.context.reactor
-        for endpoint in self._candidates:
-            flow.endpoint = endpoint
+        while state is not None:
+            flow.endpoint = state.endpoint
             flow.attempts += 1
-            problem = self._connect(endpoint)
-            if problem == errno.EINPROGRESS and flow.upstream is not None:
-                seconds = flow.context.settings.connect_timeout_seconds
-                self._deadline = reactor.after(seconds, self, self._expire)
-                reactor.watch_newcomer(flow.upstream.fileno(), self, OUT)
+            attempt = flow.attempt = Attempt(flow.context, self._verdict, state)
+            refusal = attempt.enter(flow.client_address[0], self, self._admitted)
+            if refusal is not None:
+                flow.finish(Ending.REFUSED, refusal)
                 return
-            if problem == 0:
-                self._hand_over(endpoint)
+            if attempt.waits or self._connect(state.endpoint):
                 return
-            self._give_up(problem)
+            state = self._other(attempt)
         self._fail()
 
     def on_events(self, events: int) -> None:  # noqa: ARG002 - SO_ERROR tells more
@@ -65,13 +66,11 @@ class _Dial:
         flow = self._flow
         self.stop()
         assert flow.upstream is not None
-        assert flow.endpoint is not None
-        problem = flow.upstream.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        if problem == 0:
-            self._hand_over(flow.endpoint)
-            return
-        self._give_up(problem)
-        self.attempt()
+        self._problem = flow.upstream.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if self._problem == 0:
+            self._hand_over()
+        else:
+            self._give_up()
 
     def on_bug(self, error: Exception) -> None:
         """End the flow."""
@@ -82,8 +81,36 @@ class _Dial:
         if self._deadline is not None:
             self._deadline.cancel()
 
-    def _connect(self, endpoint: Endpoint) -> int:
-        """Start connecting; the errno that connect(2) gives, ELOOP when it would call us."""
+    def _admitted(self, refusal: Refusal | None) -> None:
+        """The transport server has decided about an attempt that waited."""
+        flow = self._flow
+        assert flow.endpoint is not None
+        if refusal is not None:
+            flow.finish(Ending.REFUSED, refusal)
+        elif not self._connect(flow.endpoint):
+            self._give_up()
+
+    def _connect(self, endpoint: Endpoint) -> bool:
+        """Start to connect; false when that has failed at once."""
+        self._problem = self._start_connecting(endpoint)
+        flow = self._flow
+        if self._problem == 0:
+            self._hand_over()
+            return True
+        if self._problem != errno.EINPROGRESS or flow.upstream is None:
+            return False
+        context = flow.context
+        assert self._verdict.port is not None
+        seconds = policy_or_setting(
+            self._verdict.port.policy.timeouts.connect, context.settings.connect_timeout_seconds
+        )
+        if seconds:
+            self._deadline = context.reactor.after(seconds, self, self._expire)
+        context.reactor.watch_newcomer(flow.upstream.fileno(), self, OUT)
+        return True
+
+    def _start_connecting(self, endpoint: Endpoint) -> int:
+        """The errno that connect(2) gives, ELOOP when it would call us."""
         flow = self._flow
         context = flow.context
         client = flow.client_address[0]
@@ -101,23 +128,38 @@ class _Dial:
         except OSError as error:
             return error.errno or errno.EIO
 
-    def _hand_over(self, endpoint: Endpoint) -> None:
-        flow = self._flow
-        flow.context.reports.connected(self._verdict, endpoint)
-        relay(flow)
-
-    def _give_up(self, problem: int) -> None:
-        self._problem = problem
+    def _hand_over(self) -> None:
         flow = self._flow
         assert flow.endpoint is not None
-        flow.context.reports.connect_failed(self._verdict, flow.endpoint)
+        flow.context.reports.connected(self._verdict, flow.endpoint)
+        relay(flow)
+
+    def _give_up(self) -> None:
+        """The attempt has failed after a while: go on with the next."""
+        assert self._flow.attempt is not None
+        self.attempt(self._other(self._flow.attempt))
+
+    def _other(self, failed: Attempt) -> EndpointState | None:
+        """Let go of an attempt that has failed; the endpoint to try next, None for no more."""
+        flow = self._flow
+        context = flow.context
+        context.reports.connect_failed(self._verdict, failed.state.endpoint)
+        failed.end(outcome_of_problem(self._problem))
+        flow.attempt = None
         if flow.upstream is not None:
-            flow.context.reactor.close(flow.upstream)
+            context.reactor.close(flow.upstream)
             flow.upstream = None
+        self._tried += (failed.state,)
+        if flow.attempts >= context.settings.connect_attempts:
+            return None
+        upstream = self._verdict.upstream
+        assert upstream is not None
+        other = upstream.choose_connection(self._verdict.call, context.reactor.now, self._tried)
+        return other if isinstance(other, EndpointState) and other not in self._tried else None
 
     def _expire(self) -> None:
-        self._give_up(errno.ETIMEDOUT)
-        self.attempt()
+        self._problem = errno.ETIMEDOUT
+        self._give_up()
 
     def _fail(self) -> None:
         flow = self._flow

@@ -20,8 +20,10 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from edgemesh.model.flows import Ending
+from edgemesh.policy.deadlines import policy_or_setting
 from edgemesh.proxy.flow import Flow
-from edgemesh.proxy.reactor import ERROR, HANGUP, HANGUP_IN, IN, OUT
+from edgemesh.proxy.reactor import ERROR, HANGUP, HANGUP_IN, IN, OUT, Handler
+from edgemesh.proxy.timers import Timer
 from edgemesh.wire.sniff import sniff
 
 _READABLE = IN | HANGUP_IN | HANGUP | ERROR
@@ -52,12 +54,15 @@ class _Relay:
 
     __slots__ = (
         "_deadline",
+        "_idle_seconds",
+        "_unheard",
+        "_unnamed",
+        "attentive",
         "client_end",
         "flow",
         "last_active",
         "over",
         "reactor",
-        "unnamed",
         "upstream_end",
     )
 
@@ -67,14 +72,17 @@ class _Relay:
         self.over = over
         self.reactor = flow.context.reactor
         self.last_active = self.reactor.now
-        self.unnamed = not flow.application_protocol
+        self._unnamed = not flow.application_protocol
+        self._unheard = flow.attempt is not None
+        self.attentive = self._unnamed or self._unheard
         self.client_end = _End(self, flow.client)
         self.upstream_end = _End(self, flow.upstream)
         self.client_end.other = self.upstream_end
         self.upstream_end.other = self.client_end
-        self._deadline = self.reactor.after(
-            flow.context.settings.tcp_idle_timeout_seconds, self.client_end, self._look_at_silence
-        )
+        self._idle_seconds = _idle_seconds(flow)
+        self._deadline: Timer[Handler] | None = None
+        if self._idle_seconds:
+            self._set_deadline(self._idle_seconds)
 
     def start(self, for_client: bytes | memoryview, for_endpoint: bytes | memoryview) -> None:
         self.flow.stage = self
@@ -86,15 +94,32 @@ class _Relay:
         self.client_end.on_events(IN)
 
     def stop(self) -> None:
-        self._deadline.cancel()
+        if self._deadline is not None:
+            self._deadline.cancel()
         self.flow.bytes_sent += self.client_end.moved
         self.flow.bytes_received += self.upstream_end.moved
+        if self._unheard and self.upstream_end.moved:
+            self._hear()
         if self.over is not None:
             self.over()
 
-    def name_protocol(self, end: _End, data: memoryview) -> None:
+    def attend(self, end: _End, data: memoryview) -> None:
+        """Learn from what passes first, until there is nothing more to learn."""
+        if self._unnamed:
+            self._name_protocol(end, data)
+        if self._unheard and end is self.upstream_end:
+            self._hear()
+        self.attentive = self._unheard
+
+    def _hear(self) -> None:
+        """The endpoint has answered: it is well, however long the flow goes on."""
+        self._unheard = False
+        assert self.flow.attempt is not None
+        self.flow.attempt.hear()
+
+    def _name_protocol(self, end: _End, data: memoryview) -> None:
         """Name an undeclared protocol by what passes first; a server's word makes it opaque."""
-        self.unnamed = False
+        self._unnamed = False
         flow = self.flow
         sniffed = sniff(data, complete=True) if end is self.client_end else None
         flow.application_protocol = sniffed.application_protocol if sniffed else "opaque"
@@ -102,12 +127,9 @@ class _Relay:
 
     def half_closed(self) -> None:
         """One direction is done: silence of the other is borne less long."""
-        self._deadline.cancel()
-        self._deadline = self.reactor.after(
-            self.flow.context.settings.half_closed_timeout_seconds,
-            self.client_end,
-            self._look_at_silence,
-        )
+        if self._deadline is not None:
+            self._deadline.cancel()
+        self._set_deadline(self.flow.context.settings.half_closed_timeout_seconds)
 
     def reset(self, end: _End, error: OSError | None) -> None:
         """End the flow, since the peer of ``end`` is gone; what it said before goes through."""
@@ -115,19 +137,26 @@ class _Relay:
         ending = Ending.CLIENT_RESET if end is self.client_end else Ending.ENDPOINT_RESET
         self.flow.finish(ending, (error.strerror or "") if error else "")
 
+    def _set_deadline(self, seconds: float) -> None:
+        self._deadline = self.reactor.after(seconds, self.client_end, self._look_at_silence)
+
     def _look_at_silence(self) -> None:
-        settings = self.flow.context.settings
-        half_closed = self.client_end.ended or self.upstream_end.ended
-        allowed = (
-            settings.half_closed_timeout_seconds
-            if half_closed
-            else settings.tcp_idle_timeout_seconds
-        )
+        allowed = self._idle_seconds
+        if self.client_end.ended or self.upstream_end.ended:
+            allowed = self.flow.context.settings.half_closed_timeout_seconds
         left = self.last_active + allowed - self.reactor.now
         if left <= 0:
             self.flow.finish(Ending.IDLE_TIMEOUT, f"silent for {allowed:g} s")
         else:
-            self._deadline = self.reactor.after(left, self.client_end, self._look_at_silence)
+            self._set_deadline(left)
+
+
+def _idle_seconds(flow: Flow) -> float:
+    """How long silence is borne; 0 for ever."""
+    setting = flow.context.settings.tcp_idle_timeout_seconds
+    if flow.verdict is None or flow.verdict.port is None:
+        return setting
+    return policy_or_setting(flow.verdict.port.policy.timeouts.idle, setting)
 
 
 class _End:
@@ -206,8 +235,8 @@ class _End:
             return
         relay.last_active = relay.reactor.now
         data = buffer[:count]
-        if relay.unnamed:
-            relay.name_protocol(self, data)
+        if relay.attentive:
+            relay.attend(self, data)
         try:
             sent = self.other.sock.send(data)
         except BlockingIOError:

@@ -11,11 +11,15 @@ import socket
 from collections import OrderedDict
 
 from edgemesh.kernel.sockets import Address, dialling_socket, is_own_address
-from edgemesh.model.flows import Ending, FlowFacts, Verdict
+from edgemesh.model.flows import Ending, FlowFacts, Refusal
 from edgemesh.model.services import Endpoint, Source, Transport
-from edgemesh.policy.verdict import find_port
+from edgemesh.policy.deadlines import policy_or_setting
+from edgemesh.policy.traffic.calls import Outcome
+from edgemesh.policy.traffic.endpoint_state import EndpointState
+from edgemesh.policy.verdict import Verdict, client_quota_wait, find_port
 from edgemesh.proxy.context import Context
 from edgemesh.proxy.forward.answering import Answering
+from edgemesh.proxy.forward.attempt import Attempt, outcome_of_problem
 from edgemesh.proxy.reactor import IN, Handler
 from edgemesh.proxy.report import failure
 from edgemesh.proxy.timers import Timer
@@ -36,20 +40,22 @@ class Session:
 
     __slots__ = (
         "_answering",
+        "_attempt",
         "_attempts",
         "_borrowed",
         "_bytes_received",
         "_bytes_sent",
-        "_candidates",
         "_context",
         "_deadline",
         "_endpoint",
         "_facts",
         "_key",
         "_last_active",
+        "_port",
         "_sessions",
         "_started",
         "_swaps",
+        "_tried",
         "_upstream",
         "_verdict",
     )
@@ -65,6 +71,7 @@ class Session:
         verdict: Verdict,
     ) -> None:
         """Begin a flow and join ``sessions``; `start` connects it."""
+        assert verdict.port is not None
         self._context = context
         self._sessions = sessions
         self._answering = answering
@@ -73,7 +80,9 @@ class Session:
         self._facts = facts
         self._verdict = verdict
         self._swaps = context.decider.swaps
-        self._candidates = iter(verdict.candidates)
+        self._port = verdict.port
+        self._tried: tuple[EndpointState, ...] = ()
+        self._attempt: Attempt | None = None
         self._upstream: socket.socket | None = None
         self._endpoint: Endpoint | None = None
         self._deadline: Timer[Handler] | None = None
@@ -95,7 +104,7 @@ class Session:
             return False
         self._borrowed = True
         self._look_at_silence()
-        return self._connect_next(0)
+        return self._try(self._verdict.candidates[0])
 
     def is_stale(self) -> bool:
         """Whether the endpoint is no longer one of the service's; looked up once per snapshot."""
@@ -105,15 +114,16 @@ class Session:
         self._swaps = decider.swaps
         port = find_port(decider.snapshot, Transport.UDP, self._facts.destination)
         mine = self._endpoint
-        return (
-            port is None
-            or mine is None
-            or all((e.address, e.port) != (mine.address, mine.port) for e in port.endpoints)
-        )
+        if port is None or mine is None:
+            return True
+        self._port = port
+        return all((e.address, e.port) != (mine.address, mine.port) for e in port.endpoints)
 
     def send(self, data: memoryview) -> None:
         """Pass a client's datagram on; when the endpoint refuses, the next one gets it."""
         self._be_active()
+        if self._is_over_quota():
+            return
         while self._upstream is not None:
             try:
                 self._upstream.send(data)
@@ -140,6 +150,8 @@ class Session:
                 return
             self._be_active()
             self._bytes_received += count
+            if self._attempt is not None and not self._attempt.heard:
+                self._attempt.hear()
             try:
                 self._answering.send(*self._key, buffer[:count])
             except OSError:
@@ -156,6 +168,9 @@ class Session:
             return
         if self._deadline is not None:
             self._deadline.cancel()
+        if self._attempt is not None:
+            # Silence is no failure: not every datagram wants an answer.
+            self._attempt.end(Outcome.CANCELLED)
         self._hang_up()
         if self._borrowed:
             self._answering.give_back(self._facts.destination)
@@ -172,24 +187,55 @@ class Session:
             reason=reason,
         )
 
+    def _is_over_quota(self) -> bool:
+        """Take this datagram's tokens; without, it is dropped and counted."""
+        policy = self._port.policy
+        if policy.client_quota is None and policy.server.quota is None:
+            return False
+        context = self._context
+        decider = context.decider
+        client = self._key[0][0]
+        now = context.reactor.now
+        refusal: Refusal | None = None
+        if client_quota_wait(decider.snapshot, decider.traffic, self._port, client, now):
+            refusal = Refusal.QUOTA
+        elif self._attempt is not None:
+            refusal = self._attempt.enter_datagram(self._port, client)
+        if refusal is not None:
+            context.reports.dropped(self._port, refusal)
+        return refusal is not None
+
     def _connect_next(self, problem: int) -> bool:
         """Go to the next endpoint since the last one had a problem (errno), or end."""
-        reports = self._context.reports
-        if problem and self._endpoint is not None:
-            reports.connect_failed(self._verdict, self._endpoint)
+        failed, self._attempt = self._attempt, None
+        assert failed is not None
         self._hang_up()
-        for endpoint in self._candidates:
-            self._endpoint = endpoint
-            self._attempts += 1
-            problem = self._connect(endpoint)
-            if problem == 0:
-                reports.connected(self._verdict, endpoint)
-                return True
-            reports.connect_failed(self._verdict, endpoint)
-            self._hang_up()
-        assert self._endpoint is not None
-        self.finish(Ending.CONNECT_FAILED, failure(self._endpoint, problem))
+        failed.break_off(outcome_of_problem(problem))
+        self._tried += (failed.state,)
+        upstream = self._verdict.upstream
+        assert upstream is not None
+        context = self._context
+        state: EndpointState | Refusal | None = None
+        if self._attempts < context.settings.connect_attempts:
+            now = context.reactor.now
+            state = upstream.choose_connection(self._verdict.call, now, self._tried)
+        if isinstance(state, EndpointState) and state not in self._tried:
+            return self._try(state)
+        self.finish(Ending.CONNECT_FAILED, failure(failed.state.endpoint, problem))
         return False
+
+    def _try(self, state: EndpointState) -> bool:
+        """Go to an endpoint, and to others when it fails at once; false when the session ends."""
+        reports = self._context.reports
+        self._attempt = Attempt(self._context, self._verdict, state)
+        self._endpoint = state.endpoint
+        self._attempts += 1
+        problem = self._connect(state.endpoint)
+        if problem == 0:
+            reports.connected(self._verdict, state.endpoint)
+            return True
+        reports.connect_failed(self._verdict, state.endpoint)
+        return self._connect_next(problem)
 
     def _connect(self, endpoint: Endpoint) -> int:
         """Connect to one endpoint; an errno, ELOOP when it would call us."""
@@ -222,7 +268,12 @@ class Session:
 
     def _look_at_silence(self) -> None:
         context = self._context
-        left = self._last_active + context.settings.udp_idle_timeout_seconds - context.reactor.now
+        idle_seconds = policy_or_setting(
+            self._port.policy.timeouts.idle, context.settings.udp_idle_timeout_seconds
+        )
+        if not idle_seconds:
+            return
+        left = self._last_active + idle_seconds - context.reactor.now
         if left > 0:
             self._deadline = context.reactor.after(left, self, self._look_at_silence)
         else:
