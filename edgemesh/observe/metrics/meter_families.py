@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from edgemesh.model.meters import GRPC_STATUSES, LATENCY_BOUNDS, Meter, by_class
-from edgemesh.observe.metrics.exposition import Family, FamilyType, counter
+from edgemesh.observe.metrics.exposition import Family, FamilyType, sample
 from edgemesh.observe.metrics.histogram import HistogramTemplate
 from edgemesh.observe.metrics.meters import Counted
 
@@ -81,7 +81,7 @@ def meter_families(counted: Sequence[Counted]) -> Iterator[Family]:
         map(_durations, counted),
     )
     for name, meaning, number in _NUMBERS:
-        yield counter(name, meaning, _numbers(counted, number))
+        yield Family(name, FamilyType.COUNTER, meaning, _numbers(name, counted, number))
 
 
 def _requests(one: Counted) -> str:
@@ -113,9 +113,8 @@ def _durations(one: Counted) -> str:
 
 
 def _numbers(
-    counted: Sequence[Counted], number: Callable[[Meter], int]
-) -> Iterator[tuple[str, int]]:
+    name: str, counted: Sequence[Counted], number: Callable[[Meter], int]
+) -> Iterator[str]:
     for one in counted:
         value = number(one.meter)
-        if value:
-            yield one.labels_text, value
+        yield sample(name, one.labels_text, value) if value else ""

@@ -99,6 +99,7 @@ class Meters:
         self._settings = settings
         self._dropped = Meter()
         self._counted: dict[MeterKey, Counted] = {}
+        self._gone: set[Counted] = set()
         self._shared: dict[str, Counted] = {}
         self.overflowed = 0
 
@@ -151,10 +152,18 @@ class Meters:
         for number, counted in enumerate(list(self._counted.values()), 1):
             counted.look_after(snapshot, now)
             since = counted.gone_since
-            if since is not None and now - since >= self._settings.keep_seconds:
+            if since is None:
+                self._gone.discard(counted)
+            elif now - since >= self._settings.keep_seconds:
                 self._drop(counted)
+            else:
+                self._gone.add(counted)
             if number % _LOOKED_AFTER_AT_ONCE == 0:
                 yield
+
+    def over(self) -> list[Counted]:
+        """Those that nothing more will be counted for, as the last sweep saw it."""
+        return [counted for counted in self._gone if counted.is_over]
 
     def drop(self, over: Iterable[Counted]) -> None:
         """Drop what Prometheus was told about when it was over, unless it has come back."""
@@ -165,6 +174,7 @@ class Meters:
     def _drop(self, counted: Counted) -> None:
         if self._counted.get(counted.key) is counted:
             del self._counted[counted.key]
+            self._gone.discard(counted)
             counted.take_away()
             _add(self._dropped.responses, counted.meter.responses)
 

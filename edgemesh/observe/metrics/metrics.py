@@ -63,7 +63,7 @@ class Metrics:
         for _ in self.meters.sweep(snapshot, now):
             yield ""
         counted = self.meters.all()
-        over = [one for one in counted if one.is_over]
+        over = self.meters.over()
         for family in (*others, *self._own_families(), *meter_families(counted)):
             yield from family.text()
         self.meters.drop(over)

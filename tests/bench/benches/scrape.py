@@ -119,12 +119,14 @@ async def _measure(
         with reactor, theirs:
             reactor.watch(ours.fileno(), _Echo(ours), IN)
             await nursery.start(reactor.run)
-            if subject != "idle":
+            scraped = trio.Event()
+            if subject == "idle":
+                scraped.set()
+            else:
                 pages = {"/metrics": _page(subject, snapshot, metrics)}
-                nursery.start_soon(_scrape_again_and_again, pages, scrapes)
+                nursery.start_soon(_scrape_again_and_again, pages, scrapes, scraped)
             waits = await _probe(theirs, timing.seconds)
-            while subject != "idle" and not scrapes:
-                await trio.sleep(0.01)
+            await scraped.wait()
             nursery.cancel_scope.cancel()
         ours.close()
     measured = {
@@ -144,7 +146,9 @@ async def _probe(sock: socket.socket, seconds: float) -> list[float]:
     return [float(line) for line in done.stdout.split()]
 
 
-async def _scrape_again_and_again(pages: Pages, scrapes: list[tuple[float, int]]) -> None:
+async def _scrape_again_and_again(
+    pages: Pages, scrapes: list[tuple[float, int]], scraped: trio.Event
+) -> None:
     """Serve pages and ask for them; note how long each answer took and its bytes."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -157,6 +161,7 @@ async def _scrape_again_and_again(pages: Pages, scrapes: list[tuple[float, int]]
             done = await trio.run_process(argv, capture_stdout=True)
             seconds, size = done.stdout.split()
             scrapes.append((float(seconds), int(size)))
+            scraped.set()
 
 
 def _page(subject: str, snapshot: Snapshot, metrics: Metrics) -> Callable[[], Awaitable[Page]]:
@@ -213,7 +218,7 @@ class _Echo:
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
 
-    def on_events(self, events: int) -> None:
+    def on_events(self, events: int) -> None:  # noqa: ARG002 - a byte is there
         self._sock.send(self._sock.recv(1))
 
     def on_bug(self, error: Exception) -> None:
