@@ -14,11 +14,13 @@ from edgemesh.kernel.sockets import Address
 from edgemesh.model.flows import Ending, FlowReport
 from edgemesh.model.policies import Path
 from edgemesh.model.services import Endpoint
-from edgemesh.model.settings import MetricsSettings, ProxySettings
+from edgemesh.model.settings import Http2Settings, HttpSettings, MetricsSettings, ProxySettings
 from edgemesh.observe.metrics.metrics import Metrics
 from edgemesh.policy.traffic.events import Event
 from edgemesh.policy.verdict import Verdict
 from edgemesh.proxy.decide import Decider
+from edgemesh.proxy.http.shared import HttpShared, NoRequestLog, RequestLog
+from edgemesh.proxy.http2.shared import Http2Shared
 from edgemesh.proxy.reactor import Reactor
 from edgemesh.proxy.report import Reports
 from edgemesh.proxy.transport_server import TransportServer
@@ -46,7 +48,7 @@ class Context:
     Attributes:
         settings: limits and deadlines.
         own_mark: SO_MARK of our own sockets.
-        reactor, decider, metrics, reports: see there.
+        reactor, decider, metrics, reports, http, http2: see there.
         inbound: what lets calls through to this node's endpoints.
         buffer: what everything is read into; a handler uses it within one event only.
         flows: TCP flows that are not over.
@@ -62,6 +64,9 @@ class Context:
         clock: Callable[[], float] = time.monotonic,
         *,
         metrics: Metrics | None = None,
+        http: HttpSettings | None = None,
+        http2: Http2Settings | None = None,
+        request_log: RequestLog | None = None,
     ) -> None:
         """Put the parts together.
 
@@ -71,6 +76,9 @@ class Context:
             write_report: takes each flow's report; must not block.
             clock: monotonic, in seconds.
             metrics: what is counted is added to these.
+            http: limits and deadlines of the ``http`` path.
+            http2: what HTTP/2 has besides.
+            request_log: takes reports of requests.
         """
         self.settings = settings
         self.own_mark = own_mark
@@ -79,6 +87,15 @@ class Context:
         self.inbound = TransportServer(self.reactor, self.decider)
         self.metrics = Metrics(MetricsSettings()) if metrics is None else metrics
         self.reports = Reports(write_report, self.metrics)
+        self.http = HttpShared(
+            http or HttpSettings(),
+            settings,
+            self.reactor,
+            self.decider,
+            log=request_log or NoRequestLog(),
+            random=random.random,
+        )
+        self.http2 = Http2Shared(http2 or Http2Settings(), self.http.settings, self.reactor)
         self.buffer = memoryview(bytearray(max(_BUFFER_BYTES, settings.relay_buffer_bytes)))
         self.relay_buffer = self.buffer[: settings.relay_buffer_bytes]
         self.flows: set[OpenFlow] = set()

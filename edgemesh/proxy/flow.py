@@ -38,6 +38,7 @@ class Flow:
         "context",
         "destination",
         "endpoint",
+        "requests",
         "server_name",
         "stage",
         "started",
@@ -66,6 +67,7 @@ class Flow:
         self.endpoint: Endpoint | None = None
         self.attempt: Attempt | None = None
         self.attempts = 0
+        self.requests = 0
         self.bytes_sent = 0
         self.bytes_received = 0
         context.flows.add(self)

@@ -14,13 +14,14 @@ from edgemesh.kernel.sockets import Address, ipv6_available, tcp_listener, udp_l
 from edgemesh.model.errors import OperatorError
 from edgemesh.model.flows import Ending, FlowReport
 from edgemesh.model.services import Snapshot
-from edgemesh.model.settings import NetfilterSettings, ProxySettings
+from edgemesh.model.settings import Http2Settings, HttpSettings, NetfilterSettings, ProxySettings
 from edgemesh.observe.log import get_logger
 from edgemesh.observe.metrics.metrics import Metrics
 from edgemesh.proxy.accept import TcpAcceptor
 from edgemesh.proxy.context import Context
 from edgemesh.proxy.forward.datagram import DatagramAcceptor
 from edgemesh.proxy.forward.session import Sessions
+from edgemesh.proxy.http.shared import RequestLog
 
 _log = get_logger("plane")
 
@@ -41,6 +42,9 @@ class Plane(Context):
         clock: Callable[[], float] = time.monotonic,
         *,
         metrics: Metrics | None = None,
+        http: HttpSettings | None = None,
+        http2: Http2Settings | None = None,
+        request_log: RequestLog | None = None,
     ) -> None:
         """Put the parts together; nothing listens before `serve`.
 
@@ -52,8 +56,20 @@ class Plane(Context):
                 going.
             clock: monotonic, in seconds.
             metrics: what is counted is added to these.
+            http: limits and deadlines of the ``http`` path.
+            http2: what HTTP/2 has besides.
+            request_log: takes reports of requests.
         """
-        super().__init__(settings, netfilter.own_mark, write_report, clock, metrics=metrics)
+        super().__init__(
+            settings,
+            netfilter.own_mark,
+            write_report,
+            clock,
+            metrics=metrics,
+            http=http,
+            http2=http2,
+            request_log=request_log,
+        )
         self.sessions: Sessions = OrderedDict()
         self._redirected = netfilter.mode == "redirect"
         self._redirected_datagram = redirected_datagram
@@ -99,6 +115,9 @@ class Plane(Context):
         for acceptor in acceptors:
             self.reactor.call(acceptor, acceptor.stop)
         self.draining = True
+        for connection in list(self.http.connections):
+            self.reactor.call(connection, connection.drain)
+        self.reactor.call(self.http2, self.http2.leave)
         if not self.flows:
             self.all_over.set()
         with trio.move_on_after(grace_seconds):
@@ -133,3 +152,5 @@ class Plane(Context):
             flow.finish(Ending.DRAIN)
         for session in list(self.sessions.values()):
             session.finish(Ending.DRAIN)
+        self.http.pool.close_all()
+        self.http2.pool.close_all()

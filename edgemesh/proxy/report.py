@@ -34,6 +34,7 @@ class Reports:
         open: flows that are not over yet, by transport.
         endings: flows that are over, by why.
         dropped_datagrams: those that a quota held back.
+        refused_requests: those that edgemesh answered itself, for no endpoint did.
     """
 
     def __init__(self, write: Callable[[FlowReport], None], metrics: Metrics) -> None:
@@ -49,6 +50,7 @@ class Reports:
         self.open: Counter[Transport] = Counter()
         self.endings: Counter[str] = Counter()
         self.dropped_datagrams = 0
+        self.refused_requests = 0
 
     def begin(self, transport: Transport) -> None:
         """Count a flow that has come."""
@@ -60,6 +62,11 @@ class Reports:
         self.opened[transport] += 1
         self.endings[Ending.REFUSED] += 1
         self._metrics.refusals.count(None, refusal)
+
+    def refused_request(self, port: ServicePort | None, refusal: Refusal) -> None:
+        """Count a request that no endpoint has answered; its connection may go on."""
+        self.refused_requests += 1
+        self._metrics.refusals.count(port, refusal)
 
     def connected(self, verdict: Verdict, endpoint: Endpoint) -> None:
         """Count a connection to an endpoint, or a UDP session."""

@@ -11,37 +11,56 @@ from __future__ import annotations
 import socket
 
 from edgemesh.model.flows import Ending
+from edgemesh.model.policies import Path
+from edgemesh.model.services import ServicePort
+from edgemesh.policy.paths import forwarding_path, protocol_matters
+from edgemesh.policy.verdict import Verdict
 from edgemesh.proxy.flow import Flow
 from edgemesh.proxy.forward.dial import dial
+from edgemesh.proxy.http1 import client as http1
+from edgemesh.proxy.http2 import client as http2
 from edgemesh.proxy.reactor import ERROR, HANGUP, HANGUP_IN, IN
-from edgemesh.wire.sniff import SNIFF_LIMIT, Sniffed, sniff
+from edgemesh.wire.sniff import SNIFF_LIMIT, sniff
+
+_HTTP2 = frozenset({"http2", "grpc"})
 
 
 def resolve(flow: Flow) -> None:
     """Take a flow on to its decision, now or when its protocol is known."""
     context = flow.context
     port = context.decider.declared_port(flow.destination)
-    if port is not None:
-        flow.application_protocol = port.application_protocol
-        if context.settings.peek == "always" and not port.application_protocol and port.endpoints:
-            _Peek(flow).start()
-            return
-    dial(flow)
+    if port is None:
+        dial(flow)
+        return
+    flow.application_protocol = port.application_protocol
+    if port.application_protocol or not port.endpoints:
+        _go_on(flow, port)
+    elif context.settings.peek == "always" or protocol_matters(port):
+        _Peek(flow, port).start()
+    else:
+        dial(flow)
 
 
-def _learn(flow: Flow, sniffed: Sniffed | None) -> None:
-    if sniffed is not None:
-        flow.application_protocol = sniffed.application_protocol
-        flow.server_name = sniffed.server_name
+def _go_on(flow: Flow, port: ServicePort) -> None:
+    """Hand the flow to the path that its protocol and its port's policies ask for."""
+    if forwarding_path(port, flow.application_protocol) is not Path.HTTP:
+        dial(flow)
+        return
+    flow.verdict = Verdict(port, path=Path.HTTP, source=port.source)
+    if flow.application_protocol in _HTTP2:
+        http2.serve(flow)
+    else:
+        http1.serve(flow)
 
 
 class _Peek:
     """The stage that waits for a client's first bytes and leaves them where they are."""
 
-    __slots__ = ("_deadline", "_flow")
+    __slots__ = ("_deadline", "_flow", "_port")
 
-    def __init__(self, flow: Flow) -> None:
+    def __init__(self, flow: Flow, port: ServicePort) -> None:
         self._flow = flow
+        self._port = port
         reactor = flow.context.reactor
         seconds = flow.context.settings.peek_deadline_seconds
         self._deadline = reactor.after(seconds, self, self._expire)
@@ -85,5 +104,6 @@ class _Peek:
         self.stop()
         flow.context.reactor.unregister(flow.client.fileno())
         flow.stage = None
-        _learn(flow, sniffed)
-        dial(flow)
+        flow.application_protocol = sniffed.application_protocol
+        flow.server_name = sniffed.server_name
+        _go_on(flow, self._port)

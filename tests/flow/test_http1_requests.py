@@ -2,42 +2,53 @@
 
 from __future__ import annotations
 
-import trio
+import pytest
+from http1_peers import CLOSING, GET, OK, POST, asked, call_http, exchanged
+from plane_fixtures import running
 
-from plane_fixtures import Peer, Server, World, running
-
-GET = b"GET /things?n=1 HTTP/1.1\r\nHost: web\r\nX-Mixed-Case: Kept\r\n\r\n"
-OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX-Server: one\r\n\r\nhello"
-
-
-async def call_http(world: World, *servers: Server, **port: object) -> Peer:
-    """A client of a Service that declares HTTP and has these endpoints."""
-    world.service(*(one.endpoint for one in servers), application_protocol="http", **port)
-    return await world.call()
+CHUNKED_POST = (
+    b"POST /up HTTP/1.1\r\nHost: web\r\nTransfer-Encoding: chunked\r\n\r\n"
+    b"4\r\nwiki\r\n5;x=y\r\npedia\r\n0\r\nX-Sum: 9\r\n\r\n"
+)
+CHUNKED_OK = (
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nwiki\r\n0\r\nX-Trailer: yes\r\n\r\n"
+)
 
 
 async def test_a_request_and_its_response_arrive_as_they_were_sent() -> None:
     async with running() as world:
         server = world.serve()
+        await exchanged(await call_http(world, server), server)
+
+
+@pytest.mark.parametrize("request_", [POST, CHUNKED_POST])
+@pytest.mark.parametrize("answer", [OK, CHUNKED_OK])
+async def test_bodies_go_through_however_they_are_framed(request_: bytes, answer: bytes) -> None:
+    async with running() as world:
+        server = world.serve()
         client = await call_http(world, server)
-        await client.send(GET)
-        peer = await server.accept()
-        assert await peer.receive(len(GET)) == GET
-        await peer.send(OK)
-        assert await client.receive(len(OK)) == OK
+        peer = await exchanged(client, server, request_, answer)
+        await client.send(request_)
+        assert await peer.receive(len(request_)) == request_
+
+
+async def test_bytes_may_come_one_by_one() -> None:
+    async with running() as world:
+        server = world.serve()
+        client = await call_http(world, server)
+        for byte in CHUNKED_POST:
+            await client.send(bytes([byte]))
+        peer = await asked(server, CHUNKED_POST)
+        for byte in CHUNKED_OK:
+            await peer.send(bytes([byte]))
+        assert await client.receive(len(CHUNKED_OK)) == CHUNKED_OK
 
 
 async def test_the_requests_of_one_connection_take_turns_among_endpoints() -> None:
     async with running() as world:
         servers = [world.serve(), world.serve()]
         client = await call_http(world, *servers)
-        peers = []
-        for server in servers:
-            await client.send(GET)
-            peers.append(await server.accept())
-            assert await peers[-1].receive(len(GET)) == GET
-            await peers[-1].send(OK)
-            assert await client.receive(len(OK)) == OK
+        peers = [await exchanged(client, server) for server in servers]
         for peer in peers * 2:
             await client.send(GET)
             assert await peer.receive(len(GET)) == GET
@@ -45,18 +56,137 @@ async def test_the_requests_of_one_connection_take_turns_among_endpoints() -> No
             assert await client.receive(len(OK)) == OK
 
 
-async def test_a_connection_to_an_endpoint_is_used_by_the_next_client() -> None:
+async def test_pipelined_requests_are_answered_in_order() -> None:
+    async with running() as world:
+        servers = [world.serve(), world.serve()]
+        client = await call_http(world, *servers)
+        await client.send(GET + POST + GET)
+        first = await asked(servers[0], GET)
+        await first.send(OK)
+        second = await asked(servers[1], POST)
+        await second.send(CHUNKED_OK)
+        assert await first.receive(len(GET)) == GET
+        await first.send(OK)
+        everything = OK + CHUNKED_OK + OK
+        assert await client.receive(len(everything)) == everything
+
+
+async def test_a_client_that_waits_for_100_gets_it_and_then_sends_its_body() -> None:
+    head = b"PUT /big HTTP/1.1\r\nHost: web\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n"
     async with running() as world:
         server = world.serve()
-        first = await call_http(world, server)
-        await first.send(GET)
-        peer = await server.accept()
-        await peer.receive(len(GET))
+        client = await call_http(world, server)
+        await client.send(head)
+        peer = await asked(server, head)
+        go_on = b"HTTP/1.1 100 Continue\r\n\r\n"
+        await peer.send(go_on)
+        assert await client.receive(len(go_on)) == go_on
+        await client.send(b"body")
+        assert await peer.receive(4) == b"body"
         await peer.send(OK)
-        await first.receive(len(OK))
-        first.close()
-        second = await world.call()
-        await second.send(GET)
+        assert await client.receive(len(OK)) == OK
+
+
+@pytest.mark.parametrize(
+    ("request_", "answer"),
+    [
+        (b"HEAD / HTTP/1.1\r\nHost: web\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n"),
+        (GET, b"HTTP/1.1 204 No Content\r\n\r\n"),
+        (GET, b"HTTP/1.1 304 Not Modified\r\nContent-Length: 99\r\n\r\n"),
+    ],
+)
+async def test_what_has_no_body_is_over_with_its_head(request_: bytes, answer: bytes) -> None:
+    async with running() as world:
+        server = world.serve()
+        client = await call_http(world, server)
+        peer = await exchanged(client, server, request_, answer)
+        await client.send(GET)
         assert await peer.receive(len(GET)) == GET
+
+
+async def test_a_body_that_ends_with_the_connection_ends_the_clients_too() -> None:
+    answer = b"HTTP/1.0 200 OK\r\n\r\nas long as it takes"
+    async with running() as world:
+        server = world.serve()
+        client = await call_http(world, server)
+        await client.send(GET)
+        peer = await asked(server)
+        await peer.send(answer)
+        peer.close()
+        assert await client.receive_all() == answer
+
+
+async def test_a_client_that_asks_to_close_is_closed_after_its_answer() -> None:
+    request = b"GET / HTTP/1.1\r\nHost: web\r\nConnection: close\r\n\r\n"
+    async with running() as world:
+        server = world.serve()
+        client = await call_http(world, server)
+        await client.send(request)
+        peer = await asked(server, request)
         await peer.send(OK)
-        assert await second.receive(len(OK)) == OK
+        assert await client.receive_all() == OK
+        assert (await world.report()).ending == "closed"
+
+
+async def test_an_endpoint_that_closes_after_its_answer_closes_the_client() -> None:
+    async with running() as world:
+        server = world.serve()
+        client = await call_http(world, server)
+        await client.send(GET)
+        peer = await asked(server)
+        await peer.send(CLOSING)
+        assert await client.receive_all() == CLOSING
+        assert await peer.receive_all() == b""
+
+
+async def test_a_half_closed_client_gets_its_answer() -> None:
+    async with running() as world:
+        server = world.serve()
+        client = await call_http(world, server)
+        await client.send(GET)
+        client.half_close()
+        peer = await asked(server)
+        await peer.send(OK)
+        assert await client.receive_all() == OK
+
+
+async def test_after_an_upgrade_bytes_go_both_ways_and_each_closes_by_itself() -> None:
+    request = (
+        b"GET /chat HTTP/1.1\r\nHost: web\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+    )
+    answer = (
+        b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+    )
+    async with running() as world:
+        server = world.serve()
+        client = await call_http(world, server)
+        await client.send(request)
+        peer = await asked(server, request)
+        await peer.send(answer + b"\x81\x02hi")
+        assert await client.receive(len(answer) + 4) == answer + b"\x81\x02hi"
+        await client.send(b"\x81\x85anything")
+        assert await peer.receive(10) == b"\x81\x85anything"
+        client.half_close()
+        assert await peer.receive_all() == b""
+        await peer.send(b"last words")
+        peer.close()
+        assert await client.receive_all() == b"last words"
+        report = await world.report()
+        assert (report.application_protocol, report.path) == ("websocket", "http")
+
+
+async def test_bytes_that_follow_an_upgrade_too_early_are_not_lost() -> None:
+    request = (
+        b"GET /chat HTTP/1.1\r\nHost: web\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+    )
+    answer = (
+        b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+    )
+    async with running() as world:
+        server = world.serve()
+        client = await call_http(world, server)
+        await client.send(request + b"early")
+        peer = await asked(server, request)
+        await peer.send(answer)
+        assert await client.receive(len(answer)) == answer
+        assert await peer.receive(5) == b"early"

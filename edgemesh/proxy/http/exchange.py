@@ -371,7 +371,7 @@ class Exchange:
         http = self._context.http
         failed = self.status >= _FIRST_SERVER_ERROR or bool(reason)
         if self.refusal is not None:
-            self._context.metrics.refusals.count(self.plan.port, self.refusal)
+            self._context.reports.refused_request(self.plan.port, self.refusal)
         elif self.state is not None:
             meter = self._meter(self.state)
             meter.observe(self.status, self._context.reactor.now - self.begun)

@@ -10,7 +10,7 @@ from edgemesh.model.settings import HttpSettings, ProxySettings
 from edgemesh.proxy.decide import Decider
 from edgemesh.proxy.http.plans import Plans
 from edgemesh.proxy.http1.pool import Pool
-from edgemesh.proxy.reactor import Reactor
+from edgemesh.proxy.reactor import Handler, Reactor
 from edgemesh.wire.http1.reader import HeadReader
 
 
@@ -37,6 +37,14 @@ class NoRequestLog:
         """Nothing is written."""
 
 
+class Drainable(Handler, Protocol):
+    """A client's connection."""
+
+    def drain(self) -> None:
+        """Serve what has come, and let the client know that this is the end."""
+        ...
+
+
 class HttpShared:
     """Of the ``http`` path.
 
@@ -45,6 +53,7 @@ class HttpShared:
         plans: of the ports that are called.
         heads: reads heads of HTTP/1, and remembers them.
         pool: connections of HTTP/1 to endpoints.
+        connections: of clients that are open.
         log: of requests.
         random: gives a number in [0, 1).
     """
@@ -64,5 +73,6 @@ class HttpShared:
         self.plans = Plans(decider.traffic, settings, proxy)
         self.heads = HeadReader(settings)
         self.pool = Pool(reactor, settings)
+        self.connections: set[Drainable] = set()
         self.log = log
         self.random = random

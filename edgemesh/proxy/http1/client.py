@@ -71,6 +71,7 @@ class ClientConnection:
     def start(self) -> None:
         """Wait for the first request."""
         self._flow.stage = self
+        self._context.http.connections.add(self)
         self._deadlines.by(self.due())
         self.watch()
 
@@ -211,7 +212,7 @@ class ClientConnection:
     def _malformed(self, status: int, why: str) -> None:
         """Refuse what is no valid request: nobody knows where the next one begins."""
         plan = self._current_plan()
-        self._context.metrics.refusals.count(plan.port if plan else None, Refusal.MALFORMED)
+        self._context.reports.refused_request(plan.port if plan else None, Refusal.MALFORMED)
         self._carrier.answer(malformed(status, why))
 
     # As its carrier has it.
@@ -244,7 +245,7 @@ class ClientConnection:
 
     def leave(self) -> bytes:
         """Let go of the flow; what was read of it and not used is the caller's now."""
-        self._deadlines.stop()
+        self._leave_behind()
         return self._buffer
 
     def _send_unsent(self) -> None:
@@ -275,8 +276,17 @@ class ClientConnection:
 
     def stop(self) -> None:
         """Let go of everything: as the flow's stage."""
-        self._deadlines.stop()
+        self._leave_behind()
         self._carrier.give_up()
+
+    def drain(self) -> None:
+        """Close the connection after its request, or soon if none comes."""
+        self._active = self._head_began = self._context.reactor.now
+        self._deadlines.by(self.due())
+
+    def _leave_behind(self) -> None:
+        self._deadlines.stop()
+        self._context.http.connections.discard(self)
 
     # Deadlines.
 
@@ -286,6 +296,8 @@ class ClientConnection:
         if self._closing:
             return self._active + settings.linger_seconds
         if not self._carrier.busy:
+            if self._context.draining:
+                return self._active + settings.drain_idle_seconds
             if self._buffer or self._newcomer:
                 return self._head_began + settings.head_timeout_seconds
             return self._active + settings.keepalive_timeout_seconds
