@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 from edgemesh.meta.target_index import TargetIndex
 from edgemesh.model.objects import ObjectKey
 from edgemesh.model.services import ServiceName
-from edgemesh.policy.objects import destination_rules, traffic_policies
+from edgemesh.policy.objects import (
+    destination_rules,
+    http_routes,
+    traffic_policies,
+    virtual_services,
+)
 from edgemesh.policy.objects.authored import NOTHING_AUTHORED, Authored
-from edgemesh.policy.objects.destination_rules import rule_for
+from edgemesh.policy.objects.destination_rules import rule_for, subsets_of
+from edgemesh.wire.kubernetes.gateway_api.http_route import HTTPRoute
 from edgemesh.wire.kubernetes.istio.destination_rule import DestinationRule
+from edgemesh.wire.kubernetes.istio.virtual_service import VirtualService
 from edgemesh.wire.kubernetes.traffic_policy import TrafficPolicy
 
-_Touched = frozenset[ServiceName]
+_Services = frozenset[ServiceName]
 
 
 class PolicyIndex:
@@ -25,24 +32,50 @@ class PolicyIndex:
     def __init__(self) -> None:
         self._rules: TargetIndex[DestinationRule] = TargetIndex()
         self._policies: TargetIndex[TrafficPolicy] = TargetIndex()
+        self._http_routes: TargetIndex[HTTPRoute] = TargetIndex()
+        self._virtual_services: TargetIndex[VirtualService] = TargetIndex()
+        # By the Services that routes lead to: those that they are tried for.
+        self._callers: TargetIndex[_Services] = TargetIndex()
 
-    def put_rule(self, key: ObjectKey, view: DestinationRule | None) -> _Touched:
+    def put_rule(self, key: ObjectKey, view: DestinationRule | None) -> _Services:
         """See the class."""
-        services = destination_rules.services_of(view) if view else ()
-        return self._rules.put(key, view, services)
+        touched = self._rules.put(key, view, destination_rules.services_of(view) if view else ())
+        return touched.union(*map(self.leading_to, touched))
 
-    def put_policy(self, key: ObjectKey, view: TrafficPolicy | None) -> _Touched:
+    def put_policy(self, key: ObjectKey, view: TrafficPolicy | None) -> _Services:
         """See the class."""
-        services = traffic_policies.services_of(view) if view else ()
-        return self._policies.put(key, view, services)
+        return self._policies.put(key, view, traffic_policies.services_of(view) if view else ())
+
+    def put_http_route(self, key: ObjectKey, view: HTTPRoute | None) -> _Services:
+        """See the class."""
+        services = http_routes.services_of(view) if view else frozenset()
+        self._callers.put(key, services, http_routes.backends_of(view) if view else ())
+        return self._http_routes.put(key, view, services)
+
+    def put_virtual_service(self, key: ObjectKey, view: VirtualService | None) -> _Services:
+        """See the class."""
+        services = virtual_services.services_of(view) if view else frozenset()
+        self._callers.put(key, services, virtual_services.backends_of(view) if view else ())
+        return self._virtual_services.put(key, view, services)
 
     def about(self, service: ServiceName) -> Authored:
         """What is said about a Service."""
-        rules = self._rules.about(service)
-        policies = self._policies.about(service)
-        if not rules and not policies:
-            return NOTHING_AUTHORED
-        return Authored(rule_for(service[1], rules), policies)
+        said = Authored(
+            rule_for(service[1], self._rules.about(service)),
+            self._policies.about(service),
+            self._http_routes.about(service),
+            self._virtual_services.about(service),
+        )
+        return said if any(said) else NOTHING_AUTHORED
+
+    def leading_to(self, service: ServiceName) -> _Services:
+        """Services with routes that lead to this one."""
+        return frozenset().union(*self._callers.about(service))
+
+    def subsets(self, service: ServiceName) -> Container[str]:
+        """Names of the subsets of a Service."""
+        rule = rule_for(service[1], self._rules.about(service))
+        return subsets_of(rule) if rule else ()
 
     def subsetted(self) -> Iterable[ServiceName]:
         """Services that may have subsets."""

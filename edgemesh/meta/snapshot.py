@@ -16,9 +16,15 @@ from edgemesh.meta.pod_index import PodIndex
 from edgemesh.meta.policy_index import PolicyIndex
 from edgemesh.meta.service_index import ServiceIndex
 from edgemesh.model.objects import Change, ChangeType, ObjectKey
-from edgemesh.model.services import ServiceName, Snapshot, Source, Transport
+from edgemesh.model.services import Service, ServiceName, Snapshot, Source, Transport
+from edgemesh.policy.objects.backends import Neighbours
 from edgemesh.policy.pods import weight_of
-from edgemesh.policy.service_model import PodFacts, ServiceRecord, complete_service, record_service
+from edgemesh.policy.service_model import (
+    ServiceRecord,
+    Surroundings,
+    complete_service,
+    record_service,
+)
 from edgemesh.wire.kubernetes import FieldError, examine
 from edgemesh.wire.kubernetes.core import Node
 from edgemesh.wire.kubernetes.core import Service as ServiceView
@@ -45,21 +51,30 @@ class SnapshotBuilder:
         self.problems: dict[ObjectKey, str] = {}
         self._records: dict[ServiceName, ServiceRecord] = {}
         self._endpoints = EndpointIndex()
-        self._policies = PolicyIndex()
+        policies = self._policies = PolicyIndex()
         self._pods = PodIndex()
         self._relabelled: set[str] = set()
         self._weights: dict[str, int] = {}
         self._reweighted: set[str] = set()
-        self._pod_facts = PodFacts(self._pods.labels_of, self._weights)
         self._zones: dict[str, str] = {}
+        self._surroundings = Surroundings(
+            self._zones,
+            self._pods.labels_of,
+            self._weights,
+            Neighbours(self._recorded, policies.subsets),
+        )
         self._touched: set[ServiceName] = set()
         self._built = ServiceIndex()
         self._takers: Mapping[str, Callable[[ObjectKey, Any], None]] = {
             "Service": self._take_service,
             "EndpointSlice": lambda key, view: self._touch(self._endpoints.put_slice(key, view)),
             "Endpoints": lambda key, view: self._touch(self._endpoints.put_endpoints(key, view)),
-            "DestinationRule": lambda key, view: self._touch(self._policies.put_rule(key, view)),
-            "TrafficPolicy": lambda key, view: self._touch(self._policies.put_policy(key, view)),
+            "DestinationRule": lambda key, view: self._touch(policies.put_rule(key, view)),
+            "TrafficPolicy": lambda key, view: self._touch(policies.put_policy(key, view)),
+            "HTTPRoute": lambda key, view: self._touch(policies.put_http_route(key, view)),
+            "VirtualService": lambda key, view: self._touch(
+                policies.put_virtual_service(key, view)
+            ),
             "Pod": self._take_pod,
             "Node": self._take_node,
         }
@@ -118,7 +133,7 @@ class SnapshotBuilder:
             record = record_service(view, self._default_source)
             self._records[name] = record
             self._tell(key, record.problems)
-        self._touch((name,))
+        self._touch((name, *self._policies.leading_to(name)))
 
     def _take_pod(self, key: ObjectKey, view: Pod | None) -> None:
         name = f"{key.namespace}/{key.name}"
@@ -148,16 +163,15 @@ class SnapshotBuilder:
             self._zones[key.name] = zone
             self._touch(self._endpoints.served_on(key.name))
 
+    def _recorded(self, name: ServiceName) -> Service | None:
+        record = self._records.get(name)
+        return record.service if record else None
+
     def _rebuild(self, name: ServiceName) -> None:
         record = self._records.get(name)
         if record is None:
             self._built.remove(name)
             return
-        service = complete_service(
-            record.service,
-            self._endpoints.groups(name),
-            self._zones,
-            self._pod_facts,
-            self._policies.about(name),
-        )
+        groups, said = self._endpoints.groups(name), self._policies.about(name)
+        service = complete_service(record.service, groups, said, self._surroundings)
         self._built.put(service, intercepted=record.intercepted)

@@ -14,7 +14,14 @@ from typing import NamedTuple
 from edgemesh.model.policies import DEFAULT_POLICY, Balancing, Locality, Policy
 from edgemesh.model.services import Service, ServicePort, Source, Transport
 from edgemesh.policy.endpoint_groups import EndpointGroup, EndpointRecord, choose_endpoints
-from edgemesh.policy.objects.authored import Authored, LabelsOf, policy_for, subsets_for
+from edgemesh.policy.objects.authored import (
+    Authored,
+    LabelsOf,
+    policy_for,
+    routes_for,
+    subsets_for,
+)
+from edgemesh.policy.objects.backends import Neighbours
 from edgemesh.policy.protocol import declared_protocol
 from edgemesh.wire.addresses import canonical_address
 from edgemesh.wire.kubernetes.core import Service as ServiceView
@@ -46,16 +53,20 @@ class ServiceRecord:
     problems: tuple[str, ...]
 
 
-class PodFacts(NamedTuple):
-    """What is known about Pods, by ``namespace/name``.
+class Surroundings(NamedTuple):
+    """What other objects say that a Service depends on.
 
     Args:
-        labels: none for a Pod that is not known.
-        weights: of Pods that have one of their own.
+        zones: of Nodes, by name.
+        labels: of a Pod, by ``namespace/name``; none when it is not known.
+        weights: of Pods that have one of their own, by ``namespace/name``.
+        neighbours: Services that routes may lead to.
     """
 
+    zones: Mapping[str, str]
     labels: LabelsOf
     weights: Mapping[str, int]
+    neighbours: Neighbours
 
 
 def record_service(view: ServiceView, default_source: Source) -> ServiceRecord:
@@ -86,38 +97,33 @@ def record_service(view: ServiceView, default_source: Source) -> ServiceRecord:
 
 
 def complete_service(
-    service: Service,
-    groups: Sequence[EndpointGroup],
-    zones: Mapping[str, str],
-    pods: PodFacts,
-    said: Authored,
+    service: Service, groups: Sequence[EndpointGroup], said: Authored, around: Surroundings
 ) -> Service:
     """The Service with its endpoints and the policies for them.
 
     Args:
         service: of a record.
         groups: where it is served; ports are matched by name and transport.
-        zones: of Nodes, by name.
-        pods: see there.
         said: what policy objects say about it.
+        around: see there.
     """
     publish = service.publish_not_ready
     if service.headless and not service.ports:
         everyone = ((record, 0) for group in groups for record in group.endpoints)
-        chosen = choose_endpoints(everyone, zones, pods.weights, publish=publish)
+        chosen = choose_endpoints(everyone, around.zones, around.weights, publish=publish)
         return replace(service, portless_endpoints=chosen)
     ports = []
     for port in service.ports:
         candidates = _serving(port, groups)
-        endpoints = choose_endpoints(candidates, zones, pods.weights, publish=publish)
-        ports.append(
-            replace(
-                port,
-                policy=policy_for(port, said),
-                endpoints=endpoints,
-                subsets=subsets_for(port, endpoints, said, pods.labels),
-            )
+        endpoints = choose_endpoints(candidates, around.zones, around.weights, publish=publish)
+        served = replace(
+            port,
+            policy=policy_for(port, said),
+            endpoints=endpoints,
+            subsets=subsets_for(port, endpoints, said, around.labels),
         )
+        routes = routes_for(served, said, around.neighbours)
+        ports.append(replace(served, routes=routes) if routes else served)
     return replace(service, ports=tuple(ports))
 
 

@@ -11,9 +11,10 @@ from edgemesh.model.policies import DEFAULT_POLICY, Balance, Balancing, Locality
 from edgemesh.model.services import Endpoint, Service, Source, Transport
 from edgemesh.policy.endpoint_groups import group_of_slice
 from edgemesh.policy.objects.authored import NOTHING_AUTHORED, Authored
+from edgemesh.policy.objects.backends import Neighbours
 from edgemesh.policy.service_model import (
-    PodFacts,
     ServiceRecord,
+    Surroundings,
     complete_service,
     record_service,
 )
@@ -22,7 +23,7 @@ from edgemesh.wire.kubernetes.core import Service as ServiceView
 from edgemesh.wire.kubernetes.endpoints import EndpointSlice
 from edgemesh.wire.kubernetes.istio.destination_rule import DestinationRule
 
-NO_PODS = PodFacts(lambda _: {}, {})
+ALONE = Surroundings({}, lambda _: {}, {}, Neighbours(lambda _: None, lambda _: ()))
 
 
 def recorded(body: Body, default: Source = Source.NODE) -> ServiceRecord:
@@ -30,10 +31,10 @@ def recorded(body: Body, default: Source = Source.NODE) -> ServiceRecord:
 
 
 def completed(
-    body: Body, *slices: Body, pods: PodFacts = NO_PODS, said: Authored = NOTHING_AUTHORED
+    body: Body, *slices: Body, around: Surroundings = ALONE, said: Authored = NOTHING_AUTHORED
 ) -> Service:
     groups = [group_of_slice(decode_as(EndpointSlice, found)) for found in slices]
-    return complete_service(recorded(body).service, groups, {}, pods, said)
+    return complete_service(recorded(body).service, groups, said, around)
 
 
 def annotated(**annotations: str) -> Body:
@@ -147,7 +148,7 @@ def test_a_pods_weight_is_its_endpoints() -> None:
     slices = endpoint_slice(
         endpoint("10.0.0.1", pod_name="heavy"), endpoint("10.0.0.2", pod_name="plain")
     )
-    found = completed(service(), slices, pods=NO_PODS._replace(weights={"default/heavy": 5}))
+    found = completed(service(), slices, around=ALONE._replace(weights={"default/heavy": 5}))
     assert [each.weight for each in found.ports[0].endpoints] == [5, 1]
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from policy_bodies import problems_of, traffic_policy
 
 from edgemesh.wire.kubernetes import FieldError, decode, examine
-from edgemesh.wire.kubernetes.parsed import Duration, Regex
+from edgemesh.wire.kubernetes.parsed import Duration
 from edgemesh.wire.kubernetes.tolerant import BINDING, EXACT, PolicyView, read_tolerantly
 from edgemesh.wire.kubernetes.traffic_policy import TrafficPolicy
 
@@ -198,17 +198,6 @@ def test_any_text_is_a_duration_or_is_refused(text: str) -> None:
         assert Duration.parse(text) >= 0
     except ValueError as error:
         assert str(error) == Duration.description  # noqa: PT017 - either way is right
-
-
-@pytest.mark.parametrize("value", ["a.*b", "", "[[a]", "(?i)x", "^/v[0-9]+/"])
-def test_a_regular_expression_is_kept_as_it_is(value: str) -> None:
-    assert Regex.parse(value) == value
-
-
-@pytest.mark.parametrize("value", ["(", "a{99999999999999}", "*", "a" * 5000, "(" * 3000, 5])
-def test_what_is_no_regular_expression_is_refused(value: Any) -> None:
-    with pytest.raises(ValueError, match="a regular expression"):
-        Regex.parse(value)
 
 
 JSON = st.recursive(

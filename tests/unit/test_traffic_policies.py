@@ -115,7 +115,7 @@ def test_a_policy_that_says_nothing_changes_nothing() -> None:
                 "retries": {
                     "attempts": 5,
                     "perTry": "1s",
-                    "on": ["5xx", "reset"],
+                    "retryOn": ["5xx", "reset"],
                     "statuses": [429],
                     "grpcStatuses": [14],
                     "backoff": "10ms",

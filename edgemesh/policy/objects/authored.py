@@ -5,17 +5,26 @@ Order: the agent's defaults < Service < DestinationRule < TrafficPolicy.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import NamedTuple, TypeVar
 
 from edgemesh.model.policies import NO_SUBSETS, Policy, Subset
-from edgemesh.model.services import Endpoint, ServicePort
+from edgemesh.model.routes import Route
+from edgemesh.model.services import Endpoint, ServicePort, Transport
+from edgemesh.policy.objects import http_routes, virtual_services
+from edgemesh.policy.objects.backends import Neighbours
 from edgemesh.policy.objects.destination_rules import subsets_of, with_rule
 from edgemesh.policy.objects.traffic_policies import in_force, with_traffic_policy
+from edgemesh.policy.routing.precedence import RouteObject, order_routes
+from edgemesh.wire.kubernetes.gateway_api.http_route import HTTPRoute
 from edgemesh.wire.kubernetes.istio.destination_rule import DestinationRule, RuleSubset
+from edgemesh.wire.kubernetes.istio.virtual_service import VirtualService
 from edgemesh.wire.kubernetes.traffic_policy import TrafficPolicy
 
 LabelsOf = Callable[[str], Mapping[str, str]]
+RouteView = TypeVar("RouteView", HTTPRoute, VirtualService)
+
+_HTTP_PROTOCOLS = frozenset({"", "http", "http2", "grpc"})
 
 
 class Authored(NamedTuple):
@@ -24,10 +33,14 @@ class Authored(NamedTuple):
     Args:
         rule: the DestinationRule that counts.
         policies: all TrafficPolicies that name it.
+        http_routes: those that are attached to it.
+        virtual_services: those that are about it.
     """
 
     rule: DestinationRule | None = None
     policies: tuple[TrafficPolicy, ...] = ()
+    http_routes: tuple[HTTPRoute, ...] = ()
+    virtual_services: tuple[VirtualService, ...] = ()
 
 
 NOTHING_AUTHORED = Authored()
@@ -66,6 +79,55 @@ def subsets_for(
         name: Subset(name, _addresses(subset, endpoints, labels_of), policy_for(port, said, subset))
         for name, subset in subsets_of(said.rule).items()
     }
+
+
+def routes_for(port: ServicePort, said: Authored, neighbours: Neighbours) -> tuple[Route, ...]:
+    """The routes of a port in the order in which they are tried; none where nobody wrote any.
+
+    Where only hosts that are not the Service's own have routes, requests for every other host
+    go to the Service as if there were none.
+
+    Args:
+        port: with its policy.
+        said: about its Service.
+        neighbours: see there.
+    """
+    if not (said.http_routes or said.virtual_services) or not routes_requests(port):
+        return ()
+    objects = [
+        *_route_objects(said.http_routes, http_routes.routes_of, port, neighbours),
+        *_route_objects(said.virtual_services, virtual_services.routes_of, port, neighbours),
+    ]
+    ordered = order_routes(objects)
+    name = (port.namespace, port.service)
+    shared = not any(virtual_services.is_about(each, name) for each in said.virtual_services)
+    if ordered and shared and not any(not each.keeps_order for each in objects):
+        return (*ordered, Route(f"Service {port.namespace}/{port.service}"))
+    return ordered
+
+
+def routes_requests(port: ServicePort) -> bool:
+    """Whether what a port declares leaves room for HTTP."""
+    return port.transport is Transport.TCP and port.application_protocol in _HTTP_PROTOCOLS
+
+
+def _route_objects(
+    views: Iterable[RouteView],
+    routes_of: Callable[[RouteView, ServicePort, Neighbours], tuple[Route, ...]],
+    port: ServicePort,
+    neighbours: Neighbours,
+) -> Iterator[RouteObject]:
+    """The objects that have routes at a port."""
+    for view in views:
+        routes = routes_of(view, port, neighbours)
+        if routes:
+            metadata = view.metadata
+            yield RouteObject(
+                routes,
+                metadata.creation_timestamp or "",
+                f"{metadata.namespace}/{metadata.name}",
+                keeps_order=isinstance(view, VirtualService),
+            )
 
 
 def _addresses(

@@ -16,7 +16,8 @@ from edgemesh.wire.kubernetes import (
 )
 from edgemesh.wire.kubernetes.conversion import convert
 from edgemesh.wire.kubernetes.fields import FieldError
-from edgemesh.wire.kubernetes.istio import destination_rule
+from edgemesh.wire.kubernetes.gateway_api import http_route
+from edgemesh.wire.kubernetes.istio import destination_rule, virtual_service
 from edgemesh.wire.kubernetes.metadata import GenericObject, ObjectView
 from edgemesh.wire.kubernetes.tolerant import FieldProblem, PolicyObject, read_tolerantly
 from edgemesh.wire.quoting import quote
@@ -38,7 +39,13 @@ _VIEWS: dict[str, type[ObjectView]] = {
     )
 }
 _POLICY_VIEWS: dict[str, type[PolicyObject]] = {
-    view.__name__: view for view in (destination_rule.DestinationRule, traffic_policy.TrafficPolicy)
+    view.__name__: view
+    for view in (
+        destination_rule.DestinationRule,
+        virtual_service.VirtualService,
+        http_route.HTTPRoute,
+        traffic_policy.TrafficPolicy,
+    )
 }
 # Fields of every object; what its status says, we say ourselves.
 _NO_CONTENT = frozenset({"apiVersion", "kind", "status"})

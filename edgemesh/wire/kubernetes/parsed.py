@@ -1,16 +1,14 @@
-"""Field types that are more than their text: durations and regular expressions."""
+"""Field types that are more than their text."""
 
 from __future__ import annotations
 
 import re
-import warnings
 from typing import Any, ClassVar
 
 _UNIT_SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 _PART = r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(h|ms|us|ns|m|s)"
 _DURATION = re.compile(rf"\A(?:0|(?:{_PART}){{1,6}})\Z")
 _PARTS = re.compile(_PART)
-_LONGEST_REGEX = 4096
 
 
 class Duration(float):
@@ -30,31 +28,6 @@ class Duration(float):
         return cls(
             sum(float(number) * _UNIT_SECONDS[unit] for number, unit in _PARTS.findall(value))
         )
-
-
-class Regex(str):
-    """A regular expression that compiles."""
-
-    __slots__ = ()
-    description: ClassVar[str] = f"a regular expression of at most {_LONGEST_REGEX} characters"
-
-    @classmethod
-    def parse(cls, value: Any) -> Regex:
-        """Check a regular expression.
-
-        Raises:
-            ValueError: it is none.
-        """
-        if not isinstance(value, str) or len(value) > _LONGEST_REGEX:
-            raise ValueError(cls.description)
-        try:
-            with warnings.catch_warnings():
-                # Python warns about "[[", which other dialects give a meaning.
-                warnings.simplefilter("ignore", FutureWarning)
-                re.compile(value, re.ASCII)
-        except (re.error, OverflowError, RecursionError):
-            raise ValueError(cls.description) from None
-        return cls(value)
 
 
 def parse_field(kind: type[Any], value: Any) -> Any:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta
-
-from edgemesh.wire.kubernetes.fields import DnsSubdomain
 
 _TCHARS = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 
@@ -70,5 +68,11 @@ HostPattern = Annotated[
         description="a host name, with *. in front of it for all below it",
     ),
 ]
-Namespace = DnsSubdomain
-Name = DnsSubdomain
+Pattern = Annotated[
+    str, Meta(max_length=4096, description="a regular expression of at most 4096 characters")
+]
+Text = Annotated[str, Meta(max_length=4096, description="a text of at most 4096 characters")]
+Method = Annotated[
+    str, Meta(pattern=rf"\A{_TCHARS}\Z", max_length=64, description="a method such as GET")
+]
+RedirectStatus = Literal[301, 302, 303, 307, 308]

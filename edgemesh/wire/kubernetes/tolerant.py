@@ -40,6 +40,10 @@ class PolicyView(View, frozen=True, kw_only=True):
     unsupported: ClassVar[frozenset[str]] = frozenset()
     one_of: ClassVar[tuple[str, ...]] = ()
 
+    def check(self) -> str:
+        """What is wrong with the view as a whole, "" when nothing is."""
+        return ""
+
 
 class PolicyObject(ObjectView, PolicyView, frozen=True, kw_only=True):
     """Base of the views of whole policy objects."""
@@ -129,7 +133,11 @@ class _Reader:
         for name, field in fields.items():
             if field.required and field.name not in found:
                 raise FieldError(join(path, name), "required, but missing")
-        return view(**found)
+        read = view(**found)
+        problem = read.check()
+        if problem:
+            raise FieldError(path, problem)
+        return read
 
     def value(self, value: Any, kind: Any, path: str, *, whole: bool) -> Any:
         """A value of any type that a view may have."""
@@ -143,7 +151,8 @@ class _Reader:
         if origin is tuple:
             return self._entries(value, get_args(kind)[0], path, whole=whole)
         if origin is dict:
-            return self._mapping(value, get_args(kind)[1], path, whole=whole)
+            names, kinds = get_args(kind)
+            return self._mapping(value, names, kinds, path, whole=whole)
         if isinstance(kind, type) and issubclass(kind, PolicyView):
             return self.struct(value, kind, path, whole=whole)
         return convert(value, kind, path)
@@ -151,29 +160,32 @@ class _Reader:
     def _entries(self, value: Any, kind: Any, path: str, *, whole: bool) -> tuple[Any, ...]:
         if not isinstance(value, list):
             raise FieldError(path, f"expected a list, got {quote(value)}")
-        places = ((f"{path}[{index}]", item) for index, item in enumerate(value))
-        return tuple(found for _, found in self._usable(places, kind, whole=whole))
-
-    def _mapping(self, value: Any, kind: Any, path: str, *, whole: bool) -> dict[str, Any]:
-        if not isinstance(value, Mapping):
-            raise FieldError(path, f"expected a mapping, got {quote(value)}")
-        names = {f"{path}[{quote(name)}]": name for name in value}
-        places = ((where, value[name]) for where, name in names.items())
-        return {
-            str(names[where]): found for where, found in self._usable(places, kind, whole=whole)
-        }
-
-    def _usable(self, places: Any, kind: Any, *, whole: bool) -> list[tuple[str, Any]]:
-        """The entries that are as they have to be, each with where it stands."""
-        usable = []
-        for where, item in places:
+        found = []
+        for index, item in enumerate(value):
+            where = f"{path}[{index}]"
             try:
-                usable.append((where, self.value(item, kind, where, whole=whole)))
+                found.append(self.value(item, kind, where, whole=whole))
             except FieldError as error:
                 if whole:
                     raise
                 self._pass_over(error, where)
-        return usable
+        return tuple(found)
+
+    def _mapping(
+        self, value: Any, names: Any, kind: Any, path: str, *, whole: bool
+    ) -> dict[str, Any]:
+        if not isinstance(value, Mapping):
+            raise FieldError(path, f"expected a mapping, got {quote(value)}")
+        found: dict[str, Any] = {}
+        for name, item in value.items():
+            where = f"{path}[{quote(name)}]"
+            try:
+                found[convert(name, names, where)] = self.value(item, kind, where, whole=whole)
+            except FieldError as error:
+                if whole:
+                    raise
+                self._pass_over(error, where)
+        return found
 
     def _keep_one(
         self, view: type[PolicyView], found: dict[str, Any], path: str, *, whole: bool

@@ -95,12 +95,12 @@ class TimeoutsSpec(PolicyView, frozen=True, kw_only=True):
 
 
 class RetriesSpec(PolicyView, frozen=True, kw_only=True):
-    """``spec.retries``."""
+    """``spec.retries``; not ``on``, which YAML 1.1 takes for true."""
 
     attempts: Count | None = None
     per_try_seconds: Duration | None = field(name="perTry", default=None)
     budget_percent: Percent | None = None
-    on: tuple[RetryOn, ...] | None = None
+    on: tuple[RetryOn, ...] | None = field(name="retryOn", default=None)
     statuses: tuple[ErrorStatus, ...] | None = None
     grpc_statuses: tuple[GrpcStatus, ...] | None = None
     backoff_seconds: Duration | None = field(name="backoff", default=None)

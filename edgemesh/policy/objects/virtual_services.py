@@ -1,0 +1,210 @@
+"""VirtualServices: which Service ports each is about, and the routes that it is there.
+
+Istio routes by the request's host, whatever address was called; edgemesh by the Service that
+was called. So a VirtualService whose host names a Service is about that Service, for every host;
+one for another host, such as ``shop.example.org``, is about the Services that it leads to, for
+requests that carry that host.
+
+Source: https://istio.io/latest/docs/reference/config/networking/virtual-service/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+from edgemesh.model.routes import (
+    Backend,
+    DirectResponse,
+    HeaderChanges,
+    Redirect,
+    Rewrite,
+    Route,
+    RouteMatch,
+)
+from edgemesh.model.services import ServiceName, ServicePort
+from edgemesh.policy.objects.backends import Neighbours, checked, only_port
+from edgemesh.policy.objects.istio_matching import is_possible, split_authority, with_match
+from edgemesh.policy.objects.istio_retries import retries_of
+from edgemesh.wire.kubernetes.istio import virtual_service as spec
+from edgemesh.wire.kubernetes.istio.virtual_service import (
+    MESH,
+    HeaderOperations,
+    HttpRoute,
+    RequestMatch,
+    RouteDestination,
+    VirtualService,
+)
+
+
+def services_of(virtual: VirtualService) -> frozenset[ServiceName]:
+    """The Services that a VirtualService may be about."""
+    if MESH not in virtual.spec.gateways:
+        return frozenset()
+    own = frozenset(_hosts(virtual))
+    return own | backends_of(virtual) if _foreign_hosts(virtual) else own
+
+
+def backends_of(virtual: VirtualService) -> frozenset[ServiceName]:
+    """The Services that it may lead to."""
+    return frozenset(
+        _destination_name(virtual, destination)
+        for rule in virtual.spec.http
+        for destination in rule.route
+    )
+
+
+def is_about(virtual: VirtualService, service: ServiceName) -> bool:
+    """Whether a host of a VirtualService names a Service, so that its routes are all there is."""
+    return service in _hosts(virtual)
+
+
+def routes_of(
+    virtual: VirtualService, port: ServicePort, neighbours: Neighbours
+) -> tuple[Route, ...]:
+    """The routes of a VirtualService at a port of a Service that it is about, in its order.
+
+    Args:
+        virtual: the object.
+        port: with its policy.
+        neighbours: see there.
+    """
+    own = is_about(virtual, (port.namespace, port.service))
+    scope = RouteMatch(hosts=() if own else _foreign_hosts(virtual))
+    return tuple(
+        route
+        for index, rule in enumerate(virtual.spec.http)
+        for route in _routes_of_rule(virtual, rule, scope, port, neighbours, index=index)
+    )
+
+
+def _hosts(virtual: VirtualService) -> Iterator[ServiceName]:
+    """Services that the hosts name, whether they are there or not."""
+    for host in virtual.spec.hosts:
+        name = service_of_host(host, virtual.metadata.namespace)
+        if name is not None:
+            yield name
+
+
+def service_of_host(host: str, namespace: str) -> ServiceName | None:
+    """The Service that a host may name, None when it cannot be one.
+
+    Args:
+        host: ``web``, ``web.shop`` or ``web.shop.svc`` and any domain.
+        namespace: of a host that names none.
+    """
+    service, *rest = host.rstrip(".").split(".")
+    if service == "*":
+        return None
+    if not rest:
+        return (namespace, service)
+    if len(rest) == 1 or rest[1] == "svc":
+        return (rest[0], service)
+    return None
+
+
+def _foreign_hosts(virtual: VirtualService) -> tuple[str, ...]:
+    """Hosts that are not, or not for certain, the name of a Service."""
+    return tuple(
+        host.lower()
+        for host in virtual.spec.hosts
+        if host == "*" or ("." in host and ".svc." not in f"{host}.")
+    )
+
+
+def _destination_name(virtual: VirtualService, route: RouteDestination) -> ServiceName:
+    """A host that can be no Service of ours is one that is not found."""
+    host, namespace = route.destination.host, virtual.metadata.namespace
+    return service_of_host(host, namespace) or (namespace, host)
+
+
+def _routes_of_rule(
+    virtual: VirtualService,
+    rule: HttpRoute,
+    scope: RouteMatch,
+    port: ServicePort,
+    neighbours: Neighbours,
+    *,
+    index: int,
+) -> Iterator[Route]:
+    metadata = virtual.metadata
+    answered = rule.redirect is not None or rule.direct_response is not None
+    direct = rule.direct_response
+    common = Route(
+        key=f"VirtualService {metadata.namespace}/{metadata.name} rule {rule.name or index}",
+        backends=() if answered else _backends(virtual, rule, neighbours),
+        request=_changes(rule.headers.request),
+        response=_changes(rule.headers.response),
+        rewrite=_rewrite(rule.rewrite) if rule.rewrite else None,
+        redirect=_redirect(rule.redirect, port) if rule.redirect else None,
+        direct=DirectResponse(direct.status, direct.body.string) if direct else None,
+        request_seconds=None if rule.timeout is None else float(rule.timeout),
+        retries=retries_of(rule.retries) if rule.retries else None,
+    )
+    for match in rule.match or (RequestMatch(),):
+        if is_possible(match, port):
+            yield replace(common, match=with_match(scope, match))
+
+
+def _backends(
+    virtual: VirtualService, rule: HttpRoute, neighbours: Neighbours
+) -> tuple[Backend, ...]:
+    """A destination without a weight has everything when it is alone, else nothing."""
+    unset = 1 if len(rule.route) == 1 else 0
+    return tuple(
+        checked(_backend(virtual, destination, unset, neighbours), neighbours)
+        for destination in rule.route
+    )
+
+
+def _backend(
+    virtual: VirtualService, route: RouteDestination, unset: int, neighbours: Neighbours
+) -> Backend:
+    name = _destination_name(virtual, route)
+    port = route.destination.port
+    return Backend(
+        *name,
+        port.number if port else only_port(name, neighbours),
+        subset=route.destination.subset,
+        weight=unset if route.weight is None else route.weight,
+        request=_changes(route.headers.request),
+        response=_changes(route.headers.response),
+    )
+
+
+def _changes(operations: HeaderOperations) -> HeaderChanges:
+    return HeaderChanges(
+        remove=tuple(name.lower() for name in operations.remove),
+        set=_lowered(operations.set),
+        add=_lowered(operations.add),
+    )
+
+
+def _lowered(headers: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    return tuple((name.lower(), value) for name, value in headers.items())
+
+
+def _rewrite(rewrite: spec.Rewrite) -> Rewrite:
+    regex = rewrite.uri_regex_rewrite
+    return Rewrite(
+        host=rewrite.authority or "",
+        prefix=rewrite.uri,
+        regex=regex.match if regex else "",
+        substitution=regex.rewrite if regex else "",
+    )
+
+
+def _redirect(redirect: spec.Redirect, port: ServicePort) -> Redirect:
+    host, own_port = split_authority(redirect.authority or "")
+    number = redirect.port or own_port
+    if redirect.derive_port == "FROM_PROTOCOL_DEFAULT":
+        number = 443 if redirect.scheme == "https" else 80
+    elif redirect.derive_port == "FROM_REQUEST_PORT":
+        number = port.port
+    return Redirect(
+        scheme=redirect.scheme or "",
+        host=host,
+        port=number,
+        path=Rewrite(full_path=redirect.uri) if redirect.uri else None,
+        status=redirect.redirect_code,
+    )

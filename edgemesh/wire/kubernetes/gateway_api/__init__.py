@@ -1,0 +1,1 @@
+"""Objects of the Kubernetes Gateway API (gateway.networking.k8s.io)."""

@@ -1,0 +1,201 @@
+"""HTTPRoute: where the requests for a Service are routed (GAMMA, GEP-1294).
+
+Source: https://gateway-api.sigs.k8s.io/reference/spec/#httproute
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from edgemesh.wire.kubernetes.fields import Count, Port
+from edgemesh.wire.kubernetes.parsed import Duration
+from edgemesh.wire.kubernetes.quantities import (
+    Authority,
+    ErrorStatus,
+    HeaderName,
+    HeaderValue,
+    HostPattern,
+    HttpPath,
+    Method,
+    RedirectStatus,
+    Text,
+    Weight,
+)
+from edgemesh.wire.kubernetes.tolerant import BINDING, PolicyObject, PolicyView
+
+GATEWAY_GROUP = "gateway.networking.k8s.io"
+ValueMatchType = Literal["Exact", "RegularExpression"]
+
+
+class ParentReference(PolicyView, frozen=True, kw_only=True):
+    """What the route is attached to: a Service, or one port of it."""
+
+    whole: ClassVar[bool] = True
+
+    group: str = GATEWAY_GROUP
+    kind: str = "Gateway"
+    namespace: str = ""
+    name: str
+    section_name: str | None = None
+    port: Port | None = None
+
+
+class PathMatch(PolicyView, frozen=True, kw_only=True):
+    """A condition on the path; a prefix is of whole segments."""
+
+    whole: ClassVar[bool] = True
+
+    type: Literal["Exact", "PathPrefix", "RegularExpression"] = "PathPrefix"
+    value: Text = "/"
+
+    def check(self) -> str:
+        """Refuse what no path can be."""
+        if self.type == "RegularExpression" or self.value.startswith("/"):
+            return ""
+        return "expected a path that begins with /"
+
+
+class HeaderMatch(PolicyView, frozen=True, kw_only=True):
+    """A condition on a header."""
+
+    whole: ClassVar[bool] = True
+
+    type: ValueMatchType = "Exact"
+    name: HeaderName
+    value: Text
+
+
+class QueryMatch(PolicyView, frozen=True, kw_only=True):
+    """A condition on a query parameter."""
+
+    whole: ClassVar[bool] = True
+
+    type: ValueMatchType = "Exact"
+    name: Text
+    value: Text
+
+
+class RequestMatch(PolicyView, frozen=True, kw_only=True):
+    """Conditions that must all hold."""
+
+    whole: ClassVar[bool] = True
+
+    path: PathMatch | None = None
+    headers: tuple[HeaderMatch, ...] = ()
+    query_params: tuple[QueryMatch, ...] = ()
+    method: Method | None = None
+
+
+class Header(PolicyView, frozen=True, kw_only=True):
+    """A header and its value."""
+
+    name: HeaderName
+    value: HeaderValue
+
+
+class HeaderFilter(PolicyView, frozen=True, kw_only=True):
+    """Changes to the headers of one message."""
+
+    set: tuple[Header, ...] = ()
+    add: tuple[Header, ...] = ()
+    remove: tuple[HeaderName, ...] = ()
+
+
+class PathModifier(PolicyView, frozen=True, kw_only=True):
+    """Another path, or another prefix of it."""
+
+    whole: ClassVar[bool] = True
+    one_of: ClassVar[tuple[str, ...]] = ("replace_full_path", "replace_prefix_match")
+
+    type: Literal["ReplaceFullPath", "ReplacePrefixMatch"]
+    replace_full_path: HttpPath | None = None
+    replace_prefix_match: Text | None = None
+
+
+class RedirectFilter(PolicyView, frozen=True, kw_only=True):
+    """An answer that sends the client elsewhere."""
+
+    whole: ClassVar[bool] = True
+
+    scheme: Literal["http", "https"] | None = None
+    hostname: Authority | None = None
+    path: PathModifier | None = None
+    port: Port | None = None
+    status_code: RedirectStatus = 302
+
+
+class RewriteFilter(PolicyView, frozen=True, kw_only=True):
+    """Changes to the request's path and host."""
+
+    whole: ClassVar[bool] = True
+
+    hostname: Authority | None = None
+    path: PathModifier | None = None
+
+
+class Filter(PolicyView, frozen=True, kw_only=True):
+    """A filter; what it does stands in the field that ``type`` names."""
+
+    unsupported: ClassVar[frozenset[str]] = frozenset({"requestMirror", "extensionRef", "cors"})
+
+    type: str
+    request_header_modifier: HeaderFilter | None = None
+    response_header_modifier: HeaderFilter | None = None
+    request_redirect: RedirectFilter | None = None
+    url_rewrite: RewriteFilter | None = None
+
+
+class BackendReference(PolicyView, frozen=True, kw_only=True):
+    """A Service port, with its share of the requests."""
+
+    group: str = ""
+    kind: str = "Service"
+    namespace: str = ""
+    name: str
+    port: Port | None = None
+    weight: Weight = 1
+    filters: tuple[Filter, ...] = ()
+
+
+class RouteTimeouts(PolicyView, frozen=True, kw_only=True):
+    """Of the whole request, and of each try at a backend; 0s for none."""
+
+    request: Duration | None = None
+    backend_request: Duration | None = None
+
+
+class RouteRetry(PolicyView, frozen=True, kw_only=True):
+    """Requests that are repeated (GEP-1731)."""
+
+    codes: tuple[ErrorStatus, ...] = ()
+    attempts: Count | None = None
+    backoff: Duration | None = None
+
+
+class RouteRule(PolicyView, frozen=True, kw_only=True):
+    """One rule: it is taken when one of its matches holds, or when it has none."""
+
+    unsupported: ClassVar[frozenset[str]] = frozenset({"sessionPersistence"})
+
+    name: str = ""
+    matches: Annotated[tuple[RequestMatch, ...], BINDING] = ()
+    filters: tuple[Filter, ...] = ()
+    backend_refs: tuple[BackendReference, ...] = ()
+    timeouts: RouteTimeouts = RouteTimeouts()
+    retry: RouteRetry | None = None
+
+
+class HttpRouteSpec(PolicyView, frozen=True, kw_only=True):
+    """``spec`` of an HTTPRoute."""
+
+    unsupported: ClassVar[frozenset[str]] = frozenset({"useDefaultGateways"})
+
+    parent_refs: tuple[ParentReference, ...] = ()
+    hostnames: Annotated[tuple[HostPattern, ...], BINDING] = ()
+    rules: tuple[RouteRule, ...] = ()
+
+
+class HTTPRoute(PolicyObject, frozen=True, kw_only=True):
+    """An HTTPRoute."""
+
+    spec: HttpRouteSpec
