@@ -11,7 +11,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from edgemesh.model.meters import LATENCY_BOUNDS, Meter
 from edgemesh.model.services import Endpoint, Service, ServicePort, Snapshot, Transport
 from edgemesh.model.settings import MetricsSettings
+from edgemesh.observe.metrics.failures import count_failure
 from edgemesh.observe.metrics.metrics import Metrics
+from edgemesh.policy.traffic.calls import Outcome
 
 Samples = dict[str, dict[frozenset[tuple[str, str]], float]]
 
@@ -31,6 +33,7 @@ class State:
     """An endpoint's state as far as metrics know it."""
 
     def __init__(self) -> None:
+        self.endpoint = ENDPOINTS[0]
         self.meter: Meter | None = None
         self.active = 0
 
@@ -155,6 +158,31 @@ def test_the_holder_is_given_the_meter() -> None:
     state = State()
     meter = new_metrics().meters.meter(PORT, ENDPOINTS[0], "http", state)
     assert state.meter is meter
+
+
+def test_a_holder_keeps_what_it_was_given() -> None:
+    meters, state = new_metrics().meters, State()
+    meter = meters.held(PORT, state, "http")
+    assert meters.held(PORT, state, "http") is meter is state.meter
+    assert meters.meter(PORT, state.endpoint, "http") is meter
+
+
+@pytest.mark.parametrize(
+    ("outcome", "counts"),
+    [
+        (Outcome.CONNECT_FAILED, (1, 0, 0)),
+        (Outcome.RESET, (0, 1, 0)),
+        (Outcome.TIMEOUT, (0, 0, 1)),
+        (Outcome.GATEWAY_ERROR, (0, 0, 0)),
+        (Outcome.CANCELLED, (0, 0, 0)),
+    ],
+)
+def test_what_got_no_answer_counts_as_what_it_was(
+    outcome: Outcome, counts: tuple[int, int, int]
+) -> None:
+    meter = Meter()
+    count_failure(meter, outcome)
+    assert (meter.connect_failures, meter.resets, meter.timeouts) == counts
 
 
 def test_beyond_the_limit_endpoints_are_counted_together() -> None:

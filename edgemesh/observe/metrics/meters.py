@@ -23,10 +23,12 @@ class Holder(Protocol):
     """Who keeps a meter at hand, so that a call needs no look-up: an endpoint's state.
 
     Attributes:
+        endpoint: that is counted.
         meter: None when it has to be asked for.
         active: calls that are open, and will be counted when they are over.
     """
 
+    endpoint: Endpoint
     meter: Meter | None
     active: int
 
@@ -130,6 +132,10 @@ class Meters:
             holder.meter = counted.meter
             counted.holder = holder
         return counted.meter
+
+    def held(self, port: ServicePort, holder: Holder, path: str) -> Meter:
+        """The meter that a holder has, or is given now."""
+        return holder.meter or self.meter(port, holder.endpoint, path, holder)
 
     def all(self) -> list[Counted]:
         """What is counted at the moment."""

@@ -23,6 +23,7 @@ from edgemesh.model.flows import Refusal
 from edgemesh.model.meters import Meter
 from edgemesh.model.policies import Path, Retries, RetryOn
 from edgemesh.model.routes import Backend, Route
+from edgemesh.observe.metrics.failures import count_failure
 from edgemesh.policy.outcomes import outcome_of
 from edgemesh.policy.retry import may_repeat, pause_seconds, reason_of
 from edgemesh.policy.routing.request import RequestFacts
@@ -238,6 +239,8 @@ class Exchange:
         event = upstream.end(self.state, outcome, now - self.try_began, now)
         if event is not None:
             self._context.tell(event, Path.HTTP)
+        if outcome is not Outcome.SUCCESS:
+            count_failure(self._meter(self.state), outcome)
         if self._repeating:
             self._repeating = False
             upstream.retries -= 1
@@ -383,8 +386,4 @@ class Exchange:
             write_report(self, self._context, reason)
 
     def _meter(self, state: EndpointState) -> Meter:
-        meter = state.meter
-        if meter is None:
-            meters = self._context.metrics.meters
-            meter = meters.meter(self.target.port, state.endpoint, Path.HTTP, state)
-        return meter
+        return state.meter or self._context.metrics.meters.held(self.target.port, state, Path.HTTP)

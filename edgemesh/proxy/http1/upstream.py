@@ -11,7 +11,7 @@ import socket
 from typing import TYPE_CHECKING
 
 from edgemesh.kernel.sockets import fin_on_close
-from edgemesh.model.policies import RetryOn
+from edgemesh.model.policies import Path, RetryOn
 from edgemesh.policy.traffic.calls import Outcome
 from edgemesh.policy.traffic.upstream import Upstream
 from edgemesh.proxy.connecting import connecting_socket
@@ -130,6 +130,8 @@ class UpstreamConnection:
         if problem:
             self._connect_failed(os.strerror(problem))
             return
+        meters = self._context.metrics.meters
+        meters.held(self.upstream.port, self.key[0], Path.HTTP).connections += 1
         self._connecting = False
         self._watch()
         carrier = self.carrier

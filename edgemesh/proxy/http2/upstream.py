@@ -8,6 +8,7 @@ import socket
 from typing import TYPE_CHECKING
 
 from edgemesh.kernel.sockets import dialling_socket, fin_on_close, is_own_address
+from edgemesh.model.policies import Path
 from edgemesh.policy.traffic.upstream import Upstream
 from edgemesh.proxy.context import Context
 from edgemesh.proxy.http2.link import Link
@@ -130,6 +131,8 @@ class UpstreamLink(Link):
         if problem:
             self._connect_failed(os.strerror(problem))
             return
+        meters = self._context.metrics.meters
+        meters.held(self.upstream.port, self.key[0], Path.HTTP).connections += 1
         requests, self.connecting = self.connecting, None
         self.watch()
         self.wake()
