@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 import trio
+import yaml
 
 from edgemesh.lab.demo.requests import Answer, ask, control, tally
 from edgemesh.lab.demo.script import Outcome, Step
@@ -204,7 +205,8 @@ async def wrong_field(stage: Stage) -> Outcome:
     expected = "consecutiveErrors is reported; the quota beside it is in force"
     command = ["edgemesh", "get", "trafficpolicy", "orders", "-o", "yaml"]
     shown = await stage.run(stage.caller(_NODE), command)
-    told = [line.strip() for line in shown.splitlines() if "message" in line]
+    conditions = (yaml.safe_load(shown).get("status") or {}).get("conditions") or []
+    told = [f"{one['type']} {one['status']}: {one['message']}" for one in conditions]
     named = [line for line in told if "consecutiveErrors" in line]
     require(bool(named), f"expected {expected}, but the conditions are {told}")
     _, text = await _ask_beyond_quota(stage, f"expected {expected}")
