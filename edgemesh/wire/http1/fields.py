@@ -15,6 +15,11 @@ from edgemesh.wire.http1.heads import BAD_REQUEST, MalformedHead
 NAME_CHARACTERS: Final = r"!#$%&'*+\-.^_`|~0-9A-Za-z"
 is_token: Final = re.compile(rf"[{NAME_CHARACTERS}]+").fullmatch
 is_field_value: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]*").fullmatch
+# Narrower than RFC 3986 section 3.2.2, which allows commas and percent signs: a list or an
+# encoded name is not what a service is called by.
+match_host: Final = re.compile(
+    r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9A-Za-z._-]{0,255}))(?::[0-9]{0,5})?"
+).fullmatch
 
 BLANKS: Final = " \t"
 # Beyond it a name is looked at each time; the longest registered one has 40 characters.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from edgemesh.wire.http1.heads import BAD_REQUEST, NOT_IMPLEMENTED, Framing, MalformedHead
@@ -50,3 +50,26 @@ def _check_codings(codings: str) -> None:
     if names[-1] != "chunked" or names.count("chunked") > 1 or "" in names:
         raise MalformedHead(BAD_REQUEST, "transfer-encoding")
     raise MalformedHead(NOT_IMPLEMENTED, "transfer-coding")
+
+
+def respelled(
+    lines: Sequence[str], fields: Sequence[tuple[str, str]], framing: Framing, length: int
+) -> tuple[str, str] | None:
+    """The field that frames a body, by name and value; None when it is spelled like that.
+
+    RFC 9112 allows blanks around ``chunked``, and capitals, and zeros before a length. A server
+    that does not know them sees the body end elsewhere, so they are not sent on.
+
+    Args:
+        lines: the field lines.
+        fields: the same, read.
+        framing: what read_framing made of them.
+        length: see framing.
+    """
+    name, value = ("content-length", str(length))
+    if framing is Framing.CHUNKED:
+        name, value = ("transfer-encoding", "chunked")
+    index = next(index for index, (found, _) in enumerate(fields) if found == name)
+    if lines[index].partition(":")[2] in {value, f" {value}"}:
+        return None
+    return name, value

@@ -50,9 +50,6 @@ class HeadCache(Generic[Head]):
         self.young[raw] = head
         self._used += len(raw)
 
-    def __len__(self) -> int:
-        return len(self.young.keys() | self._old.keys())
-
 
 class HeadReader:
     """Reads the heads of all connections of an agent, for the cache to serve all of them.

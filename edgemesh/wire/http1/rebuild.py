@@ -8,7 +8,7 @@ from typing import Final
 
 from edgemesh.model.routes import HeaderChanges
 from edgemesh.wire.http1.connection import Connection
-from edgemesh.wire.http1.fields import is_field_value, is_token
+from edgemesh.wire.http1.fields import is_field_value, is_token, match_host
 from edgemesh.wire.http1.heads import RequestHead, ResponseHead
 
 # They frame the message or belong to one hop; a policy that changed them would break both.
@@ -33,6 +33,8 @@ _Line = tuple[str, str]
 
 def may_change(name: str, value: str = "") -> bool:
     """Whether a policy may remove a field (name in lower case), or set it to this value."""
+    if name == "host":
+        return match_host(value) is not None
     return name not in UNCHANGEABLE and bool(is_token(name)) and bool(is_field_value(value))
 
 
@@ -50,14 +52,14 @@ def rebuild_request(
         head: what came.
         target: instead of the target; what a target cannot hold is percent-encoded.
         host: instead of the value of Host, with a port if there shall be one.
-        changes: applied one after the other. What may_change refuses is left as it is: it is
-            reported where the policy is read.
+        changes: applied one after the other. Like a host, what may_change refuses is left as it
+            is: that is reported where the policy is read.
         extra: fields to append, whatever their names.
     """
     first, lines = _split(head.forwarded)
     if target is not None:
         first = f"{head.method} {_not_in_targets(_percent_encoded, target)} HTTP/1.{head.minor}"
-    if host is not None:
+    if host is not None and may_change("host", host):
         _set(lines, "host", host)
     return _changed(first, lines, changes, extra)
 
@@ -73,11 +75,12 @@ def rebuild_response(
     return _changed(first, lines, changes, extra)
 
 
-def without_hop_fields(
+def forwarded_head(
     first: str,
     lines: Sequence[str],
     fields: Sequence[tuple[str, str]],
     connection: Connection,
+    respelled: tuple[str, str] | None = None,
 ) -> bytes:
     """A head without the fields that are for one hop only.
 
@@ -86,6 +89,7 @@ def without_hop_fields(
         lines: the field lines.
         fields: the same, read.
         connection: says which of them go.
+        respelled: a field to be written with this value.
     """
     kept = [
         (name, line)
@@ -96,6 +100,8 @@ def without_hop_fields(
         _set(kept, "connection", connection.options)
     elif connection.options is not None:
         _remove(kept, "connection")
+    if respelled is not None:
+        _set(kept, *respelled)
     return _written(first, kept)
 
 

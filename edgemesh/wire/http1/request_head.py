@@ -15,9 +15,10 @@ from edgemesh.wire.http1.fields import (
     FieldNames,
     by_name,
     is_token,
+    match_host,
     read_fields,
 )
-from edgemesh.wire.http1.framing import read_framing
+from edgemesh.wire.http1.framing import read_framing, respelled
 from edgemesh.wire.http1.heads import (
     BAD_REQUEST,
     EXPECTATION_FAILED,
@@ -28,7 +29,7 @@ from edgemesh.wire.http1.heads import (
     MalformedHead,
     RequestHead,
 )
-from edgemesh.wire.http1.rebuild import without_hop_fields
+from edgemesh.wire.http1.rebuild import forwarded_head
 
 # Bytes beyond ASCII are no part of a URI, but clients send them and servers take them. A
 # fragment is cut off by some and kept by others (CVE-2023-45539).
@@ -40,11 +41,6 @@ _match_request_line = re.compile(
 _is_absolute_form = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:.*").fullmatch
 _is_target = re.compile(r"[^\x00-\x20\x7f]+").fullmatch
 _is_version = re.compile(r"(?i:http)/[0-9.]+").fullmatch
-# Narrower than RFC 3986 section 3.2.2, which allows commas and percent signs: a list or an
-# encoded name is not what a service is called by.
-_match_host = re.compile(
-    r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9A-Za-z._-]{0,255}))(?::[0-9]{0,5})?"
-).fullmatch
 
 # RFC 9110 section 9.2.2.
 _IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
@@ -89,7 +85,8 @@ def parse_request(raw: bytes, size: int, names: FieldNames, max_fields: int) -> 
     values = by_name(fields)
     framing, length = read_framing(values, minor)
     connection = read_connection(values, minor, may_upgrade=True)
-    forwardable = connection.forwards(values)
+    framing_field = None if framing is None else respelled(lines, fields, framing, length)
+    forwardable = connection.forwards(values) and framing_field is None
     return RequestHead(
         raw=raw,
         size=size,
@@ -107,7 +104,9 @@ def parse_request(raw: bytes, size: int, names: FieldNames, max_fields: int) -> 
         expects_continue=_expects_continue(values.get("expect"), minor),
         upgrade=connection.upgrade,
         raw_is_forwardable=forwardable,
-        forwarded=raw if forwardable else without_hop_fields(first, lines, fields, connection),
+        forwarded=raw
+        if forwardable
+        else forwarded_head(first, lines, fields, connection, framing_field),
         idempotent=method in _IDEMPOTENT,
     )
 
@@ -142,7 +141,7 @@ def _host(fields: list[tuple[str, str]], value: str | None, minor: int) -> str:
         if minor:
             raise MalformedHead(BAD_REQUEST, "no-host")
         return ""
-    matched = _match_host(value)
+    matched = match_host(value)
     if matched is None:
         several = sum(name == "host" for name, _ in fields) > 1
         raise MalformedHead(BAD_REQUEST, "several-hosts" if several else "host")

@@ -8,7 +8,7 @@ from edgemesh.wire.http1.connection import read_connection
 from edgemesh.wire.http1.fields import FieldNames, by_name, read_fields
 from edgemesh.wire.http1.framing import read_framing
 from edgemesh.wire.http1.heads import BAD_GATEWAY, Framing, MalformedHead, ResponseHead
-from edgemesh.wire.http1.rebuild import without_hop_fields
+from edgemesh.wire.http1.rebuild import forwarded_head
 
 # Servers that leave the reason away often leave the blank before it away too.
 _match_status_line = re.compile(
@@ -86,5 +86,5 @@ def _parse(raw: bytes, names: FieldNames, max_fields: int) -> ResponseHead:
         interim=status < 200 and status != SWITCHING_PROTOCOLS,
         upgrade=connection.upgrade,
         raw_is_forwardable=forwardable,
-        forwarded=raw if forwardable else without_hop_fields(first, lines, fields, connection),
+        forwarded=raw if forwardable else forwarded_head(first, lines, fields, connection),
     )
