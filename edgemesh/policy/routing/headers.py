@@ -2,32 +2,15 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final
 
 from edgemesh.model.routes import HeaderChanges
+from edgemesh.wire.http1.rebuild import may_change
 
 Headers = tuple[tuple[str, str], ...]
 
-# They say where a message ends and which connection it is for: whoever forwards it sets them.
-# The host is rewritten (``Rewrite.host``), since HTTP/2 has it in another place.
-UNCHANGEABLE: Final = frozenset(
-    {
-        "connection",
-        "content-length",
-        "host",
-        "keep-alive",
-        "proxy-connection",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-    }
-)
-
-
-def is_changeable(name: str) -> bool:
-    """Whether routes may change a header, by its name in lower case."""
-    return name not in UNCHANGEABLE and not name.startswith(":")
+_HOST: Final = "host"
 
 
 def change_headers(headers: Headers, changes: HeaderChanges) -> Headers:
@@ -35,16 +18,15 @@ def change_headers(headers: Headers, changes: HeaderChanges) -> Headers:
 
     What is set takes the place of the first header of that name, or else the last place; of two
     values that are set for one name, the first counts (Gateway API v1, HTTPHeaderFilter). What
-    ``is_changeable`` does not let change stays as it is.
+    ``may_change`` refuses stays as it is, and so does the host: routes rewrite that, since HTTP/2
+    has it in another place.
 
     Args:
         headers: names in lower case, in order.
         changes: see there.
     """
-    if not (changes.remove or changes.set or changes.add):
-        return headers
-    removed = {name for name in changes.remove if is_changeable(name)}
-    wanted = {name: value for name, value in reversed(changes.set) if is_changeable(name)}
+    changes = _possible(changes)
+    wanted = dict(reversed(changes.set))
     placed: set[str] = set()
     changed: list[tuple[str, str]] = []
     for name, value in headers:
@@ -52,9 +34,17 @@ def change_headers(headers: Headers, changes: HeaderChanges) -> Headers:
             if name not in placed:
                 placed.add(name)
                 changed.append((name, wanted[name]))
-        elif name not in removed:
+        elif name not in changes.remove:
             changed.append((name, value))
-    missing = [name for name, _ in changes.set if name in wanted and name not in placed]
-    changed.extend((name, wanted[name]) for name in dict.fromkeys(missing))
-    changed.extend((name, value) for name, value in changes.add if is_changeable(name))
-    return tuple(changed)
+    missing = dict.fromkeys(name for name, _ in changes.set if name not in placed)
+    changed.extend((name, wanted[name]) for name in missing)
+    return (*changed, *changes.add)
+
+
+@lru_cache(maxsize=4096)
+def _possible(changes: HeaderChanges) -> HeaderChanges:
+    return HeaderChanges(
+        tuple(name for name in changes.remove if name != _HOST and may_change(name)),
+        tuple(pair for pair in changes.set if pair[0] != _HOST and may_change(*pair)),
+        tuple(pair for pair in changes.add if pair[0] != _HOST and may_change(*pair)),
+    )

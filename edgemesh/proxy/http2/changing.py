@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
-from edgemesh.model.routes import HeaderChanges
 from edgemesh.policy.routing.headers import change_headers
 from edgemesh.policy.routing.rewrite import rewritten
 from edgemesh.proxy.http.changes import request_changes, response_changes
 from edgemesh.proxy.http.exchange import Exchange
-from edgemesh.wire.http1.rebuild import may_change
 from edgemesh.wire.http2.block import Block
 from edgemesh.wire.http2.heads import RequestHead, ResponseHead, request_block, response_block
 
@@ -30,7 +26,7 @@ def changed_request(exchange: Exchange, head: RequestHead) -> Block:
             authority = host
             headers = tuple(item for item in headers if item[0] != "host")
     for change in changes:
-        headers = change_headers(headers, _possible(change))
+        headers = change_headers(headers, change)
     return request_block(head, authority, target, headers)
 
 
@@ -41,15 +37,5 @@ def changed_response(exchange: Exchange, head: ResponseHead) -> Block:
         return head.block
     headers = head.headers
     for change in changes:
-        headers = change_headers(headers, _possible(change))
+        headers = change_headers(headers, change)
     return response_block(head.status, headers + exchange.response_headers, head)
-
-
-@lru_cache(1024)
-def _possible(changes: HeaderChanges) -> HeaderChanges:
-    """Those that can be made; the others are reported where the policy is read."""
-    return HeaderChanges(
-        changes.remove,
-        tuple(item for item in changes.set if may_change(*item)),
-        tuple(item for item in changes.add if may_change(*item)),
-    )
