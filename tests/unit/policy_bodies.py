@@ -6,6 +6,8 @@ from typing import Any, TypeVar
 
 from kube_bodies import Body
 
+from edgemesh.model.services import Service, ServicePort, Transport
+from edgemesh.policy.objects.backends import Neighbours
 from edgemesh.wire.kubernetes import examine
 from edgemesh.wire.kubernetes.tolerant import PolicyObject
 
@@ -33,3 +35,54 @@ def read(view: type[ObjectT], body: Body) -> ObjectT:
 def problems_of(body: Body) -> list[str]:
     """What is passed over in an object, as people read it."""
     return [str(problem) for problem in examine(body).problems]
+
+
+def http_route(*rules: Body, name: str = "web", created: str = "", **spec: Any) -> Body:
+    """An HTTPRoute of the Service ``web``, unless ``parentRefs`` says otherwise."""
+    parents = [{"group": "", "kind": "Service", "name": "web"}]
+    return {
+        "apiVersion": "gateway.networking.k8s.io/v1",
+        "kind": "HTTPRoute",
+        "metadata": {"name": name, "namespace": "default", "creationTimestamp": created},
+        "spec": {"parentRefs": parents, "rules": list(rules), **spec},
+    }
+
+
+def backend(name: str, port: int = 80, **fields: Any) -> Body:
+    """A ``backendRefs`` entry."""
+    return {"name": name, "port": port, **fields}
+
+
+def virtual_service(*http: Body, name: str = "web", created: str = "", **spec: Any) -> Body:
+    """A VirtualService for the host ``web``, unless ``hosts`` says otherwise."""
+    return {
+        "apiVersion": "networking.istio.io/v1",
+        "kind": "VirtualService",
+        "metadata": {"name": name, "namespace": "default", "creationTimestamp": created},
+        "spec": {"hosts": ["web"], "http": list(http), **spec},
+    }
+
+
+def to(host: str, **fields: Any) -> Body:
+    """A ``route`` entry."""
+    return {"destination": {"host": host}, **fields}
+
+
+class Shop:
+    """Services that routes may lead to; ``web`` has two ports, ``v2`` the subset ``blue``."""
+
+    def __init__(self) -> None:
+        self.web = ServicePort("default", "web", "http", Transport.TCP, 80)
+        self.admin = ServicePort("default", "web", "admin", Transport.TCP, 81)
+        ports = {
+            "web": (self.web, self.admin),
+            "v1": (ServicePort("default", "v1", "http", Transport.TCP, 8080),),
+            "v2": (ServicePort("default", "v2", "http", Transport.TCP, 80),),
+            "dns": (ServicePort("default", "dns", "dns", Transport.UDP, 53),),
+        }
+        services = {
+            ("default", name): Service("default", name, ports=ports[name]) for name in ports
+        }
+        self.neighbours = Neighbours(
+            services.get, lambda name: ("blue",) if name == ("default", "v2") else ()
+        )

@@ -18,6 +18,7 @@ from kube_bodies import (
     pod,
     service,
 )
+from policy_bodies import backend, http_route, to, traffic_policy, virtual_service
 
 from edgemesh.meta.snapshot import SnapshotBuilder
 from edgemesh.model.objects import Change, ChangeType, ObjectKey
@@ -279,12 +280,24 @@ def test_other_kinds_are_passed_over() -> None:
     assert made.problems == {}
 
 
+def subsets() -> Body:
+    rule = destination_rule("r", "web")
+    rule["spec"]["subsets"] = [{"name": "v1", "labels": {"version": "v1"}}]
+    return rule
+
+
+def labelled() -> Body:
+    body = pod("p", "10.9.0.1", labels={"version": "v1"})
+    body["metadata"]["annotations"] = {"edgemesh.io/weight": "3"}
+    return body
+
+
 def _variants() -> list[list[Body]]:
     """Each object in several states, so that changes collide and undo each other."""
     other_proxy = service()
     other_proxy["metadata"]["labels"] = {"service.edgemesh.kubeedge.io/service-proxy-name": "x"}
     nodeport: dict[str, Any] = {"type": "NodePort", "ports": [{"port": 80, "nodePort": 30080}]}
-    at_edge = endpoint("10.0.0.1", nodeName="edge-1")
+    at_edge = endpoint("10.0.0.1", nodeName="edge-1", pod_name="p")
     return [
         [service(), other_proxy, service(clusterIP="None"), service(**nodeport), service(ports=5)],
         [service("b"), service("b", **nodeport), service("b", externalIPs=["10.96.0.10"])],
@@ -296,9 +309,16 @@ def _variants() -> list[list[Body]]:
         [derived("10.0.0.2"), derived()],
         [endpoints_object("10.0.0.3", name="b"), endpoints_object(name="b")],
         [destination_rule("b", "x"), destination_rule("b", "web"), destination_rule("b", "b")],
-        [destination_rule("r", "b"), destination_rule("r", "web", "ROUND_ROBIN")],
+        [destination_rule("r", "b"), destination_rule("r", "web", "ROUND_ROBIN"), subsets()],
+        [traffic_policy("t", path="relay"), traffic_policy("t", path=5), traffic_policy("u")],
+        [traffic_policy("u", targetRef={"kind": "Service", "name": "b"}, path="http")],
+        [http_route({"backendRefs": [backend("b")]}), http_route({"backendRefs": 5})],
+        [
+            virtual_service({"route": [to("b", weight=1)]}),
+            virtual_service({"route": [to("web")]}, hosts=["b", "shop.example.org"]),
+        ],
         [node("edge-1", "here"), node("edge-1", "there")],
-        [pod("p", "10.9.0.1"), pod("p", "10.9.0.2"), pod("p", hostNetwork=True)],
+        [pod("p", "10.9.0.1"), pod("p", "10.9.0.2"), pod("p", hostNetwork=True), labelled()],
         [pod("q", "10.9.0.1"), pod("q", "nowhere")],
     ]
 

@@ -209,7 +209,8 @@ def _backend(namespace: str, reference: BackendReference) -> Backend:
 
 def _reference_problem(namespace: str, reference: BackendReference) -> str:
     if reference.kind != "Service" or reference.group not in _CORE_GROUPS:
-        return f"{reference.kind} {reference.name} is no Service"
+        group = f"{reference.group}/" if reference.group else ""
+        return f"{group}{reference.kind} {reference.name} is no Service of Kubernetes"
     if reference.namespace not in ("", namespace):
         return (
             f"Service {reference.namespace}/{reference.name} is in another namespace, "
