@@ -42,7 +42,7 @@ class Meter:
         connect_failures: attempts to connect that were refused or timed out.
         resets: connections or streams that the endpoint broke off.
         timeouts: requests that it did not answer in time.
-        retries: requests sent to it that another, or it, had failed to answer before.
+        retries: requests that were sent again, to another or to it, after it had failed.
         ejections: times that its breaker opened.
         bytes_sent, bytes_received: of bodies with HTTP, of all else otherwise; from the client
             to the endpoint, and back.

@@ -39,7 +39,7 @@ _NUMBERS: Final[tuple[tuple[str, str, Callable[[Meter], int]], ...]] = (
     ),
     (
         "edgemesh_retries_total",
-        "Requests that were sent again, by the endpoint that got them then.",
+        "Requests that were sent again, by the endpoint that failed before.",
         lambda meter: meter.retries,
     ),
     (
