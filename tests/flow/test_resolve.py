@@ -6,11 +6,14 @@ import pytest
 import trio
 from plane_fixtures import Peer, World, running
 
+from edgemesh.model.policies import Path, Policy
 from edgemesh.wire.sniff import SNIFF_LIMIT
 
 pytestmark = pytest.mark.root
 
 DEADLINE = 0.5
+# Whatever is found out: the bytes are looked at here, not the path that is chosen by them.
+RELAY = Policy(path=Path.RELAY)
 REQUEST = b"GET / HTTP/1.1\r\nHost: Shop.default\r\n\r\n"
 
 
@@ -51,7 +54,7 @@ async def test_peeking_waits_for_split_words_and_passes_them_on_whole(
 ) -> None:
     async with running(peek="always") as world:
         server = world.serve()
-        world.service(server.endpoint)
+        world.service(server.endpoint, policy=RELAY)
         client = await world.call()
         await in_pieces(world, client, words, pieces)
         endpoint = await server.accept()
@@ -69,7 +72,7 @@ async def test_peeking_waits_for_split_words_and_passes_them_on_whole(
 async def test_after_peeking_each_byte_is_reported_at_once_again() -> None:
     async with running(peek="always") as world:
         server = world.serve()
-        world.service(server.endpoint)
+        world.service(server.endpoint, policy=RELAY)
         client = await world.call()
         await in_pieces(world, client, REQUEST, 3)
         endpoint = await server.accept()
@@ -129,7 +132,7 @@ async def test_without_peeking_a_silent_client_is_connected_at_once() -> None:
 async def test_what_the_service_declares_holds_whatever_is_said(peek: str) -> None:
     async with running(peek=peek) as world:
         server = world.serve()
-        world.service(server.endpoint, application_protocol="grpc")
+        world.service(server.endpoint, application_protocol="grpc", policy=RELAY)
         client = await world.call()
         endpoint = await server.accept()
         await client.send(REQUEST)
@@ -176,3 +179,22 @@ async def test_a_service_without_endpoints_refuses_without_a_peek() -> None:
         world.service()
         await world.call_in_vain()
         assert (await world.report()).reason == "no-endpoint"
+
+
+@pytest.mark.parametrize("said", [b"", b"G", b"GET / HT"], ids=["all", "a letter", "some words"])
+async def test_where_requests_matter_an_undeclared_protocol_is_found_out_and_served_as_http(
+    said: bytes,
+) -> None:
+    async with running() as world:
+        server = world.serve()
+        world.service(server.endpoint, policy=Policy(path=Path.HTTP))
+        client = await world.call()
+        if said:
+            await client.send(said)
+            await world.comes_to_rest()
+        await client.send(REQUEST[len(said) :])
+        endpoint = await server.accept()
+        assert await endpoint.receive(len(REQUEST)) == REQUEST
+        client.reset()
+        report = await world.report()
+        assert (report.application_protocol, report.path) == ("http", "http")
