@@ -147,7 +147,7 @@ def test_every_request_is_written_down_when_the_settings_ask_for_it(serving: Mes
             json.loads(line) for line in serving.log.splitlines() if '"event":"request"' in line
         ]
 
-    wait_for(lines, "the request is written down")
+    wait_for(lambda: bool(lines()), "the request is written down")
     [line] = lines()
     assert (line["method"], line["path"], line["query"]) == ("GET", "/fail", "")
     assert (line["status"], line["service"]) == (500, f"default/web:{PORT}")
