@@ -47,6 +47,7 @@ _OUTCOMES = {
     # The endpoint is well: it only takes no more on this connection.
     RetryOn.REFUSED_STREAM: Outcome.CANCELLED,
 }
+_SUCCESS = Outcome.SUCCESS
 _FIRST_SERVER_ERROR = 500
 # RFC 9110 section 9.2.2.
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"})
@@ -96,6 +97,7 @@ class Exchange:
         "_pass",
         "_pause",
         "_repeating",
+        "_retries",
         "_tried",
         "_trying",
         "backend",
@@ -151,6 +153,7 @@ class Exchange:
         self._repeating = False
         self._pause: Timer[Handler] | None = None
         self._pass: Pass | None = None
+        self._retries: Retries | None = None
         self.flow = flow
         self.request = request
         self.protocol = protocol
@@ -173,8 +176,11 @@ class Exchange:
         answer = enter(self, self._context)
         if answer is not None:
             self._answer(answer)
-        else:
-            self._try()
+            return
+        self._retries = self.target.policy.retries
+        if self.route is not None and self.route.retries is not None:
+            self._retries = self.route.retries
+        self._try()
 
     # Tries.
 
@@ -192,7 +198,7 @@ class Exchange:
         self.state = state
         self.tries += 1
         self.try_began = now
-        retries = self._retries()
+        retries = self._retries
         if retries is not None and retries.per_try_seconds:
             self.try_deadline = now + retries.per_try_seconds
         if target.server is None or self._admit(state):
@@ -219,12 +225,6 @@ class Exchange:
             self._end_try(Outcome.CANCELLED)
             self._refuse(refusal)
 
-    def _retries(self) -> Retries | None:
-        route = self.route
-        if route is not None and route.retries is not None:
-            return route.retries
-        return self.target.policy.retries
-
     def _end_try(self, outcome: Outcome) -> None:
         """Count what became of this try; nothing happens when it is counted already."""
         if not self._trying:
@@ -247,7 +247,7 @@ class Exchange:
 
     def _repeat(self, reason: RetryOn, outcome: Outcome, *, untouched: bool) -> bool:
         """End this try and make another if rules, budget and deadline allow it."""
-        retries = self._retries()
+        retries = self._retries
         context = self._context
         state, upstream = self.state, self.target.upstream
         assert state is not None
@@ -286,7 +286,7 @@ class Exchange:
             grpc_status: when its head is all of it.
         """
         self.responded_at = self._context.reactor.now
-        retries = self._retries()
+        retries = self._retries
         if retries is not None and (
             status >= _FIRST_SERVER_ERROR or retries.statuses or grpc_status
         ):
@@ -336,7 +336,11 @@ class Exchange:
 
     def finish(self) -> None:
         """The response has been passed on, all of it."""
-        self._end_try(outcome_of(self.status, self.grpc_status))
+        status = self.status
+        if status < _FIRST_SERVER_ERROR and not self.grpc_status:
+            self._end_try(_SUCCESS)
+        else:
+            self._end_try(outcome_of(status, self.grpc_status))
         self._over("")
 
     def broken(self, outcome: Outcome, reason: str) -> None:

@@ -17,9 +17,10 @@ class RequestBody:
         kept: what was taken of it so far, for another try; empty once `forget` was called.
         can_repeat: whether ``kept`` is all of it.
         is_complete: whether all of it was taken.
+        is_unused: whether the last request had none, so that another without one needs no `begin`.
     """
 
-    __slots__ = ("_left", "_scanner", "_settings", "can_repeat", "is_complete", "kept")
+    __slots__ = ("_left", "_scanner", "_settings", "can_repeat", "is_complete", "is_unused", "kept")
 
     def __init__(self, settings: HttpSettings) -> None:
         """Start without a body."""
@@ -29,12 +30,14 @@ class RequestBody:
         self.kept = b""
         self.can_repeat = True
         self.is_complete = True
+        self.is_unused = True
 
     def begin(self, head: RequestHead) -> None:
         """Expect the body of another request."""
         self.kept = b""
         self.can_repeat = True
-        if head.framing is Framing.NONE:
+        self.is_unused = head.framing is Framing.NONE
+        if self.is_unused:
             self.is_complete = True
             return
         self.is_complete = False

@@ -25,12 +25,13 @@ from edgemesh.proxy.http1.heads import request_head, response_head
 from edgemesh.proxy.http1.outgoing import Outgoing
 from edgemesh.proxy.http1.tunnel import tunnel
 from edgemesh.proxy.http1.upstream import UpstreamConnection
-from edgemesh.wire.http1.heads import MalformedBody, RequestHead, ResponseHead
+from edgemesh.wire.http1.heads import Framing, MalformedBody, RequestHead, ResponseHead
 
 if TYPE_CHECKING:
     from edgemesh.proxy.http1.client import ClientConnection
 
 _NODE = Source.NODE
+_NO_BODY = Framing.NONE
 _PROTOCOLS = ("http/1.0", "http/1.1")
 
 
@@ -38,6 +39,7 @@ class RequestCarrier:
     """The carrier of a client connection's exchanges, one at a time.
 
     Attributes:
+        active: when the client was last given something.
         busy: a request is served now.
         exchange: of that request, or of the last one.
         method: of that request.
@@ -53,6 +55,7 @@ class RequestCarrier:
         "_context",
         "_flow",
         "_head",
+        "active",
         "body",
         "busy",
         "exchange",
@@ -72,6 +75,7 @@ class RequestCarrier:
         self._flow = flow
         self._call = Call(flow.client_address[0], ":" in flow.destination[0], None)
         self.body = RequestBody(flow.context.http.settings)
+        self.active = flow.started
         self.busy = False
         self.keep = False
         self.method = ""
@@ -91,7 +95,9 @@ class RequestCarrier:
         self.method = head.method
         self.keep = head.keep_alive
         self.busy = True
-        self.body.begin(head)
+        body = self.body
+        if head.framing is not _NO_BODY or not body.is_unused:
+            body.begin(head)
         if plan is None:
             self.answer(refuse(Refusal.NO_SERVICE))
             return
@@ -201,7 +207,8 @@ class RequestCarrier:
 
     def request_bytes(self) -> bytes:
         """The request from its start, as far as it has come."""
-        data = request_head(self.exchange, self._head)
+        exchange, head = self.exchange, self._head
+        data = head.forwarded if exchange.route is None else request_head(exchange, head)
         kept = self.body.kept
         return data + kept if kept else data
 
@@ -217,7 +224,8 @@ class RequestCarrier:
 
     def begin_response(self, head: ResponseHead, *, ends_with_connection: bool) -> bytes:
         """The head of the final response as it is passed on."""
-        self.body.forget()
+        if not self.body.is_unused:
+            self.body.forget()
         keep = self.keep and head.keep_alive and not ends_with_connection
         close = keep and self._context.draining
         self.keep = keep and not close
@@ -228,8 +236,10 @@ class RequestCarrier:
 
     def deliver(self, data: bytes) -> None:
         """Give the client what it can take; the rest waits, and reading stops."""
+        self.active = self._context.reactor.now
         self.out.send(data)
-        self._client.was_active()
+        if self.out.unsent:
+            self._client.watch()
 
     def response_is_over(self) -> None:
         """All of the response was passed on."""

@@ -190,8 +190,8 @@ class ClientConnection:
             self._become_known()
         if exchange.deadline or exchange.try_deadline:
             self._deadlines.by(self.due())
-        else:
-            self._deadlines.by(self._active + (plan.idle_seconds or NEVER))
+        elif self._active + plan.idle_seconds < self._deadlines.at and plan.idle_seconds:
+            self._deadlines.by(self._active + plan.idle_seconds)
 
     def _become_known(self) -> None:
         """From its first request on a connection is attended to before newcomers."""
@@ -216,12 +216,6 @@ class ClientConnection:
         self._carrier.answer(malformed(status, why))
 
     # As its carrier has it.
-
-    def was_active(self) -> None:
-        """The client was given something."""
-        self._active = self._context.reactor.now
-        if self._carrier.out.unsent and self._flow.stage is self:
-            self.watch()
 
     def response_is_over(self) -> None:
         """The client was given a response, all of it but what it does not take yet."""
@@ -300,9 +294,10 @@ class ClientConnection:
                 return self._active + settings.drain_idle_seconds
             if self._buffer or self._newcomer:
                 return self._head_began + settings.head_timeout_seconds
-            return self._active + settings.keepalive_timeout_seconds
+            return max(self._active, self._carrier.active) + settings.keepalive_timeout_seconds
         exchange = self._carrier.exchange
-        idle = self._active + (exchange.target.idle_seconds or NEVER)
+        active = max(self._active, self._carrier.active)
+        idle = active + (exchange.target.idle_seconds or NEVER)
         try_deadline = 0.0 if exchange.status else exchange.try_deadline
         return min(idle, exchange.deadline or NEVER, try_deadline or NEVER)
 

@@ -30,6 +30,12 @@ _READABLE = IN | HANGUP_IN | HANGUP | ERROR
 _HEAD = -1
 _CHUNKED = -2
 _UNTIL_CLOSE = -3
+_ASKED_TO_READ = IN | HANGUP_IN
+# Members of an enum are looked up slowly, and this is done for each response.
+_NO_BODY = Framing.NONE
+_BY_LENGTH = Framing.LENGTH
+_BY_CHUNKS = Framing.CHUNKED
+_TUNNEL = Framing.TUNNEL
 
 
 class UpstreamConnection:
@@ -240,7 +246,8 @@ class UpstreamConnection:
         if head is None:
             self._part = data
             return
-        self._part = b""
+        if self._part:
+            self._part = b""
         if head.interim:
             carrier.deliver_interim(head)
             if len(data) > head.size and self.carrier is carrier:
@@ -249,17 +256,17 @@ class UpstreamConnection:
         if not carrier.exchange.responded(head.status):
             self.close()
             return
-        framing = head.framing_for(carrier.method)
-        if framing is Framing.TUNNEL:
-            carrier.tunnel(self, head, data)
-            return
+        framing = head.framing if carrier.method != "HEAD" else head.framing_for("HEAD")
         self._keep = head.keep_alive
         body = len(data) - head.size
-        if framing is Framing.NONE:
-            left = 0
-        elif framing is Framing.LENGTH:
+        if framing is _BY_LENGTH:
             left = head.content_length
-        elif framing is Framing.CHUNKED:
+        elif framing is _NO_BODY:
+            left = 0
+        elif framing is _TUNNEL:
+            carrier.tunnel(self, head, data)
+            return
+        elif framing is _BY_CHUNKS:
             self._chunks = ChunkScanner(self._context.http.settings)
             left = _CHUNKED
         else:
@@ -339,7 +346,8 @@ class UpstreamConnection:
     def _done(self, carrier: RequestCarrier) -> None:
         """The response has been passed on: keep the connection if it can be used again."""
         self.requests += 1
-        self._chunks = None
+        if self._chunks is not None:
+            self._chunks = None
         limit = self.upstream.policy.limits.max_requests_per_connection
         keep = self._keep and carrier.body.is_complete and not self.unsent
         if not keep or 0 < limit <= self.requests:
@@ -350,7 +358,8 @@ class UpstreamConnection:
         carrier.response_is_over()
 
     def _release(self) -> None:
-        self._watch()
+        if self._watched != _ASKED_TO_READ:
+            self._watch()
         if not self._context.http.pool.put(self):
             self.close(reset=False)
 
@@ -400,7 +409,7 @@ class UpstreamConnection:
     def _watch(self) -> None:
         """Register for what this connection can act on now."""
         carrier = self.carrier
-        wanted = 0 if carrier is not None and carrier.out.unsent else IN | HANGUP_IN
+        wanted = 0 if carrier is not None and carrier.out.unsent else _ASKED_TO_READ
         if self.unsent:
             wanted |= OUT
         if wanted != self._watched:
