@@ -9,13 +9,13 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from edgemesh.policy.routing.regex import (
+from edgemesh.wire.regex import (
     regex_matcher,
     regex_problem,
     replace_matches,
     rewrite_problem,
 )
-from edgemesh.policy.routing.regex_cost import UnsupportedRegexError, longest_text
+from edgemesh.wire.regex_cost import UnsupportedRegexError, longest_text
 
 USED = [
     r"/api/.*",

@@ -24,7 +24,6 @@ from edgemesh.model.routes import (
 )
 from edgemesh.model.services import ServicePort
 from edgemesh.policy.objects.istio_matching import split_authority
-from edgemesh.policy.objects.istio_retries import unknown_retry_words
 from edgemesh.policy.objects.virtual_services import (
     backends_of,
     is_about,
@@ -310,13 +309,6 @@ def test_a_rewrite_changes_host_and_path(spec: Body, rewrite: Rewrite) -> None:
 )
 def test_retries_are_those_of_istio(spec: Body, retries: Retries) -> None:
     assert rule(retries=spec).retries == retries
-
-
-def test_words_of_retries_that_are_not_known_are_found() -> None:
-    assert unknown_retry_words("5xx, 503,envoy-ratelimited,200,retriable-4xx,internal,") == [
-        "envoy-ratelimited",
-        "200",
-    ]
 
 
 def test_a_timeout_is_of_the_whole_request() -> None:

@@ -9,8 +9,8 @@ from dataclasses import replace
 
 from edgemesh.model.routes import Comparison, NamedMatch, RouteMatch, TextMatch
 from edgemesh.model.services import ServicePort
-from edgemesh.policy.routing.regex import regex_matcher
 from edgemesh.wire.kubernetes.istio.virtual_service import MESH, RequestMatch, StringMatch
+from edgemesh.wire.regex import regex_matcher
 
 # As `edgemesh.policy.routing` names the host among headers.
 _AUTHORITY = ":authority"

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
+from edgemesh.model.policies import Retries
 from edgemesh.model.routes import (
     Backend,
     DirectResponse,
@@ -25,7 +26,6 @@ from edgemesh.model.routes import (
 from edgemesh.model.services import ServiceName, ServicePort
 from edgemesh.policy.objects.backends import Neighbours, checked, only_port
 from edgemesh.policy.objects.istio_matching import is_possible, split_authority, with_match
-from edgemesh.policy.objects.istio_retries import retries_of
 from edgemesh.wire.kubernetes.istio import virtual_service as spec
 from edgemesh.wire.kubernetes.istio.virtual_service import (
     MESH,
@@ -35,6 +35,7 @@ from edgemesh.wire.kubernetes.istio.virtual_service import (
     RouteDestination,
     VirtualService,
 )
+from edgemesh.wire.kubernetes.parsed import ChangeableHeader
 
 
 def services_of(virtual: VirtualService) -> frozenset[ServiceName]:
@@ -139,7 +140,7 @@ def _routes_of_rule(
         redirect=_redirect(rule.redirect, port) if rule.redirect else None,
         direct=DirectResponse(direct.status, direct.body.string) if direct else None,
         request_seconds=None if rule.timeout is None else float(rule.timeout),
-        retries=retries_of(rule.retries) if rule.retries else None,
+        retries=_retries(rule.retries) if rule.retries else None,
     )
     for match in rule.match or (RequestMatch(),):
         if is_possible(match, port):
@@ -180,7 +181,7 @@ def _changes(operations: HeaderOperations) -> HeaderChanges:
     )
 
 
-def _lowered(headers: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+def _lowered(headers: Mapping[ChangeableHeader, str]) -> tuple[tuple[str, str], ...]:
     return tuple((name.lower(), value) for name, value in headers.items())
 
 
@@ -208,3 +209,11 @@ def _redirect(redirect: spec.Redirect, port: ServicePort) -> Redirect:
         path=Rewrite(full_path=redirect.uri) if redirect.uri else None,
         status=redirect.redirect_code,
     )
+
+
+def _retries(retries: spec.Retries) -> Retries:
+    base = Retries(retries.attempts, per_try_seconds=float(retries.per_try_timeout or 0))
+    if retries.backoff is not None:
+        base = replace(base, backoff_seconds=float(retries.backoff))
+    why = retries.retry_on
+    return replace(base, on=why.on, statuses=why.statuses, grpc_statuses=why.grpc_statuses)

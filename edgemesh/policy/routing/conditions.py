@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 
 from edgemesh.model.routes import Comparison, NamedMatch, RouteMatch, TextMatch
 from edgemesh.policy.routing.query import parameter
-from edgemesh.policy.routing.regex import regex_matcher
 from edgemesh.policy.routing.request import Caller, RequestFacts, header_value
+from edgemesh.wire.regex import regex_matcher
 
 OfText = Callable[[str], bool]
 OfRequest = Callable[[RequestFacts, Caller | None], bool]

@@ -7,8 +7,8 @@ from typing import Final
 from urllib.parse import quote
 
 from edgemesh.model.routes import Comparison, Rewrite, Route, TextMatch
-from edgemesh.policy.routing.regex import replace_matches
 from edgemesh.policy.routing.request import RequestFacts
+from edgemesh.wire.regex import replace_matches
 
 _WELL_KNOWN_PORTS: Final = {"http": 80, "https": 443}
 _ANY_PATH: Final = TextMatch(Comparison.PREFIX, "/")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any, ClassVar
 
+from edgemesh.wire.http1.rebuild import may_change
+
 _UNIT_SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 _PART = r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(h|ms|us|ns|m|s)"
 _DURATION = re.compile(rf"\A(?:0|(?:{_PART}){{1,6}})\Z")
@@ -28,6 +30,27 @@ class Duration(float):
         return cls(
             sum(float(number) * _UNIT_SECONDS[unit] for number, unit in _PARTS.findall(value))
         )
+
+
+class ChangeableHeader(str):
+    """The name of a header that a route may change.
+
+    The host is rewritten instead, since HTTP/2 has it in another place.
+    """
+
+    __slots__ = ()
+    description: ClassVar[str] = "the name of a header that routes may change"
+
+    @classmethod
+    def parse(cls, value: Any) -> ChangeableHeader:
+        """Check a name.
+
+        Raises:
+            ValueError: it is none, or belongs to the connection.
+        """
+        if isinstance(value, str) and value.lower() != "host" and may_change(value.lower(), ""):
+            return cls(value)
+        raise ValueError(cls.description)
 
 
 def parse_field(kind: type[Any], value: Any) -> Any:

@@ -1,10 +1,13 @@
-"""Numbers and names that the fields of policy objects hold."""
+"""Numbers, names and patterns that the fields of policy objects hold."""
 
 from __future__ import annotations
 
 from typing import Annotated, Literal
 
 from msgspec import Meta
+
+from edgemesh.wire.quoting import quote
+from edgemesh.wire.regex import regex_problem
 
 _TCHARS = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 
@@ -76,3 +79,9 @@ Method = Annotated[
     str, Meta(pattern=rf"\A{_TCHARS}\Z", max_length=64, description="a method such as GET")
 ]
 RedirectStatus = Literal[301, 302, 303, 307, 308]
+
+
+def pattern_problem(pattern: str) -> str:
+    """What is wrong with a regular expression, "" when it can be used."""
+    problem = regex_problem(pattern)
+    return f"the regular expression {quote(pattern)} {problem}" if problem else ""

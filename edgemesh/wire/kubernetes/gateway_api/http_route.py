@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Annotated, ClassVar, Literal
 
 from edgemesh.wire.kubernetes.fields import Count, Port
-from edgemesh.wire.kubernetes.parsed import Duration
+from edgemesh.wire.kubernetes.parsed import ChangeableHeader, Duration
 from edgemesh.wire.kubernetes.quantities import (
     Authority,
     ErrorStatus,
@@ -20,6 +20,7 @@ from edgemesh.wire.kubernetes.quantities import (
     RedirectStatus,
     Text,
     Weight,
+    pattern_problem,
 )
 from edgemesh.wire.kubernetes.tolerant import BINDING, PolicyObject, PolicyView
 
@@ -50,9 +51,9 @@ class PathMatch(PolicyView, frozen=True, kw_only=True):
 
     def check(self) -> str:
         """Refuse what no path can be."""
-        if self.type == "RegularExpression" or self.value.startswith("/"):
-            return ""
-        return "expected a path that begins with /"
+        if self.type == "RegularExpression":
+            return pattern_problem(self.value)
+        return "" if self.value.startswith("/") else "expected a path that begins with /"
 
 
 class HeaderMatch(PolicyView, frozen=True, kw_only=True):
@@ -64,6 +65,10 @@ class HeaderMatch(PolicyView, frozen=True, kw_only=True):
     name: HeaderName
     value: Text
 
+    def check(self) -> str:
+        """Refuse a pattern that cannot be used."""
+        return pattern_problem(self.value) if self.type == "RegularExpression" else ""
+
 
 class QueryMatch(PolicyView, frozen=True, kw_only=True):
     """A condition on a query parameter."""
@@ -73,6 +78,10 @@ class QueryMatch(PolicyView, frozen=True, kw_only=True):
     type: ValueMatchType = "Exact"
     name: Text
     value: Text
+
+    def check(self) -> str:
+        """Refuse a pattern that cannot be used."""
+        return pattern_problem(self.value) if self.type == "RegularExpression" else ""
 
 
 class RequestMatch(PolicyView, frozen=True, kw_only=True):
@@ -89,7 +98,7 @@ class RequestMatch(PolicyView, frozen=True, kw_only=True):
 class Header(PolicyView, frozen=True, kw_only=True):
     """A header and its value."""
 
-    name: HeaderName
+    name: ChangeableHeader
     value: HeaderValue
 
 
@@ -98,7 +107,7 @@ class HeaderFilter(PolicyView, frozen=True, kw_only=True):
 
     set: tuple[Header, ...] = ()
     add: tuple[Header, ...] = ()
-    remove: tuple[HeaderName, ...] = ()
+    remove: tuple[ChangeableHeader, ...] = ()
 
 
 class PathModifier(PolicyView, frozen=True, kw_only=True):

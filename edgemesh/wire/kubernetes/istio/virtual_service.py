@@ -11,7 +11,8 @@ from msgspec import field
 
 from edgemesh.wire.kubernetes.fields import Count, Port
 from edgemesh.wire.kubernetes.istio.destination_rule import Host, PortSelector
-from edgemesh.wire.kubernetes.parsed import Duration
+from edgemesh.wire.kubernetes.istio.retry_on import DEFAULT_RETRY_ON, RetryOn
+from edgemesh.wire.kubernetes.parsed import ChangeableHeader, Duration
 from edgemesh.wire.kubernetes.quantities import (
     Authority,
     FinalStatus,
@@ -23,8 +24,11 @@ from edgemesh.wire.kubernetes.quantities import (
     RedirectStatus,
     Text,
     Weight,
+    pattern_problem,
 )
 from edgemesh.wire.kubernetes.tolerant import BINDING, PolicyObject, PolicyView
+from edgemesh.wire.quoting import quote
+from edgemesh.wire.regex import rewrite_problem
 
 MESH: Literal["mesh"] = "mesh"
 
@@ -38,6 +42,10 @@ class StringMatch(PolicyView, frozen=True, kw_only=True):
     exact: Text | None = None
     prefix: Text | None = None
     regex: Pattern | None = None
+
+    def check(self) -> str:
+        """Refuse a pattern that cannot be used."""
+        return pattern_problem(self.regex) if self.regex is not None else ""
 
 
 class RequestMatch(PolicyView, frozen=True, kw_only=True):
@@ -64,9 +72,9 @@ class RequestMatch(PolicyView, frozen=True, kw_only=True):
 class HeaderOperations(PolicyView, frozen=True, kw_only=True):
     """Changes to the headers of one message."""
 
-    set: dict[HeaderName, HeaderValue] = field(default_factory=dict)
-    add: dict[HeaderName, HeaderValue] = field(default_factory=dict)
-    remove: tuple[HeaderName, ...] = ()
+    set: dict[ChangeableHeader, HeaderValue] = field(default_factory=dict)
+    add: dict[ChangeableHeader, HeaderValue] = field(default_factory=dict)
+    remove: tuple[ChangeableHeader, ...] = ()
 
 
 class Headers(PolicyView, frozen=True, kw_only=True):
@@ -111,6 +119,11 @@ class RegexRewrite(PolicyView, frozen=True, kw_only=True):
     match: Pattern
     rewrite: Text
 
+    def check(self) -> str:
+        """Refuse what cannot be done."""
+        problem = rewrite_problem(self.match, self.rewrite)
+        return f"the regular expression {quote(self.match)} {problem}" if problem else ""
+
 
 class Rewrite(PolicyView, frozen=True, kw_only=True):
     """Changes to the request's path and host; ``uri`` replaces what was matched."""
@@ -123,7 +136,7 @@ class Rewrite(PolicyView, frozen=True, kw_only=True):
 
 
 class Retries(PolicyView, frozen=True, kw_only=True):
-    """Requests that are repeated; ``retry_on`` has Envoy's words, with commas between them."""
+    """Requests that are repeated."""
 
     unsupported: ClassVar[frozenset[str]] = frozenset(
         {"retryRemoteLocalities", "retryIgnorePreviousHosts"}
@@ -131,7 +144,7 @@ class Retries(PolicyView, frozen=True, kw_only=True):
 
     attempts: Count
     per_try_timeout: Duration | None = None
-    retry_on: str | None = None
+    retry_on: RetryOn = DEFAULT_RETRY_ON
     backoff: Duration | None = None
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Final
 
-from edgemesh.policy.routing.regex_cost import UnsupportedRegexError, longest_text
+from edgemesh.wire.regex_cost import UnsupportedRegexError, longest_text
 
 _REFERENCE: Final = re.compile(r"\\([0-9\\])")
 
