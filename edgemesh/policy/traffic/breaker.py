@@ -19,6 +19,15 @@ _GATEWAY_ERRORS = frozenset(
 )
 
 
+def counts_as_failure(policy: Breaker, outcome: Outcome) -> bool:
+    """Whether a policy minds this outcome, which is no success and was not cancelled.
+
+    One that only counts gateway errors takes a 500 for an answer like any other.
+    """
+    minds_all = policy.consecutive_errors or policy.success_rate_request_volume
+    return bool(minds_all) or outcome in _GATEWAY_ERRORS
+
+
 class Phase(StrEnum):
     """Whether an endpoint takes calls."""
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from typing import NamedTuple
 
 from edgemesh.model.flows import Refusal
 from edgemesh.model.policies import Balance, Balancing, Locality, Policy
 from edgemesh.policy.traffic import selection
+from edgemesh.policy.traffic.affinity import Affinity
 from edgemesh.policy.traffic.calls import Call
 from edgemesh.policy.traffic.endpoint_state import EndpointState
+from edgemesh.policy.traffic.hashing import MaglevHash, RingHash
 from edgemesh.policy.traffic.pickers import (
     LeastRequest,
     Members,
@@ -22,6 +24,12 @@ from edgemesh.policy.traffic.pickers import (
 from edgemesh.policy.traffic.server import ServerState
 
 _INFINITY = float("inf")
+_KINDS: Mapping[Balance, Callable[[Callable[[], float]], Picker]] = {
+    Balance.RANDOM: Random,
+    Balance.LEAST_REQUEST: LeastRequest,
+    Balance.RING_HASH: RingHash,
+    Balance.MAGLEV: MaglevHash,
+}
 
 
 class Place(NamedTuple):
@@ -51,41 +59,54 @@ class Chooser:
         pick: the endpoint of a call, or why there is none; replaced by `update`.
     """
 
-    def __init__(self, random: Callable[[], float]) -> None:
-        """Know no endpoints; ``random`` gives a number in [0, 1)."""
+    def __init__(self, random: Callable[[], float], affinity: Affinity) -> None:
+        """Know no endpoints.
+
+        Args:
+            random: gives a number in [0, 1).
+            affinity: where clients' last calls went.
+        """
         self._random = random
+        self._affinity = affinity
+        self._affinity_seconds = 0
+        self._usable: frozenset[EndpointState] = frozenset()
         self._refusal = Refusal.NO_ENDPOINT
         self._tiers: list[_Tier] = []
         self._pickers: dict[int, Picker] = {}
         self._server: ServerState | None = None
+        self._pick_anew: Callable[[Call, float], EndpointState]
         self.pick: Callable[[Call, float], EndpointState | Refusal] = self._refuse
 
     def update(
-        self, states: Sequence[EndpointState], policy: Policy, place: Place, now: float
+        self, states: tuple[EndpointState, ...], policy: Policy, place: Place, now: float
     ) -> float:
         """Choose among these from now on; when to update again, though nothing has changed."""
         balancing = policy.balancing
-        known = tuple(state for state in states if state.endpoint.weight > 0)
-        healthy = {state for state in known if _is_healthy(state, policy, now)}
-        if selection.in_panic(len(healthy), len(known), balancing):
-            healthy = set(known)
-        near_to_far = selection.tiers(known, balancing.locality, place.node, place.zone)
+        near_to_far = selection.tiers(states, balancing.locality, place.node, place.zone)
         self._refusal = Refusal.BREAKER_OPEN if near_to_far else Refusal.NO_ENDPOINT
+        known = [state for tier in near_to_far for state in tier]
+        self._usable = frozenset(state for state in known if _is_healthy(state, policy, now))
+        if selection.in_panic(len(self._usable), len(known), balancing):
+            self._usable = frozenset(known)
         self._tiers = []
         for level, tier in enumerate(near_to_far):
-            usable = tuple(state for state in tier if state in healthy)
+            usable = tuple(state for state in tier if state in self._usable)
             if usable:
                 self._tiers.append(_Tier(usable, self._picker(level, tier, usable, balancing, now)))
         self._server = place.server if _is_here(self._tiers, balancing, place) else None
-        self.pick = self._pick_function()
+        self._affinity_seconds = balancing.affinity_seconds
+        self._set_pick()
         return min((_next_look(state, policy, now) for state in known), default=_INFINITY)
 
-    def _pick_function(self) -> Callable[[Call, float], EndpointState | Refusal]:
+    def _set_pick(self) -> None:
+        """Settle what can be settled before there is a call."""
+        self.pick = self._refuse
         if not self._tiers:
-            return self._refuse
+            return
+        self._pick_anew = self._tiers[0].picker.pick
         if self._server is not None and len(self._tiers) > 1:
-            return self._pick_with_spill
-        return self._tiers[0].picker.pick
+            self._pick_anew = self._pick_with_spill
+        self.pick = self._pick_with_affinity if self._affinity_seconds else self._pick_anew
 
     def _picker(
         self,
@@ -97,7 +118,7 @@ class Chooser:
     ) -> Picker:
         """The picker of one tier, which goes on where it was when it is of the same kind."""
         shares = tuple(selection.share(state, balancing, now) for state in usable)
-        members = Members(usable, shares, known)
+        members = Members(usable, shares, known, balancing)
         kind = _kind(balancing, members)
         picker = self._pickers.get(level)
         if picker is None or type(picker) is not kind:
@@ -112,7 +133,10 @@ class Chooser:
         for tier in self._tiers:
             allowed = [state for state in tier.usable if state not in tried]
             if allowed:
-                return tier.picker.pick_among(call, allowed)
+                state = tier.picker.pick_among(call, allowed)
+                if self._affinity_seconds:
+                    self._affinity.remember(call.client, state, now)
+                return state
         return self.pick(call, now)
 
     def preview(self, call: Call, now: float, attempts: int) -> tuple[EndpointState, ...] | Refusal:
@@ -120,19 +144,29 @@ class Chooser:
         if not self._tiers:
             return self._refusal
         order: list[EndpointState] = []
+        if self._affinity_seconds:
+            last = self._last(call, now)
+            if last is not None:
+                order.append(last)
         for tier in self._tiers:
             picker = copy(tier.picker)
             while allowed := [state for state in tier.usable if state not in order]:
-                if len(order) == attempts:
-                    break
-                if len(allowed) == len(tier.usable):
-                    order.append(picker.pick(call, now))
-                else:
-                    order.append(picker.pick_among(call, allowed))
-        return tuple(order)
+                order.append(picker.pick_among(call, allowed))
+        return tuple(order[:attempts])
 
     def _refuse(self, call: Call, now: float) -> Refusal:  # noqa: ARG002 - as all that pick
         return self._refusal
+
+    def _last(self, call: Call, now: float) -> EndpointState | None:
+        """Where the client's last call went, if it still may go there."""
+        last = self._affinity.last(call.client, now, self._affinity_seconds)
+        return last if last in self._usable else None
+
+    def _pick_with_affinity(self, call: Call, now: float) -> EndpointState:
+        """Where the client's last call went, else a new choice; both are remembered."""
+        state = self._last(call, now) or self._pick_anew(call, now)
+        self._affinity.remember(call.client, state, now)
+        return state
 
     def _pick_with_spill(self, call: Call, now: float) -> EndpointState:
         """Go further when this node's endpoints have all that they may have."""
@@ -156,9 +190,7 @@ def _is_here(tiers: list[_Tier], balancing: Balancing, place: Place) -> bool:
 def _kind(balancing: Balancing, members: Members) -> Callable[[Callable[[], float]], Picker]:
     if balancing.algorithm is Balance.ROUND_ROBIN:
         return RoundRobin if members.even else WeightedRoundRobin
-    if balancing.algorithm is Balance.LEAST_REQUEST:
-        return LeastRequest
-    return Random
+    return _KINDS[balancing.algorithm]
 
 
 def _next_look(state: EndpointState, policy: Policy, now: float) -> float:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from itertools import accumulate
 from typing import NamedTuple, Protocol
 
+from edgemesh.model.policies import Balancing
 from edgemesh.policy.traffic.calls import Call
 from edgemesh.policy.traffic.endpoint_state import EndpointState
 
@@ -25,11 +26,13 @@ class Members(NamedTuple):
         states: those that may be, not empty.
         shares: their weights against each other, above 0.
         known: those that would be if all were well, which hash tables are made of.
+        balancing: the policy.
     """
 
     states: tuple[EndpointState, ...]
     shares: tuple[float, ...]
     known: tuple[EndpointState, ...]
+    balancing: Balancing
 
     @property
     def even(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from edgemesh.model.services import PortKey, ServicePort, Snapshot
+from edgemesh.policy.traffic.affinity import Affinity
 from edgemesh.policy.traffic.chooser import Place
 from edgemesh.policy.traffic.endpoint_state import EndpointState
 from edgemesh.policy.traffic.quota import QuotaState
@@ -15,11 +16,13 @@ from edgemesh.policy.traffic.upstream import Upstream
 class _PortTraffic:
     """What is remembered of one Service port."""
 
-    __slots__ = ("client_quota", "port", "server", "states", "upstreams")
+    __slots__ = ("client_quota", "drains", "port", "server", "states", "upstreams")
 
     def __init__(self, port: ServicePort) -> None:
         self.port = port
         self.states: dict[tuple[str, int], EndpointState] = {}
+        # Whether some of the states are kept for what is still open.
+        self.drains = False
         self.upstreams: dict[str, Upstream] = {}
         self.client_quota: QuotaState | None = None
         self.server: ServerState | None = None
@@ -57,15 +60,16 @@ class Traffic:
 
     def swap(self, snapshot: Snapshot, now: float) -> None:
         """Go by ``snapshot`` from now on; what it does not know is forgotten."""
-        self._snapshot = snapshot
+        old, self._snapshot = self._snapshot, snapshot
         self._now = now
+        moved = (old.node, old.zone) != (snapshot.node, snapshot.zone)
         for key, record in list(self._ports.items()):
             port = snapshot.ports.get(key)
             if port is None:
                 del self._ports[key]
                 for state in record.states.values():
                     state.draining = True
-            else:
+            elif port is not record.port or moved or record.drains:
                 self._update(record, port, now)
         self._records = {id(record.port): record for record in self._ports.values()}
 
@@ -113,26 +117,28 @@ class Traffic:
         self._update_states(record, now)
         self._update_limits(record, now)
         for subset in list(record.upstreams):
-            if not self._assign(record, subset):
+            if not self._assign(record, subset, now):
                 del record.upstreams[subset]
 
     def _update_states(self, record: _PortTraffic, now: float) -> None:
         states = record.states
-        gone = dict(states)
-        first = not states
-        for endpoint in record.port.endpoints:
-            place = (endpoint.address, endpoint.port)
-            state = gone.pop(place, None)
+        # Endpoints that were there from the beginning are no newcomers.
+        since = now if states else float("-inf")
+        places = {(each.address, each.port): each for each in record.port.endpoints}
+        for place, endpoint in places.items():
+            state = states.get(place)
             if state is None:
-                since = float("-inf") if first else now
                 states[place] = EndpointState(endpoint, since, record.look_again)
                 continue
             state.endpoint = endpoint
-            state.draining = False
-        for place, state in gone.items():
-            state.draining = True
-            if state.is_idle:
+            if state.draining:
+                state.draining = False
+                state.since = now
+        for place in [place for place in states if place not in places]:
+            states[place].draining = True
+            if states[place].is_idle:
                 del states[place]
+        record.drains = len(states) > len(places)
 
     def _update_limits(self, record: _PortTraffic, now: float) -> None:
         quota = record.port.policy.client_quota
@@ -151,11 +157,13 @@ class Traffic:
     def _open(self, record: _PortTraffic, subset: str) -> Upstream | None:
         if subset and subset not in record.port.subsets:
             return None
-        record.upstreams[subset] = Upstream(record.port, subset, self._random)
-        self._assign(record, subset)
+        record.upstreams[subset] = Upstream(
+            record.port, subset, self._random, Affinity(self._max_affinity_clients)
+        )
+        self._assign(record, subset, self._now)
         return record.upstreams[subset]
 
-    def _assign(self, record: _PortTraffic, name: str) -> bool:
+    def _assign(self, record: _PortTraffic, name: str, now: float) -> bool:
         """Give an upstream what its port says now; false when it has no such subset any more."""
         port = record.port
         places = dict.fromkeys((each.address, each.port) for each in port.endpoints)
@@ -168,5 +176,5 @@ class Traffic:
             places = {place: None for place in places if place in subset.addresses}
         states = [record.states[place] for place in places]
         place = Place(self._snapshot.node, self._snapshot.zone, record.server)
-        record.upstreams[name].assign(port, policy, states, place)
+        record.upstreams[name].assign(port, policy, states, place, now)
         return True

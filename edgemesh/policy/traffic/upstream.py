@@ -11,14 +11,16 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from edgemesh.model.flows import Refusal
-from edgemesh.model.policies import Policy, Retries
+from edgemesh.model.policies import Breaker, Policy, Retries
 from edgemesh.model.services import ServicePort
 from edgemesh.policy.traffic import selection
-from edgemesh.policy.traffic.breaker import Phase
+from edgemesh.policy.traffic.affinity import Affinity
+from edgemesh.policy.traffic.breaker import Phase, counts_as_failure
 from edgemesh.policy.traffic.calls import Call, Outcome
 from edgemesh.policy.traffic.chooser import Chooser, Place
 from edgemesh.policy.traffic.endpoint_state import EndpointState
 from edgemesh.policy.traffic.events import Event, EventKind
+from edgemesh.policy.traffic.success_rates import SuccessRates
 
 _INFINITY = float("inf")
 _SUCCESS = Outcome.SUCCESS
@@ -42,6 +44,7 @@ class Upstream:
         "_look_again",
         "_max_requests",
         "_place",
+        "_rates",
         "_states",
         "connections",
         "pending",
@@ -52,7 +55,9 @@ class Upstream:
         "subset",
     )
 
-    def __init__(self, port: ServicePort, subset: str, random: Callable[[], float]) -> None:
+    def __init__(
+        self, port: ServicePort, subset: str, random: Callable[[], float], affinity: Affinity
+    ) -> None:
         """Begin with nothing open and no endpoints; `assign` gives them."""
         self.port = port
         self.subset = subset
@@ -65,17 +70,27 @@ class Upstream:
         self._max_requests = _INFINITY
         self._place = Place("", "", None)
         self._states: tuple[EndpointState, ...] = ()
-        self._choosers = (Chooser(random), Chooser(random))
+        self._choosers = (Chooser(random, affinity), Chooser(random, affinity))
+        self._rates: SuccessRates | None = None
         self._events: deque[Event] = deque()
         self._look_again = -_INFINITY
 
     def assign(
-        self, port: ServicePort, policy: Policy, states: Sequence[EndpointState], place: Place
+        self,
+        port: ServicePort,
+        policy: Policy,
+        states: Sequence[EndpointState],
+        place: Place,
+        now: float,
     ) -> None:
         """Go by what a new snapshot says; what is open and counted stays so."""
         self.port = port
         self.policy = policy
-        self._breaker = policy.breaker
+        breaker = self._breaker = policy.breaker
+        if breaker is None or not breaker.success_rate_request_volume:
+            self._rates = None
+        elif self._rates is None:
+            self._rates = SuccessRates(now)
         self._max_requests = policy.limits.max_requests or _INFINITY
         self._states = tuple(states)
         self._place = place
@@ -121,7 +136,8 @@ class Upstream:
         return self._choosers[call.ipv6].preview(call, now, attempts)
 
     def _look(self, now: float) -> None:
-        four, six = selection.families(self._states)
+        takes_calls = [state for state in self._states if state.endpoint.weight > 0]
+        four, six = selection.families(takes_calls)
         first, second = self._choosers
         if four == six:
             # One chooser for both, so that turns are shared.
@@ -156,7 +172,7 @@ class Upstream:
         state.active -= 1
         state.calls += 1
         state.seconds += seconds
-        if outcome is _SUCCESS and not state.breaker.watchful:
+        if outcome is _SUCCESS and not state.breaker.watchful and self._rates is None:
             return None
         return self.note(state, outcome, now)
 
@@ -179,32 +195,49 @@ class Upstream:
         policy = self._breaker
         if policy is None:
             return None
+        success = outcome is _SUCCESS or not counts_as_failure(policy, outcome)
+        if self._rates is not None:
+            self._rates.count(state, success=success)
+            for outlier in self._rates.outliers(policy, now):
+                self._eject(outlier, policy, "success-rate", now)
+        if success:
+            self._succeed(state, policy, now)
+        else:
+            reason = state.breaker.fail(policy, outcome, now)
+            if reason:
+                self._eject(state, policy, reason, now)
+        # Several at once are told one by one.
+        return self._events.popleft() if self._events else None
+
+    def _succeed(self, state: EndpointState, policy: Breaker, now: float) -> None:
         breaker = state.breaker
-        if outcome is _SUCCESS:
-            returned = breaker.succeed(policy, now)
-            if returned or breaker.phase is Phase.HALF_OPEN:
-                state.changed()
-            if not returned:
-                return None
+        if breaker.succeed(policy, now):
             state.since = now
-            return self._event(EventKind.RETURNED, state, "", 0.0)
-        reason = breaker.fail(policy, outcome, now)
-        if not reason or not self._may_eject(state):
-            return None
+            self._tell(EventKind.RETURNED, state, "", 0.0)
+            state.changed()
+        elif breaker.phase is Phase.HALF_OPEN:
+            state.changed()
+
+    def _eject(self, state: EndpointState, policy: Breaker, reason: str, now: float) -> None:
+        """Take an endpoint out if not too many are already."""
+        breaker = state.breaker
+        if breaker.phase is Phase.OPEN:
+            return
+        if breaker.phase is Phase.CLOSED:
+            out = sum(other.breaker.phase is not Phase.CLOSED for other in self._states)
+            if out >= max(len(self._states) * policy.max_ejection_percent // 100, 1):
+                return
         seconds = breaker.eject(policy, reason, now)
+        if self._rates is not None:
+            self._rates.forget(state)
+        self._tell(EventKind.EJECTED, state, reason, seconds)
         state.changed()
-        return self._event(EventKind.EJECTED, state, reason, seconds)
 
-    def _may_eject(self, state: EndpointState) -> bool:
-        assert self._breaker is not None
-        if state.breaker.phase is not Phase.CLOSED:
-            return True
-        out = sum(other.breaker.phase is not Phase.CLOSED for other in self._states)
-        return out < max(len(self._states) * self._breaker.max_ejection_percent // 100, 1)
-
-    def _event(self, kind: EventKind, state: EndpointState, reason: str, seconds: float) -> Event:
+    def _tell(self, kind: EventKind, state: EndpointState, reason: str, seconds: float) -> None:
         ejections = state.breaker.ejections
-        return Event(kind, self.port, self.subset, state.endpoint, reason, seconds, ejections)
+        self._events.append(
+            Event(kind, self.port, self.subset, state.endpoint, reason, seconds, ejections)
+        )
 
     def may_retry(self, retries: Retries | None = None) -> bool:
         """Whether one more retry may be open; whoever sends it counts it in ``retries``.
