@@ -74,7 +74,9 @@ class Pair:
         self.wakes = self.closed = 0
         self.budget = CacheBudget(BUDGET_BYTES)
         self.client = ServerConnection(self, self._wake, self.budget, self.http, self.http2)
-        self.upstream = ClientConnection(self._wake, self._count_closed, self.budget, self.http, self.http2)
+        self.upstream = ClientConnection(
+            self._wake, self._count_closed, self.budget, self.http, self.http2
+        )
         self.full: set[object] = set()
         self.requests: list[PlainRequest] = []
 

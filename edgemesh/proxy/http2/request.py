@@ -264,8 +264,7 @@ class Http2Request:
             return
         self._responding = True
         assert upstream is not None
-        if not self._complete:
-            self._keep_no_more(upstream)
+        self._keep_no_more(upstream)
         if exchange.route is None and not exchange.response_headers:
             client.send_head(head.block, end=ended)
         else:

@@ -141,11 +141,11 @@ class ClientConnection(Connection[ResponseHead | Trailers]):
         if stream is None:
             if self.is_idle(stream_id):
                 raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "HEADERS before its stream")
-            self.on_stray_headers(stream_id)
+            self.on_late_frame(stream_id, "HEADERS")
             return
         if stream.remote_ended:
             raise StreamFault(ErrorCode.STREAM_CLOSED, "HEADERS after the end of its stream")
-        if stream.final_head_came:
+        if stream.begun:
             self._on_trailers(stream, head, ended=ended)
             return
         if not isinstance(head, ResponseHead):
@@ -155,7 +155,7 @@ class ClientConnection(Connection[ResponseHead | Trailers]):
                 raise Malformed("an interim response with an end")
         else:
             stream.expected = _expected_body(head, stream, ended=ended)
-            stream.final_head_came = True
+            stream.begun = True
             stream.remote_ended = ended
         stream.user.responded(head, ended=ended)
         if ended and stream.local_ended:
@@ -164,6 +164,9 @@ class ClientConnection(Connection[ResponseHead | Trailers]):
     def last_peer_stream(self) -> int:
         """Endpoints open none."""
         return 0
+
+    def count_nuisance(self, kind: str) -> None:
+        """Endpoints may: what ends their streams is most often a client's doing."""
 
     def is_idle(self, stream_id: int) -> bool:
         """Section 5.1.1: we open odd streams, and the endpoint none."""
@@ -181,6 +184,7 @@ class ClientConnection(Connection[ResponseHead | Trailers]):
 
     def on_goaway(self, last_stream_id: int, code: int) -> None:
         """Section 6.8: streams above the last were not looked at; they may go elsewhere."""
+        self.peer_leaves = True
         for stream in [s for s in self.streams.values() if s.id > last_stream_id]:
             stream.forget()
             stream.user.response_reset(code, refused=True)

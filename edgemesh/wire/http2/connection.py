@@ -55,6 +55,7 @@ class Connection(ControlFrameReader, Generic[Head]):
     """
 
     __slots__ = (
+        "_borne_up_to",
         "_headers",
         "_initial_receive_window",
         "_output_bytes",
@@ -62,6 +63,7 @@ class Connection(ControlFrameReader, Generic[Head]):
         "_resets",
         "_settings_unacknowledged",
         "_stream_window",
+        "_window_at_ping",
         "creditors",
         "credits_on_delivery",
         "fault",
@@ -123,6 +125,9 @@ class Connection(ControlFrameReader, Generic[Head]):
         self.stream_step = settings.stream_window_bytes // 2
         self.credits_on_delivery = credits_on_delivery
         self._resets: dict[int, None] = {}
+        # Of streams up to here it is not known any more whether we have reset them.
+        self._borne_up_to = 0
+        self._window_at_ping = self._receive_window
         self.table_update_due = False
         self.fault: ConnectionFault | None = None
         self.peer_leaves = False
@@ -185,7 +190,9 @@ class Connection(ControlFrameReader, Generic[Head]):
         resets = self._resets
         resets[stream_id] = None
         if len(resets) > _RESETS_REMEMBERED:
-            del resets[next(iter(resets))]
+            oldest = next(iter(resets))
+            del resets[oldest]
+            self._borne_up_to = max(self._borne_up_to, oldest)
 
     def give_back(self) -> None:
         """Let the peer send as much again as was done with, if it is enough to tell."""
@@ -251,7 +258,7 @@ class Connection(ControlFrameReader, Generic[Head]):
 
     def on_stream_fault(self, stream_id: int, fault: StreamFault) -> None:
         """Section 5.4.2."""
-        self.glitch("broken streams")
+        self.count_nuisance("broken streams")
         self.write(rst_stream(stream_id, fault.code))
         self.remember_reset(stream_id)
         stream = self.streams.get(stream_id)
@@ -268,15 +275,13 @@ class Connection(ControlFrameReader, Generic[Head]):
             raise StreamFault(ErrorCode.STREAM_CLOSED, "DATA after the end of its stream")
         if self.is_idle(stream_id):
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "DATA before its stream")
-        if stream_id not in self._resets:
-            raise ConnectionFault(ErrorCode.STREAM_CLOSED, "DATA after the end of its stream")
-        self.glitch("DATA of streams that were reset")
+        self.on_late_frame(stream_id, "DATA")
 
-    def on_stray_headers(self, stream_id: int) -> None:
-        """HEADERS of a stream that is over."""
-        if stream_id not in self._resets:
-            raise ConnectionFault(ErrorCode.STREAM_CLOSED, "HEADERS after the end of its stream")
-        self.glitch("HEADERS of streams that were reset")
+    def on_late_frame(self, stream_id: int, kind: str) -> None:
+        """DATA or HEADERS of a stream that is over: fine if it was under way when we reset it."""
+        if stream_id not in self._resets and stream_id > self._borne_up_to:
+            raise ConnectionFault(ErrorCode.STREAM_CLOSED, f"{kind} after the end of its stream")
+        self.count_nuisance(f"{kind} frames of streams that were reset")
 
     def on_window_update(self, stream_id: int, increment: int) -> None:
         """Section 6.9."""
@@ -299,7 +304,9 @@ class Connection(ControlFrameReader, Generic[Head]):
         """Section 6.4."""
         stream = self.streams.get(stream_id)
         if stream is not None:
-            self.glitch("resets")
+            if not stream.head_sent:
+                # Who has seen a response begin may lose interest in the rest.
+                self.count_nuisance("resets")
             stream.forget()
             self.tell_reset(stream, code)
         elif self.is_idle(stream_id):
@@ -335,6 +342,10 @@ class Connection(ControlFrameReader, Generic[Head]):
 
     def on_ping(self, payload: bytes) -> None:
         """Section 6.7."""
+        # Clients of gRPC measure the way with a PING after data: those are no flood.
+        if self._receive_window == self._window_at_ping:
+            self.glitch("PING frames")
+        self._window_at_ping = self._receive_window
         self.write(ping(payload, ack=True))
 
     def on_pong(self, payload: bytes) -> None:  # noqa: ARG002 - who asks looks at it
@@ -346,6 +357,15 @@ class Connection(ControlFrameReader, Generic[Head]):
     @abstractmethod
     def last_peer_stream(self) -> int:
         """The highest stream that the peer has opened and we have taken."""
+        ...
+
+    @abstractmethod
+    def count_nuisance(self, kind: str) -> None:
+        """Take note of what a peer does to its own streams, if that could be an attack.
+
+        Raises:
+            ConnectionFault: there was too much of it.
+        """
         ...
 
     @abstractmethod

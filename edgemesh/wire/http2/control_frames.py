@@ -93,7 +93,6 @@ class ControlFrameReader(FrameReader):
             if flags & ACK:
                 self.on_pong(payload)
             else:
-                self.glitch("PING frames")
                 self.on_ping(payload)
         elif kind == GOAWAY:
             _on_connection(stream_id, "GOAWAY")

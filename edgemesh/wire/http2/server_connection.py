@@ -125,8 +125,9 @@ class ServerConnection(Connection[RequestHead | Trailers]):
         self._left = True
         self.write(goaway(self._last_stream, ErrorCode.NO_ERROR))
 
-    def on_goaway(self, last_stream_id: int, code: int) -> None:
+    def on_goaway(self, last_stream_id: int, code: int) -> None:  # noqa: ARG002 - we open none
         """The client opens no more streams; those that are open go on."""
+        self.peer_leaves = True
 
     def on_headers(self, stream_id: int, block: bytes, *, ended: bool) -> None:
         """A request, or trailers."""
@@ -158,6 +159,10 @@ class ServerConnection(Connection[RequestHead | Trailers]):
         """The last that the client has opened."""
         return self._last_stream
 
+    def count_nuisance(self, kind: str) -> None:
+        """Clients may reset, but not endlessly."""
+        self.glitch(kind)
+
     def is_idle(self, stream_id: int) -> bool:
         """Section 5.1.1: clients open odd streams, and we none."""
         return stream_id > self._last_stream or not stream_id & 1
@@ -185,7 +190,7 @@ class ServerConnection(Connection[RequestHead | Trailers]):
         # The table changes with each block, whatever becomes of it.
         head = self._headers.kept.get(block) or self._headers.read(block)
         if stream is None:
-            self.on_stray_headers(stream_id)
+            self.on_late_frame(stream_id, "HEADERS")
             return
         if stream.remote_ended:
             raise StreamFault(ErrorCode.STREAM_CLOSED, "HEADERS after the end of its stream")

@@ -92,15 +92,18 @@ class Stream:
         waiting: payloads without room, None when there are none.
         ending: what follows them: nothing yet, the end, or trailers.
         local_ended, remote_ended: see above.
-        final_head_came: of a response; ``bodiless``: its request was HEAD.
+        begun: the final head of the response has come.
+        head_sent: a head has gone out here.
+        bodiless: the response has no body, since its request was HEAD.
     """
 
     __slots__ = (
+        "begun",
         "bodiless",
         "connection",
         "ending",
         "expected",
-        "final_head_came",
+        "head_sent",
         "id",
         "local_ended",
         "owed",
@@ -132,11 +135,13 @@ class Stream:
         self.ending: Block | bool = False
         self.local_ended = False
         self.remote_ended = False
-        self.final_head_came = False
+        self.begun = False
+        self.head_sent = False
 
     def send_head(self, block: Block, *, end: bool) -> None:
         """Send a head; it must come before all data."""
         connection = self.connection
+        self.head_sent = True
         output = connection.output
         if not output:
             connection.wake()
@@ -237,10 +242,9 @@ class Stream:
         self.give_back()
 
     def take_back(self, size: int) -> None:
-        """Count bytes that go on a second time only once."""
+        """Count bytes of a request that go on a second time only once."""
         self.owed -= size
-        if self.connection.credits_on_delivery:
-            self.connection.owed -= size
+        self.connection.owed -= size
 
     @property
     def is_open(self) -> bool:
@@ -261,35 +265,30 @@ class Stream:
         waiting = self.waiting
         assert waiting is not None
         connection = self.connection
+        payload = waiting[0]
+        room = min(self.send_window, connection.send_window, connection.room, MAX_FRAME_BYTES)
+        if room <= 0:
+            return False
+        if len(payload) > room:
+            waiting[0] = payload[room:]
+            self._send_waited(payload[:room])
+            return True
+        waiting.popleft()
         if waiting:
-            payload = waiting[0]
-            room = min(self.send_window, connection.send_window, connection.room, MAX_FRAME_BYTES)
-            if room <= 0:
-                return False
-            if len(payload) > room:
-                waiting[0] = payload[room:]
-                payload = payload[:room]
-            else:
-                waiting.popleft()
-        else:
-            payload = b""
+            self._send_waited(payload)
+            return True
         ending = self.ending
-        if waiting:
-            ending = False
-        else:
-            self.waiting = None
-            del connection.waiting[self]
-        if payload or ending is True:
-            self._send_waited(payload, end=ending is True)
+        self.waiting = None
+        del connection.waiting[self]
+        self.send_data(payload, end=ending is True)
         if isinstance(ending, Block):
             self.send_head(ending, end=True)
-        return bool(waiting)
+        return False
 
-    def _send_waited(self, payload: bytes, *, end: bool) -> None:
+    def _send_waited(self, payload: bytes) -> None:
         waiting, self.waiting = self.waiting, None
-        self.send_data(payload, end=end)
-        if waiting:
-            self.waiting = waiting
+        self.send_data(payload, end=False)
+        self.waiting = waiting
 
     def _wait(self, payload: bytes, *, end: bool) -> None:
         if self.waiting is None:
