@@ -90,6 +90,15 @@ def test_only_the_keys_of_an_ejected_endpoint_move_and_they_come_back(algorithm:
 
 
 @pytest.mark.parametrize("algorithm", BOTH)
+def test_all_keys_find_the_only_endpoint_that_is_left(algorithm: Balance) -> None:
+    alone = Breaker(consecutive_errors=1, max_ejection_percent=100)
+    calls = Calls(Policy(balancing=Balancing(algorithm), breaker=alone), endpoints(300))
+    for index in range(299):
+        calls.call_at(index, Outcome.RESET)
+    assert set(homes(calls).values()) == {endpoints(300)[-1].address}
+
+
+@pytest.mark.parametrize("algorithm", BOTH)
 def test_calls_without_a_key_are_spread_by_chance(algorithm: Balance) -> None:
     counts = Calls(policy(algorithm), endpoints(4)).counts(400)
     assert len(counts) == 4

@@ -135,6 +135,13 @@ def test_second_tries_are_spread_over_the_others(weights: tuple[int, ...]) -> No
     assert all(abs(count - 100) <= 1 for count in counts.values())
 
 
+def test_the_turns_of_those_that_were_tried_are_passed_over() -> None:
+    calls = Calls(ROUND_ROBIN, endpoints(4))
+    states = calls.upstream.states()
+    assert calls.choose(tried=states[:2]) is states[2]
+    assert calls.choose() is states[3]
+
+
 def test_of_two_that_chance_names_the_less_busy_one_is_taken() -> None:
     calls = Calls(policy(Balance.LEAST_REQUEST), endpoints(2))
     busy, idle = calls.upstream.states()
