@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from edgemesh.model.flows import FlowFacts, Refusal, Verdict
+from edgemesh.model.flows import FlowFacts, Refusal
 from edgemesh.model.services import Endpoint, Service, ServicePort, Snapshot, Transport
 from edgemesh.model.trace import TraceAnswer, TraceQuestion
 from edgemesh.policy.explain import explain_call
+from edgemesh.policy.traffic.endpoint_state import EndpointState
+from edgemesh.policy.verdict import Verdict
 
 ENDPOINTS = (Endpoint("10.1.0.1", 8080), Endpoint("10.1.0.2", 8080))
 HTTP = ServicePort("default", "web", "http", Transport.TCP, 80, endpoints=ENDPOINTS)
@@ -22,13 +24,15 @@ WEB = Service(
 HEADLESS = Service("default", "db", headless=True, ports=(HTTP,))
 SNAPSHOT = Snapshot(7, services={("default", "web"): WEB, ("default", "db"): HEADLESS})
 
+CANDIDATES = tuple(EndpointState(endpoint, 0.0, lambda: None) for endpoint in ENDPOINTS)
+
 
 def ask(question: TraceQuestion, verdict: Verdict | None = None) -> tuple[TraceAnswer, FlowFacts]:
     seen: list[FlowFacts] = []
 
     def preview(facts: FlowFacts) -> Verdict:
         seen.append(facts)
-        return verdict or Verdict(HTTP, ENDPOINTS, "relay")
+        return verdict or Verdict(HTTP, CANDIDATES, "relay")
 
     answer = explain_call(SNAPSHOT, question, preview)
     return answer, seen[0]
