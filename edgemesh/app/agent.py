@@ -120,11 +120,13 @@ async def _start(
         _redirected_datagram(conntrack, settings.proxy.udp_port),
         metrics=Metrics(settings.metrics),
         http=settings.http,
+        http2=settings.http2,
         request_log=AccessLog(sink, settings.log),
     )
     health = _health_checks(settings, plane)
     interceptor = Interceptor(settings)
     follower = Follower(settings)
+    metamanager.add_conditions(follower)
     follower.on_snapshot(plane.swap)
     follower.on_snapshot(health.swap)
     follower.on_snapshot(interceptor.want)

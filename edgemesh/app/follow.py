@@ -9,6 +9,7 @@ import trio
 
 from edgemesh.meta.feed import ChangeFeed
 from edgemesh.meta.snapshot import SnapshotBuilder
+from edgemesh.model.conditions import Condition
 from edgemesh.model.objects import Change, ChangeType, ObjectKey
 from edgemesh.model.services import Snapshot, Source
 from edgemesh.model.settings import Settings
@@ -27,6 +28,8 @@ class Follower:
         self._builder = self._new_builder()
         self._known: set[ObjectKey] = set()
         self._told: dict[ObjectKey, str] = {}
+        self._revision = 0
+        self._advanced = trio.Event()
 
     def on_snapshot(self, use: Callable[[Snapshot], None]) -> None:
         """Call ``use`` with every snapshot from now on, in the order of these calls."""
@@ -41,6 +44,16 @@ class Follower:
     def problems(self) -> dict[ObjectKey, str]:
         """Objects that cannot be served as they are, and why."""
         return dict(self._builder.problems)
+
+    async def reached(self, revision: int) -> None:
+        """Wait until what was stored at this revision has become a snapshot, but not for long."""
+        with trio.move_on_after(self._settings.meta.conditions_wait_seconds):
+            while self._revision < revision:
+                await self._advanced.wait()
+
+    def conditions(self, key: ObjectKey) -> tuple[Condition, ...]:
+        """How a policy object stands; empty when it is not known."""
+        return self._builder.conditions(key)
 
     async def run(
         self, feed: ChangeFeed, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
@@ -58,6 +71,7 @@ class Follower:
             for use in self._users:
                 use(snapshot)
             self._tell_problems()
+            self._advance(batch.revision)
             if first:
                 # What was built now lives as long as the agent: looking through it at every
                 # full collection would stall the reactor for nothing.
@@ -73,6 +87,11 @@ class Follower:
             else:
                 self._known.add(change.object.key)
         self._builder.apply(changes)
+
+    def _advance(self, revision: int) -> None:
+        self._revision = revision
+        self._advanced.set()
+        self._advanced = trio.Event()
 
     def _new_builder(self) -> SnapshotBuilder:
         return SnapshotBuilder(self._settings.node, Source(self._settings.proxy.source))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -45,7 +45,8 @@ async def apply(
 ) -> None:
     """Create or replace the objects of manifests.
 
-    Every file is checked before anything is sent; one mistake and nothing is applied.
+    Every file is checked before anything is sent; one mistake and nothing is applied. In a
+    policy a wrong field is passed over with a warning, and the rest of the object applies.
 
     Args:
         filename: a file, a directory (with all that is below it) or - for standard input.
@@ -55,6 +56,7 @@ async def apply(
     """
     settings = agent.settings()
     objects = read_manifests(filename, settings.manifest, namespace)
+    _print_warnings(objects)
     results: list[dict[str, Any]] = []
     async with agent.connect(settings) as client:
         for batch in _batches(objects):
@@ -213,6 +215,13 @@ def _described(item: Mapping[str, str]) -> str:
     """As the metamanager names it in ``objects``."""
     where = f"{item['namespace']}/" if item["namespace"] else ""
     return f"{item['kind']} {where}{item['name']}"
+
+
+def _print_warnings(objects: Iterable[ManifestObject]) -> None:
+    for one in objects:
+        for problem in one.problems:
+            where = f"{one.file} document {one.document}: {one.key}"
+            print(f"warning: {where}: {problem}", file=sys.stderr)
 
 
 def _print_results(results: Sequence[Mapping[str, Any]]) -> None:

@@ -178,6 +178,25 @@ def _with_port(address: str, port: int) -> str:
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
+def _accepted(body: Body) -> str:
+    """Whether a policy object counts; ``Partly`` when some of its fields are passed over."""
+    for one in _status(body).get("conditions") or ():
+        if one.get("type") == "Accepted":
+            return "Partly" if one.get("reason") == "PartiallyInvalid" else str(one.get("status"))
+    return "Unknown"
+
+
+def _policy_target(body: Body) -> str:
+    target = _spec(body).get("targetRef") or {}
+    port = target.get("port") or target.get("sectionName")
+    return f"{target.get('name')}:{port}" if port else str(target.get("name"))
+
+
+def _parents(body: Body) -> str:
+    return _joined([str(one.get("name")) for one in _spec(body).get("parentRefs") or ()])
+
+
+_ACCEPTED = Column("ACCEPTED", _accepted)
 _SELECTOR = Column("SELECTOR", lambda body: _pairs(_spec(body).get("selector")), wide=True)
 _COLUMNS: dict[str, tuple[Column, ...]] = {
     "Service": (
@@ -199,4 +218,15 @@ _COLUMNS: dict[str, tuple[Column, ...]] = {
         Column("ENDPOINTS", _slice_endpoints),
     ),
     "Endpoints": (Column("ENDPOINTS", _endpoints),),
+    "TrafficPolicy": (Column("SERVICE", _policy_target), _ACCEPTED),
+    "DestinationRule": (Column("HOST", lambda body: str(_spec(body).get("host"))), _ACCEPTED),
+    "VirtualService": (
+        Column("HOSTS", lambda body: _joined(_spec(body).get("hosts") or ())),
+        _ACCEPTED,
+    ),
+    "HTTPRoute": (
+        Column("PARENTS", _parents),
+        Column("HOSTNAMES", lambda body: _joined(_spec(body).get("hostnames") or ())),
+        _ACCEPTED,
+    ),
 }

@@ -117,7 +117,11 @@ def _checked(body: Any, expected: ObjectKey | None) -> tuple[ObjectKey, dict[str
     key = _place(kind, metadata)
     if expected is not None and key != expected:
         raise RefusedError(Code.INVALID, f"content is {key}, but resource says {expected}")
-    return key, {**body, "metadata": metadata}
+    body = {**body, "metadata": metadata}
+    if kind.judged:
+        # It is computed when it is asked for; ``get -o yaml`` prints it into manifests.
+        body.pop("status", None)
+    return key, body
 
 
 def _place(kind: Kind, metadata: dict[str, Any]) -> ObjectKey:

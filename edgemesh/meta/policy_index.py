@@ -18,6 +18,7 @@ from edgemesh.policy.objects.destination_rules import rule_for, subsets_of
 from edgemesh.wire.kubernetes.gateway_api.http_route import HTTPRoute
 from edgemesh.wire.kubernetes.istio.destination_rule import DestinationRule
 from edgemesh.wire.kubernetes.istio.virtual_service import VirtualService
+from edgemesh.wire.kubernetes.tolerant import PolicyObject
 from edgemesh.wire.kubernetes.traffic_policy import TrafficPolicy
 
 _Services = frozenset[ServiceName]
@@ -67,6 +68,15 @@ class PolicyIndex:
             self._virtual_services.about(service),
         )
         return said if any(said) else NOTHING_AUTHORED
+
+    def find(self, key: ObjectKey) -> tuple[PolicyObject, _Services] | None:
+        """An object and the Services that it is about, None when there is no such object."""
+        return (
+            self._rules.find(key)
+            or self._policies.find(key)
+            or self._http_routes.find(key)
+            or self._virtual_services.find(key)
+        )
 
     def leading_to(self, service: ServiceName) -> _Services:
         """Services with routes that lead to this one."""

@@ -12,6 +12,7 @@ import trio
 from edgemesh.meta.controller import Controller
 from edgemesh.meta.errors import Code, RefusedError
 from edgemesh.meta.session import Peer
+from edgemesh.meta.status import ShownObjects, is_judged
 from edgemesh.model.kinds import Kind, find_kind
 from edgemesh.model.objects import KubeObject, ObjectKey
 from edgemesh.store.rows import Scope
@@ -35,8 +36,9 @@ _ENCODED_AT_ONCE = 100
 class Requests:
     """Answers requests from the store, and writes to it through the controller."""
 
-    def __init__(self, store: Store, controller: Controller) -> None:
+    def __init__(self, store: Store, controller: Controller, shown: ShownObjects) -> None:
         self._store = store
+        self._shown = shown
         self._controller = controller
         self._handlers: dict[str, QueryHandler] = {}
 
@@ -74,9 +76,20 @@ class Requests:
             found = await self._store.get(key)
             if found is None:
                 raise RefusedError(Code.NOT_FOUND, f"{key} not found", objects=[str(key)])
-            return found.body
+            return (await self._bodies([found]))[0]
         selector = parse_selector(_label_selector(request))
-        return await _encoded(await self._store.read(scope_of(path), selector))
+        return await self._bodies(await self._store.read(scope_of(path), selector))
+
+    async def _bodies(self, objects: list[KubeObject]) -> list[msgspec.Raw]:
+        """Encode a long list a piece at a time: the data plane shares this thread."""
+        if any(map(is_judged, objects)):
+            await self._shown.reached(self._store.revision)
+        encoded = []
+        for count, one in enumerate(objects):
+            encoded.append(msgspec.Raw(msgspec.json.encode(self._shown.body(one))))
+            if count % _ENCODED_AT_ONCE == _ENCODED_AT_ONCE - 1:
+                await trio.lowlevel.checkpoint()
+        return encoded
 
     async def _update(self, request: Message, peer: Peer) -> Any:
         _require_writer(request, peer)
@@ -177,13 +190,3 @@ def _key(item: Any) -> ObjectKey:
     raise RefusedError(
         Code.BAD_REQUEST, "an item of delete is not an object of kind, namespace and name"
     )
-
-
-async def _encoded(objects: list[KubeObject]) -> list[msgspec.Raw]:
-    """Encode a long list a piece at a time: the data plane shares this thread."""
-    encoded = []
-    for count, one in enumerate(objects):
-        encoded.append(msgspec.Raw(msgspec.json.encode(one.body)))
-        if count % _ENCODED_AT_ONCE == _ENCODED_AT_ONCE - 1:
-            await trio.lowlevel.checkpoint()
-    return encoded

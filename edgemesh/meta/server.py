@@ -14,6 +14,7 @@ from edgemesh.meta.errors import Code, RefusedError
 from edgemesh.meta.feed import ChangeFeed
 from edgemesh.meta.requests import QueryHandler, Requests, scope_of
 from edgemesh.meta.session import Peer, Session, encode_reply
+from edgemesh.meta.status import ShownObjects, StatusSource
 from edgemesh.meta.watch import ChangeCursor
 from edgemesh.model.settings import MetaSettings
 from edgemesh.store.rows import Scope
@@ -34,7 +35,8 @@ class Metamanager:
     def __init__(self, store: Store, settings: MetaSettings) -> None:
         self._store = store
         self._settings = settings
-        self._requests = Requests(store, Controller(settings))
+        self._shown = ShownObjects()
+        self._requests = Requests(store, Controller(settings), self._shown)
         self.clients = 0
 
     def add_query(self, type_word: str, handler: QueryHandler) -> None:
@@ -46,6 +48,10 @@ class Metamanager:
                 OperatorError.
         """
         self._requests.add_query(type_word, handler)
+
+    def add_conditions(self, source: StatusSource) -> None:
+        """Let queries show how policy objects stand."""
+        self._shown.source = source
 
     def subscribe_changes(self) -> ChangeFeed:
         """Everything in the store, then every change, for a part of the same process."""

@@ -15,9 +15,12 @@ from edgemesh.meta.endpoint_index import EndpointIndex
 from edgemesh.meta.pod_index import PodIndex
 from edgemesh.meta.policy_index import PolicyIndex
 from edgemesh.meta.service_index import ServiceIndex
+from edgemesh.model.conditions import Condition
 from edgemesh.model.objects import Change, ChangeType, ObjectKey
 from edgemesh.model.services import Service, ServiceName, Snapshot, Source, Transport
 from edgemesh.policy.objects.backends import Neighbours
+from edgemesh.policy.objects.conditions import conditions_of, refused
+from edgemesh.policy.objects.standing import Target, standing_of
 from edgemesh.policy.pods import weight_of
 from edgemesh.policy.service_model import (
     ServiceRecord,
@@ -118,6 +121,21 @@ class SnapshotBuilder:
             pods=self._pods.frozen(),
             ports=self._built.ports(),
         )
+
+    def conditions(self, key: ObjectKey) -> tuple[Condition, ...]:
+        """How a policy object stands after the last ``build``; empty when it is not known."""
+        found = self._policies.find(key)
+        problems = self.problems.get(key, "")
+        if found is None:
+            return refused(problems) if problems else ()
+        view, named = found
+        services = self._built.services()
+        present = [services[name] for name in sorted(named) if name in services]
+        targets = [
+            Target(each, self._policies.about((each.namespace, each.name))) for each in present
+        ]
+        standing = standing_of(view, named, targets, self._surroundings.neighbours)
+        return conditions_of(standing, problems)
 
     def _tell(self, key: ObjectKey, problems: Iterable[object]) -> None:
         if problems:

@@ -17,6 +17,7 @@ class TargetIndex(Generic[ViewT]):
     def __init__(self) -> None:
         self._by_service: dict[ServiceName, dict[ObjectKey, ViewT]] = {}
         self._services: dict[ObjectKey, frozenset[ServiceName]] = {}
+        self._views: dict[ObjectKey, ViewT] = {}
 
     def put(
         self, key: ObjectKey, view: ViewT | None, services: Iterable[ServiceName] = ()
@@ -37,8 +38,10 @@ class TargetIndex(Generic[ViewT]):
             del objects[key]
             if not objects:
                 del self._by_service[service]
+        self._views.pop(key, None)
         if view is None:
             return before
+        self._views[key] = view
         after = self._services[key] = frozenset(services)
         for service in after:
             self._by_service.setdefault(service, {})[key] = view
@@ -50,6 +53,11 @@ class TargetIndex(Generic[ViewT]):
         if objects is None:
             return ()
         return tuple(objects[key] for key in sorted(objects))
+
+    def find(self, key: ObjectKey) -> tuple[ViewT, frozenset[ServiceName]] | None:
+        """An object and the Services that it is about, None when there is no such object."""
+        view = self._views.get(key)
+        return None if view is None else (view, self._services[key])
 
     def services(self) -> Iterable[ServiceName]:
         """Those that anything is about."""

@@ -15,6 +15,8 @@ class Kind:
         api_versions: accepted values of ``apiVersion``; the first is written by us.
         namespaced: whether objects live in a namespace.
         short_names: what ``kubectl`` accepts besides.
+        judged: whether edgemesh tells by conditions how objects stand; what a manifest says in
+            their status is without effect.
     """
 
     name: str
@@ -22,6 +24,7 @@ class Kind:
     api_versions: tuple[str, ...]
     namespaced: bool = True
     short_names: tuple[str, ...] = ()
+    judged: bool = False
 
     @property
     def word(self) -> str:
@@ -46,15 +49,22 @@ KINDS: tuple[Kind, ...] = (
     Kind("Deployment", "deployments", ("apps/v1",), short_names=("deploy",)),
     Kind("DaemonSet", "daemonsets", ("apps/v1",), short_names=("ds",)),
     Kind("StatefulSet", "statefulsets", ("apps/v1",), short_names=("sts",)),
-    Kind("DestinationRule", "destinationrules", _ISTIO, short_names=("dr",)),
-    Kind("VirtualService", "virtualservices", _ISTIO, short_names=("vs",)),
+    Kind("DestinationRule", "destinationrules", _ISTIO, short_names=("dr",), judged=True),
+    Kind("VirtualService", "virtualservices", _ISTIO, short_names=("vs",), judged=True),
     Kind("Gateway", "gateways", _ISTIO, short_names=("gw",)),
     Kind(
         "HTTPRoute",
         "httproutes",
         ("gateway.networking.k8s.io/v1", "gateway.networking.k8s.io/v1beta1"),
+        judged=True,
     ),
-    Kind("TrafficPolicy", "trafficpolicies", ("policy.edgemesh.io/v1alpha1",), short_names=("tp",)),
+    Kind(
+        "TrafficPolicy",
+        "trafficpolicies",
+        ("policy.edgemesh.io/v1alpha1",),
+        short_names=("tp",),
+        judged=True,
+    ),
     Kind("Rule", "rules", ("rules.kubeedge.io/v1",)),
     Kind("RuleEndpoint", "ruleendpoints", ("rules.kubeedge.io/v1",)),
     Kind(

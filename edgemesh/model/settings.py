@@ -258,6 +258,8 @@ class MetaSettings:
         client_timeout_seconds: a client that takes nothing of an answer for so long is cut off,
             and an agent that gives none is no longer waited for.
         answer_timeout_seconds: how long a command waits for the agent to tell about itself.
+        conditions_wait_seconds: how long a query waits for the snapshot that it tells about, at
+            most.
         page_bytes: objects that are read from the store at once for a watch.
         history: deletions are remembered for so many changes.
         read_retry_seconds: how long the agent waits before it reads again from a store that
@@ -276,6 +278,7 @@ class MetaSettings:
     max_subscriptions: Count = 64
     client_timeout_seconds: Seconds = 30.0
     answer_timeout_seconds: Seconds = 5.0
+    conditions_wait_seconds: Seconds = 1.0
     page_bytes: Count = 1024 * 1024
     history: Count = 10000
     read_retry_seconds: Seconds = 1.0

@@ -11,7 +11,7 @@ from edgemesh.model.objects import ObjectKey
 from edgemesh.model.settings import ManifestLimits
 from edgemesh.wire.documents import Document, DocumentError
 from edgemesh.wire.json_stream import looks_like_json, read_json
-from edgemesh.wire.kubernetes import FieldError, decode, kind_of
+from edgemesh.wire.kubernetes import FieldError, FieldProblem, examine, kind_of
 from edgemesh.wire.quoting import quote
 from edgemesh.wire.yaml_stream import read_yaml
 
@@ -24,11 +24,15 @@ class ManifestObject:
         key: its name, with the namespace that it goes to.
         body: the whole object as JSON values, its namespace filled in.
         document: the number of the document that it stands in, from 1.
+        file: the name of the file.
+        problems: what is passed over in a policy object.
     """
 
     key: ObjectKey
     body: dict[str, Any]
     document: int
+    file: str
+    problems: tuple[FieldProblem, ...] = ()
 
 
 def read_manifest(
@@ -52,7 +56,7 @@ def read_manifest(
     objects: list[ManifestObject] = []
     try:
         for document in read(data, limits):
-            objects += _objects(document, namespace)
+            objects += _objects(document, name, namespace)
             if max(document.number, len(objects)) > limits.max_documents:
                 raise OperatorError(f"{name}: more than {limits.max_documents} documents")
     except DocumentError as error:
@@ -60,10 +64,10 @@ def read_manifest(
     return objects
 
 
-def _objects(document: Document, namespace: str) -> Iterator[ManifestObject]:
+def _objects(document: Document, file: str, namespace: str) -> Iterator[ManifestObject]:
     for place, body in _bodies(document):
         try:
-            yield _object(body, namespace, document.number)
+            yield _object(body, file, namespace, document.number)
         except FieldError as error:
             raise DocumentError(f"{place}{error}", document.number) from None
 
@@ -87,7 +91,7 @@ def _bodies(document: Document) -> list[tuple[str, dict[str, Any]]]:
     return [(f"items[{index}].", item) for index, item in enumerate(items)]
 
 
-def _object(body: dict[str, Any], namespace: str, document: int) -> ManifestObject:
+def _object(body: dict[str, Any], file: str, namespace: str, document: int) -> ManifestObject:
     kind = kind_of(body)
     metadata = body.get("metadata")
     if isinstance(metadata, dict):
@@ -95,6 +99,6 @@ def _object(body: dict[str, Any], namespace: str, document: int) -> ManifestObje
         if kind.namespaced:
             placed["namespace"] = metadata.get("namespace") or namespace
         body = {**body, "metadata": placed}
-    view = decode(body)
+    view, problems = examine(body)
     key = ObjectKey(kind.name, view.metadata.namespace, view.metadata.name)
-    return ManifestObject(key, body, document)
+    return ManifestObject(key, body, document, file, problems)

@@ -134,3 +134,53 @@ def test_kinds_are_printed_with_their_group() -> None:
     assert slices
     assert qualified_word(service) == "service"
     assert qualified_word(slices) == "endpointslice.discovery.k8s.io"
+
+
+def judged(kind: str, spec: dict[str, Any], reason: str = "Accepted") -> dict[str, Any]:
+    accepted = {"type": "Accepted", "status": str(reason != "Invalid"), "reason": reason}
+    programmed = {"type": "Programmed", "status": "True", "reason": "Programmed"}
+    return {
+        "kind": kind,
+        "metadata": {"name": "web"},
+        "spec": spec,
+        "status": {"conditions": [programmed, accepted]},
+    }
+
+
+@pytest.mark.parametrize(
+    ("body", "cells"),
+    [
+        (
+            judged("TrafficPolicy", {"targetRef": {"name": "web", "port": 80}}),
+            ["web", "web:80", "True", "<unknown>"],
+        ),
+        (
+            judged("TrafficPolicy", {"targetRef": {"name": "web", "sectionName": "http"}}),
+            ["web", "web:http", "True", "<unknown>"],
+        ),
+        (
+            judged("TrafficPolicy", {"targetRef": {"name": "web"}}, "PartiallyInvalid"),
+            ["web", "web", "Partly", "<unknown>"],
+        ),
+        (
+            judged("DestinationRule", {"host": "web"}, "Invalid"),
+            ["web", "web", "False", "<unknown>"],
+        ),
+        (
+            judged("VirtualService", {"hosts": ["a", "b"]}),
+            ["web", "a,b", "True", "<unknown>"],
+        ),
+        (
+            judged("HTTPRoute", {"parentRefs": [{"name": "a"}], "hostnames": ["*.b"]}),
+            ["web", "a", "*.b", "True", "<unknown>"],
+        ),
+        (
+            {"kind": "HTTPRoute", "metadata": {"name": "web"}, "spec": {}},
+            ["web", "<none>", "<none>", "Unknown", "<unknown>"],
+        ),
+    ],
+)
+def test_a_policy_object_tells_whether_it_is_accepted(
+    body: dict[str, Any], cells: list[str]
+) -> None:
+    assert table(body["kind"], body).splitlines()[1].split() == cells

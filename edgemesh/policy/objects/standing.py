@@ -1,0 +1,157 @@
+"""Where each policy object is in force, and why it is not where it might be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+from edgemesh.model.routes import Route
+from edgemesh.model.services import Service, ServiceName, ServicePort
+from edgemesh.policy.objects import http_routes, virtual_services
+from edgemesh.policy.objects.authored import Authored, routes_requests
+from edgemesh.policy.objects.backends import Neighbours
+from edgemesh.policy.objects.conditions import Hindrance, Standing
+from edgemesh.policy.objects.traffic_policies import concerns, in_force
+from edgemesh.wire.kubernetes.gateway_api.http_route import HTTPRoute
+from edgemesh.wire.kubernetes.istio.destination_rule import DestinationRule
+from edgemesh.wire.kubernetes.istio.virtual_service import MESH, VirtualService
+from edgemesh.wire.kubernetes.tolerant import PolicyObject
+from edgemesh.wire.kubernetes.traffic_policy import TrafficPolicy
+
+
+class Target(NamedTuple):
+    """A Service that an object is about.
+
+    Args:
+        service: complete.
+        said: about it, by this object and others.
+    """
+
+    service: Service
+    said: Authored
+
+
+def standing_of(
+    view: PolicyObject,
+    named: Iterable[ServiceName],
+    targets: Sequence[Target],
+    neighbours: Neighbours,
+) -> Standing:
+    """How an object stands.
+
+    Args:
+        view: the object.
+        named: the Services that it is about.
+        targets: those of them that are there.
+        neighbours: Services that its routes may lead to.
+    """
+    missing = _missing(named)
+    match view:
+        case TrafficPolicy():
+            return _standing_of_policy(view, missing, targets)
+        case DestinationRule():
+            return _standing_of_rule(view, missing, targets)
+        case HTTPRoute():
+            return _standing_of_http_route(view, missing, targets, neighbours)
+        case VirtualService():
+            return _standing_of_virtual_service(view, missing, targets, neighbours)
+    raise AssertionError(view)
+
+
+def _missing(named: Iterable[ServiceName]) -> Hindrance:
+    names = " or ".join(f"{namespace}/{name}" for namespace, name in sorted(named))
+    return Hindrance("TargetNotFound", f"Service {names} not found")
+
+
+def _standing_of_policy(
+    policy: TrafficPolicy, missing: Hindrance, targets: Sequence[Target]
+) -> Standing:
+    ports: list[str] = []
+    hindrance = missing
+    for target in targets:
+        hindrance = Hindrance("TargetNotFound", f"{_shown(target.service)} has no such port")
+        for port in target.service.ports:
+            counting = in_force(target.said.policies, port)
+            if any(each is policy for each in counting):
+                ports.append(str(port))
+            elif concerns(policy.spec.target_ref, port):
+                hindrance = _overruled(counting[0])
+    return Standing(ports, None if ports else hindrance)
+
+
+def _standing_of_rule(
+    rule: DestinationRule, missing: Hindrance, targets: Sequence[Target]
+) -> Standing:
+    ports: list[str] = []
+    hindrance = missing
+    for target in targets:
+        if target.said.rule is rule:
+            ports += map(str, target.service.ports)
+            hindrance = Hindrance("TargetNotFound", f"{_shown(target.service)} has no ports")
+        elif target.said.rule is not None:
+            hindrance = _overruled(target.said.rule)
+    return Standing(ports, None if ports else hindrance)
+
+
+def _standing_of_http_route(
+    route: HTTPRoute, missing: Hindrance, targets: Sequence[Target], neighbours: Neighbours
+) -> Standing:
+    foreign = [f"{each.kind} {each.name}" for each in http_routes.foreign_parents(route)]
+    if len(foreign) == len(route.spec.parent_refs):
+        what = ", ".join(foreign) or "none"
+        message = f"spec.parentRefs: expected a parent of kind Service, got {what}"
+        return Standing((), Hindrance("NoMatchingParent", message), ())
+
+    def routes(port: ServicePort) -> Sequence[Route]:
+        return http_routes.routes_of(route, port, neighbours)
+
+    return _standing_of_routes(routes, missing, targets)
+
+
+def _standing_of_virtual_service(
+    virtual: VirtualService, missing: Hindrance, targets: Sequence[Target], neighbours: Neighbours
+) -> Standing:
+    if MESH not in virtual.spec.gateways:
+        hindrance = Hindrance("NoMatchingParent", "spec.gateways: the mesh is not among them")
+        return Standing((), hindrance, ())
+
+    def routes(port: ServicePort) -> Sequence[Route]:
+        return virtual_services.routes_of(virtual, port, neighbours)
+
+    return _standing_of_routes(routes, missing, targets)
+
+
+def _standing_of_routes(
+    routes_at: Callable[[ServicePort], Sequence[Route]],
+    missing: Hindrance,
+    targets: Sequence[Target],
+) -> Standing:
+    ports: list[str] = []
+    problems: dict[str, None] = {}
+    hindrance = missing
+    for port in (port for target in targets for port in target.service.ports):
+        routes = routes_at(port)
+        if not routes:
+            hindrance = Hindrance("NoMatchingParent", f"no rule of it is for {port}")
+        elif not routes_requests(port):
+            protocol = port.application_protocol or port.transport
+            hindrance = Hindrance("UnsupportedProtocol", f"{port} declares {protocol}")
+        else:
+            ports.append(str(port))
+            problems |= {
+                f"{route.key}: {backend.problem}": None
+                for route in routes
+                for backend in route.backends
+                if backend.problem
+            }
+    return Standing(ports, None if ports else hindrance, tuple(problems))
+
+
+def _overruled(by: PolicyObject) -> Hindrance:
+    metadata = by.metadata
+    name = f"{type(by).__name__} {metadata.namespace}/{metadata.name}"
+    return Hindrance("Conflicted", f"{name} is in force instead")
+
+
+def _shown(service: Service) -> str:
+    return f"Service {service.namespace}/{service.name}"
