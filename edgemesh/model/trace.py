@@ -30,8 +30,9 @@ class TracedPort:
     """The port that the question means.
 
     Args:
-        port, name, transport, node_port, application_protocol, balance, source: those of the
+        port, name, transport, node_port, application_protocol, source: those of the
             ServicePort.
+        policy: what is in force, in few words.
         address: the one that is called, "" when the Service has none (headless).
         endpoints: those that take new connections.
     """
@@ -41,7 +42,7 @@ class TracedPort:
     transport: str
     node_port: int
     application_protocol: str
-    balance: str
+    policy: str
     source: str
     address: str
     endpoints: tuple[Endpoint, ...]

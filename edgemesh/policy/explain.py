@@ -7,6 +7,7 @@ from collections.abc import Callable
 from edgemesh.model.flows import FlowFacts
 from edgemesh.model.services import Service, ServicePort, Snapshot
 from edgemesh.model.trace import TraceAnswer, TracedPort, TraceQuestion
+from edgemesh.policy.describe import describe_policy
 from edgemesh.policy.verdict import Verdict
 
 
@@ -64,7 +65,7 @@ def _traced(port: ServicePort, address: str) -> TracedPort:
         transport=port.transport,
         node_port=port.node_port,
         application_protocol=port.application_protocol,
-        balance=port.policy.balancing.algorithm,
+        policy=describe_policy(port),
         source=port.source,
         address=address,
         endpoints=port.endpoints,

@@ -88,7 +88,7 @@ def decision_hop(call: Call) -> Hop:
     return Hop(
         "decision",
         HopState.OK,
-        f"{show_endpoint(first)} next{then}; {answer.port.balance}, path {answer.path}, "
+        f"{show_endpoint(first)} next{then}; {answer.port.policy}, path {answer.path}, "
         f"it sees {source} address",
     )
 

@@ -53,9 +53,8 @@ def standing_of(
             return _standing_of_rule(view, missing, targets)
         case HTTPRoute():
             return _standing_of_http_route(view, missing, targets, neighbours)
-        case VirtualService():
-            return _standing_of_virtual_service(view, missing, targets, neighbours)
-    raise AssertionError(view)
+    assert isinstance(view, VirtualService)
+    return _standing_of_virtual_service(view, missing, targets, neighbours)
 
 
 def _missing(named: Iterable[ServiceName]) -> Hindrance:
@@ -85,11 +84,14 @@ def _standing_of_rule(
     ports: list[str] = []
     hindrance = missing
     for target in targets:
-        if target.said.rule is rule:
+        counting = target.said.rule
+        # This one is about the Service, so there is one that counts.
+        assert counting is not None
+        if counting is rule:
             ports += map(str, target.service.ports)
             hindrance = Hindrance("TargetNotFound", f"{_shown(target.service)} has no ports")
-        elif target.said.rule is not None:
-            hindrance = _overruled(target.said.rule)
+        else:
+            hindrance = _overruled(counting)
     return Standing(ports, None if ports else hindrance)
 
 
