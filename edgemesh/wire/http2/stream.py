@@ -291,12 +291,16 @@ class Stream:
         self.waiting = waiting
 
     def _wait(self, payload: bytes, *, end: bool) -> None:
-        if self.waiting is None:
-            self.waiting = deque()
-            self.connection.waiting[self] = None
-        if payload:
-            self.waiting.append(payload)
+        waiting = self.waiting
         self.ending = end
+        if waiting is not None:
+            if payload:
+                waiting.append(payload)
+            return
+        self.waiting = deque((payload,))
+        self.connection.waiting[self] = None
+        # There may be room for a part of it, and then no news of more room would come.
+        self.pump()
 
     def _end(self) -> None:
         self.local_ended = True
