@@ -146,6 +146,19 @@ def test_a_response_tells_where_its_body_ends_and_whether_another_may_follow(
     assert (head.framing_for("GET"), head.keep_alive) == (framing, keep_alive)
 
 
+@pytest.mark.parametrize("field", ["Content-Length: 5", "Transfer-Encoding: Chunked"])
+@pytest.mark.parametrize("status", ["103 Early Hints", "204 No Content"])
+def test_a_body_that_may_not_be_is_not_announced_to_the_client(status: str, field: str) -> None:
+    head = response("A: b", field, first=f"HTTP/1.1 {status}")
+    assert head.forwarded == f"HTTP/1.1 {status}\r\nA: b\r\n\r\n".encode()
+
+
+def test_a_response_goes_on_in_the_spelling_that_all_clients_know() -> None:
+    head = response("transfer-encoding:\tChunked")
+    assert head.forwarded == b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+    assert response("Content-Length: 07", first="HTTP/1.1 304").forwarded.endswith(b": 7\r\n\r\n")
+
+
 def test_an_answer_to_head_has_no_body_whatever_it_announces() -> None:
     assert response("Content-Length: 5").framing_for("HEAD") is Framing.NONE
     assert response("Transfer-Encoding: chunked").framing_for("HEAD") is Framing.NONE

@@ -8,6 +8,7 @@ from typing import Final
 
 from edgemesh.wire.http1.heads import BAD_REQUEST, NOT_IMPLEMENTED, Framing, MalformedHead
 
+FRAMING_FIELDS: Final = frozenset({"content-length", "transfer-encoding"})
 # Beyond it the length turns negative in an endpoint that counts with signed 64 bits.
 LARGEST_LENGTH: Final = 2**63 - 1
 _is_length = re.compile(r"[0-9]{1,19}").fullmatch

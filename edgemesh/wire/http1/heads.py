@@ -74,8 +74,8 @@ class RequestHead:
         expects_continue: the client waits for 100 before it sends the body.
         upgrade: value of Upgrade if the client asks for one, else "". ``h2c`` is never told: it
             would lead requests past every policy.
-        raw_is_forwardable: no field has to be taken out on the way to the endpoint.
-        forwarded: ``raw``, or what remains of it when such fields are taken out.
+        raw_is_forwardable: nothing has to be taken out or respelled for the next hop.
+        forwarded: ``raw``, or what becomes of it when that is done.
         idempotent: the method is (RFC 9110 section 9.2.2).
     """
 

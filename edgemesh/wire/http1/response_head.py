@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from edgemesh.wire.http1.connection import read_connection
 from edgemesh.wire.http1.fields import FieldNames, by_name, read_fields
-from edgemesh.wire.http1.framing import read_framing
+from edgemesh.wire.http1.framing import FRAMING_FIELDS, read_framing, respelled
 from edgemesh.wire.http1.heads import BAD_GATEWAY, Framing, MalformedHead, ResponseHead
 from edgemesh.wire.http1.rebuild import forwarded_head
 
@@ -61,17 +62,20 @@ def _parse(raw: bytes, names: FieldNames, max_fields: int) -> ResponseHead:
     announced, length = read_framing(values, minor)
     may_upgrade = status in {SWITCHING_PROTOCOLS, _UPGRADE_REQUIRED}
     connection = read_connection(values, minor, may_upgrade=may_upgrade)
-    bodiless = status < 200 or status in {_NO_CONTENT, _NOT_MODIFIED}
+    framing = announced or Framing.UNTIL_CLOSE
     if status == SWITCHING_PROTOCOLS:
         framing = Framing.TUNNEL
-    elif bodiless:
+    elif status < 200 or status in {_NO_CONTENT, _NOT_MODIFIED}:
         framing = Framing.NONE
-    else:
-        framing = announced or Framing.UNTIL_CLOSE
-    # RFC 9110 sections 8.6 and 15.2: neither 1xx nor 204 may announce a body. Who does it may
-    # send it too, so what comes behind is not taken for an answer.
-    contradicts = bodiless and status != _NOT_MODIFIED and announced not in {None, Framing.NONE}
-    forwardable = connection.forwards(values)
+    framing_field = None if announced is None else respelled(lines, fields, announced, length)
+    if announced not in {None, framing} and status != _NOT_MODIFIED:
+        # RFC 9110 sections 8.6 and 15.2: neither 1xx nor 204 may announce a body. Who does it
+        # may send it too, so what comes behind is not taken for an answer, here or later on.
+        connection = replace(
+            connection, keep_alive=False, removed=connection.removed | FRAMING_FIELDS
+        )
+        framing_field = None
+    forwardable = connection.forwards(values) and framing_field is None
     return ResponseHead(
         raw=raw,
         size=len(raw),
@@ -82,9 +86,11 @@ def _parse(raw: bytes, names: FieldNames, max_fields: int) -> ResponseHead:
         values=values,
         framing=framing,
         content_length=length,
-        keep_alive=connection.keep_alive and not contradicts,
+        keep_alive=connection.keep_alive,
         interim=status < 200 and status != SWITCHING_PROTOCOLS,
         upgrade=connection.upgrade,
         raw_is_forwardable=forwardable,
-        forwarded=raw if forwardable else forwarded_head(first, lines, fields, connection),
+        forwarded=raw
+        if forwardable
+        else forwarded_head(first, lines, fields, connection, framing_field),
     )
