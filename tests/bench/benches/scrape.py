@@ -10,12 +10,16 @@ is the usual way. Metrics: ``latency_p99`` and ``latency_max`` of the byte, ``sc
 
 from __future__ import annotations
 
+import gc
 import random
 import socket
 import statistics
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from functools import partial
 from itertools import accumulate
+from subprocess import PIPE
 from typing import Final
 
 import trio
@@ -70,6 +74,9 @@ async def run(options: Options) -> Results:
         raise OperatorError(f"there is no subject {unknown.pop()!r}", f"there are {_SUBJECTS}")
     results = Results("scrape", options.rounds, ours=("edgemesh",))
     worlds = {case: _called(size) for case, size in sizes.items()}
+    # As the agent does with its first snapshot (app/follow.py): this is not about collections.
+    gc.collect()
+    gc.freeze()
     for number in range(options.rounds):
         for case, (snapshot, metrics) in worlds.items():
             for subject in subjects:
@@ -155,13 +162,37 @@ async def _scrape_again_and_again(
         settings = AdminSettings(listen=f"127.0.0.1:{free.getsockname()[1]}")
     async with trio.open_nursery() as nursery:
         _, port = await nursery.start(serve_admin, settings, pages)
-        told = "%{time_total} %{size_download}"
-        argv = ["curl", "-sfo/dev/null", "-w", told, f"http://127.0.0.1:{port}/metrics"]
-        while True:
-            done = await trio.run_process(argv, capture_stdout=True)
-            seconds, size = done.stdout.split()
-            scrapes.append((float(seconds), int(size)))
-            scraped.set()
+        # One process for all of them, since making one would hold us up. What it writes to
+        # standard error comes at once.
+        url = f"http://127.0.0.1:{port}/metrics?[1-1000000]"
+        argv = [
+            "curl",
+            "-sf",
+            url,
+            "-o",
+            "/dev/null",
+            "-w",
+            "%{stderr}%{time_total} %{size_download}\n",
+        ]
+        async with _program(argv) as told:
+            lines = b""
+            async for data in told:
+                *whole, lines = (lines + data).split(b"\n")
+                for line in whole:
+                    seconds, size = line.split()
+                    scrapes.append((float(seconds), int(size)))
+                    scraped.set()
+
+
+@asynccontextmanager
+async def _program(argv: list[str]) -> AsyncIterator[trio.abc.ReceiveStream]:
+    """What a program writes to standard error, for as long as it is wanted."""
+    async with trio.open_nursery() as nursery:
+        start = partial(trio.run_process, argv, stderr=PIPE, check=False)
+        process: trio.Process = await nursery.start(start)
+        assert process.stderr is not None
+        yield process.stderr
+        nursery.cancel_scope.cancel()
 
 
 def _page(subject: str, snapshot: Snapshot, metrics: Metrics) -> Callable[[], Awaitable[Page]]:
