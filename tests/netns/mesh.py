@@ -162,6 +162,7 @@ def service(
     *,
     external: Sequence[str] = (),
     node_ports: Mapping[str, int] | None = None,
+    application_protocol: str = "",
 ) -> dict[str, Any]:
     """A Service without a selector; ports are (TCP or UDP, number)."""
     return {
@@ -179,6 +180,7 @@ def service(
                     "name": protocol.lower(),
                     "protocol": protocol,
                     "port": port,
+                    **({"appProtocol": application_protocol} if application_protocol else {}),
                     **({"nodePort": node_ports[protocol]} if node_ports else {}),
                 }
                 for protocol, port in ports
@@ -238,10 +240,15 @@ def web_and_bystander(mesh: Mesh) -> Iterator[None]:
         yield
 
 
-def web() -> list[dict[str, Any]]:
+def web(application_protocol: str = "") -> list[dict[str, Any]]:
     """The objects of the Service ``web``."""
     return [
-        service("web", list(SERVICE.values()), [("TCP", PORT)]),
+        service(
+            "web",
+            list(SERVICE.values()),
+            [("TCP", PORT)],
+            application_protocol=application_protocol,
+        ),
         *endpoints("web", list(SERVER.values()), [("TCP", 8080)]),
     ]
 

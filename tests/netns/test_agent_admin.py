@@ -51,9 +51,7 @@ def answer(connection: socket.socket) -> None:
 
 
 def http_service(name: str, address: str) -> dict[str, Any]:
-    body = service(name, [address], [("TCP", PORT)])
-    body["spec"]["ports"][0]["appProtocol"] = "http"
-    return body
+    return service(name, [address], [("TCP", PORT)], application_protocol="http")
 
 
 @pytest.fixture

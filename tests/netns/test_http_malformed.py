@@ -62,8 +62,7 @@ Serving = tuple[Mesh, Endpoint]
 @pytest.fixture(scope="module")
 def serving() -> Iterator[Serving]:
     endpoint = Endpoint()
-    web = service("web", [SERVICE[4]], [("TCP", PORT)])
-    web["spec"]["ports"][0]["appProtocol"] = "http"
+    web = service("web", [SERVICE[4]], [("TCP", PORT)], application_protocol="http")
     with new_mesh() as mesh, TcpServer(mesh.network.server, (SERVER[4], 8080), endpoint.handle):
         mesh.start()
         mesh.apply(web, *endpoints("web", [SERVER[4]], [("TCP", 8080)]))
