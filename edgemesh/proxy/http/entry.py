@@ -21,6 +21,9 @@ from edgemesh.proxy.http.plans import PortPlan
 if TYPE_CHECKING:
     from edgemesh.proxy.http.exchange import Exchange
 
+# Members of an enum are looked up slowly.
+_SERVICE = QuotaScope.SERVICE
+
 
 def enter(exchange: Exchange, context: Context) -> Answer | None:
     """Let a request in: find its target and deadline, and take its tokens.
@@ -86,11 +89,13 @@ def _take_token(exchange: Exchange, context: Context, plan: PortPlan) -> float:
     """Take one of the client's quota: 0.0 when it may pass, else the seconds to wait."""
     quota = plan.client_quota
     assert quota is not None
-    key = ""
-    if quota.quota.scope is QuotaScope.SOURCE:
+    scope = quota.quota.scope
+    if scope is _SERVICE:
+        return quota.take("", exchange.begun)
+    if scope is QuotaScope.SOURCE:
         key = workload_key(context.decider.snapshot, exchange.call.client)
-    elif quota.quota.scope is QuotaScope.ROUTE and exchange.route is not None:
-        key = exchange.route.key
+    else:
+        key = exchange.route.key if exchange.route is not None else ""
     return quota.take(key, exchange.begun)
 
 

@@ -83,10 +83,9 @@ class ClientConnection:
             self._send_unsent()
             if self._flow.stage is not self:
                 return
-        if not events & _READABLE:
-            return
         if self._watched & IN:
-            self._read()
+            if events & _READABLE:
+                self._read()
         elif events & (ERROR | HANGUP):
             code = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
             self._flow.finish(Ending.CLIENT_RESET, os.strerror(code) if code else "")
@@ -171,7 +170,7 @@ class ClientConnection:
     def _begin(self, head: RequestHead) -> None:
         rest = self._buffer[head.size :]
         self._buffer = b""
-        plan = self._current_plan()
+        plan = self._plan if self._swaps == self._context.decider.swaps else self._current_plan()
         carrier = self._carrier
         self._flow.requests += 1
         carrier.begin(head, plan)

@@ -123,7 +123,6 @@ class UpstreamConnection:
         """Send a request, now or as soon as the connection stands."""
         self.carrier = carrier
         self._left = _HEAD
-        self._keep = False
         if not self._connecting:
             self.send(carrier.request_bytes())
 
@@ -354,14 +353,11 @@ class UpstreamConnection:
             self.close(reset=not carrier.body.is_complete)
         else:
             self.carrier = None
-            self._release()
+            if self._watched != _ASKED_TO_READ:
+                self._watch()
+            if not self._context.http.pool.put(self):
+                self.close(reset=False)
         carrier.response_is_over()
-
-    def _release(self) -> None:
-        if self._watched != _ASKED_TO_READ:
-            self._watch()
-        if not self._context.http.pool.put(self):
-            self.close(reset=False)
 
     def resume(self) -> None:
         """The client has taken all that was read: go on reading."""
