@@ -49,12 +49,12 @@ _NUMBERS: Final[tuple[tuple[str, str, Callable[[Meter], int]], ...]] = (
     ),
     (
         "edgemesh_sent_bytes_total",
-        "Bytes from clients to endpoints; with HTTP those of bodies.",
+        "Bytes from clients to endpoints: bodies of requests, and connections that are over.",
         lambda meter: meter.bytes_sent,
     ),
     (
         "edgemesh_received_bytes_total",
-        "Bytes from endpoints to clients; with HTTP those of bodies.",
+        "Bytes from endpoints to clients: bodies of responses, and connections that are over.",
         lambda meter: meter.bytes_received,
     ),
 )
