@@ -83,6 +83,7 @@ class Plane(Context):
     def swap(self, snapshot: Snapshot) -> None:
         """Decide by ``snapshot`` from now on; flows that are under way go on."""
         self.decider.swap(snapshot)
+        self.http.plans.forget(snapshot)
         self.inbound.look_again()
 
     @property
