@@ -20,7 +20,7 @@ import trio
 from edgemesh.kernel.sockets import Address
 from edgemesh.model.errors import OperatorError
 from edgemesh.model.flows import FlowReport
-from edgemesh.model.services import Endpoint, ServicePort, Snapshot, Transport
+from edgemesh.model.services import Endpoint, ServicePort, Transport
 from edgemesh.model.settings import NetfilterSettings, ProxySettings
 from edgemesh.proxy.plane import Plane
 from edgemesh.proxy.timers import TICK_SECONDS
@@ -177,7 +177,11 @@ class World:
         service = replace(service, **port)  # type: ignore[arg-type]
         snapshot = self.plane.decider.snapshot
         self.plane.swap(
-            Snapshot(tcp={**snapshot.tcp, called: service}, ports={service.key: service})
+            replace(
+                snapshot,
+                tcp={**snapshot.tcp, called: service},
+                ports={**snapshot.ports, service.key: service},
+            )
         )
 
     def serve(self, address: str = "127.0.0.1", backlog: int = 64, receive: int = 0) -> Server:

@@ -15,6 +15,7 @@ import trio
 from plane_fixtures import PATIENCE_SECONDS, World, running
 
 from edgemesh.kernel.sockets import Address
+from edgemesh.model.policies import DEFAULT_POLICY, Policy
 from edgemesh.model.services import Endpoint, ServicePort, Snapshot, Transport
 
 SERVICE = ("10.96.0.10", 53)
@@ -22,6 +23,8 @@ OTHER_SERVICE = ("10.96.0.11", 53)
 SERVICE6 = ("fd00:96::10", 53)
 # Loopback addresses that tests call, and the Services that calls of them were redirected from.
 CALLED = {"127.0.0.1": SERVICE, "127.0.0.2": OTHER_SERVICE, "::1": SERVICE6}
+
+_NAMES = {SERVICE: "dns", OTHER_SERVICE: "other", SERVICE6: "dns6"}
 
 
 class Speaker:
@@ -51,10 +54,21 @@ class Datagrams:
         self.world = world
         self.port = world.plane.settings.udp_port
 
-    def service(self, *endpoints: Endpoint, at: Address = SERVICE) -> None:
-        port = ServicePort("default", "dns", "", Transport.UDP, 53, endpoints=endpoints)
+    def service(
+        self, *endpoints: Endpoint, at: Address = SERVICE, policy: Policy = DEFAULT_POLICY
+    ) -> None:
+        name = _NAMES[at]
+        port = ServicePort(
+            "default", name, "", Transport.UDP, 53, policy=policy, endpoints=endpoints
+        )
         snapshot = self.world.plane.decider.snapshot
-        self.world.plane.swap(replace(snapshot, udp={**snapshot.udp, at: port}))
+        self.world.plane.swap(
+            replace(
+                snapshot,
+                udp={**snapshot.udp, at: port},
+                ports={**snapshot.ports, port.key: port},
+            )
+        )
 
     def without_services(self) -> None:
         self.world.plane.swap(Snapshot())
