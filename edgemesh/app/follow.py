@@ -94,7 +94,10 @@ class Follower:
         self._advanced = trio.Event()
 
     def _new_builder(self) -> SnapshotBuilder:
-        return SnapshotBuilder(self._settings.node, Source(self._settings.proxy.source))
+        settings = self._settings
+        # Only tproxy brings answers to a client's own address back to the agent.
+        inbound = Source.NODE if settings.netfilter.mode == "redirect" else Source.PRESERVE
+        return SnapshotBuilder(settings.node, Source(settings.proxy.source), inbound)
 
     def _tell_problems(self) -> None:
         problems = self._builder.problems

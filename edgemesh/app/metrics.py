@@ -11,6 +11,7 @@ from edgemesh.app.breakers import is_watched, phase_of
 from edgemesh.model.services import Snapshot
 from edgemesh.model.status import BreakerPhase
 from edgemesh.observe.metrics.exposition import Family, FamilyType, counter, gauge, labels, sample
+from edgemesh.observe.metrics.meters import endpoint_labels
 from edgemesh.observe.sink import LineSink
 from edgemesh.policy.traffic.endpoint_state import EndpointState
 from edgemesh.policy.traffic.traffic import Traffic
@@ -18,7 +19,6 @@ from edgemesh.policy.traffic.upstream import Upstream
 from edgemesh.proxy.dns.counters import DnsCounters
 from edgemesh.proxy.reactor import Reactor
 from edgemesh.proxy.report import Reports
-from edgemesh.wire.host_port import joined
 
 _BREAKER_VALUES: Final = {
     BreakerPhase.CLOSED: 0,
@@ -147,7 +147,7 @@ def _gathered(name: str, traffic: Traffic, most: int, rows: list[_Row]) -> Itera
             if len(rows) == most or id(state) in seen or not _is_worth_telling(state):
                 continue
             seen.add(id(state))
-            text = _endpoint_labels(upstream, state)
+            text = endpoint_labels(upstream.port, state.endpoint)
             rows.append((text, upstream, state))
             yield sample(name, text, state.active)
         yield ""
@@ -159,17 +159,6 @@ def _is_worth_telling(state: EndpointState) -> bool:
         or state.active
         or state.connections
         or phase_of(state) is not BreakerPhase.CLOSED
-    )
-
-
-def _endpoint_labels(upstream: Upstream, state: EndpointState) -> str:
-    port, endpoint = upstream.port, state.endpoint
-    return labels(
-        namespace=port.namespace,
-        service=port.service,
-        port=port.port,
-        transport=port.transport,
-        endpoint=joined(endpoint.address, endpoint.port),
     )
 
 

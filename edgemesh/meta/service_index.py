@@ -6,28 +6,48 @@ from collections.abc import Mapping
 from typing import Any
 
 from edgemesh.meta.claims import Claims
-from edgemesh.model.services import PortKey, Service, ServiceName, ServicePort, Transport
+from edgemesh.model.services import (
+    PortKey,
+    Service,
+    ServiceName,
+    ServicePort,
+    Source,
+    Transport,
+)
+from edgemesh.policy.inbound import inbound_ports
 
 
 class ServiceIndex:
-    """Services by name, their ports by address and by node port.
+    """Services by name, their ports by address, by node port and by endpoints of this node.
+
+    Args:
+        node: this node's name.
+        inbound_source: which client address endpoints see of calls that reach them directly.
 
     Attributes:
         addresses: ports by (address, port), for each transport.
         node_ports: ports by node port, for each transport.
+        inbound: inbound ports by their endpoint's (address, port), for each transport. Of several
+            that share an endpoint the last one holds, by namespace, name and port, as elsewhere.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, node: str, inbound_source: Source) -> None:
+        self._node = node
+        self._inbound_source = inbound_source
         self._services: dict[ServiceName, Service] = {}
         self._ports: dict[PortKey, ServicePort] = {}
         self._copy: Mapping[ServiceName, Service] | None = None
         self._ports_copy: Mapping[PortKey, ServicePort] | None = None
         self._intercepted: set[ServiceName] = set()
+        self._inbound: dict[ServiceName, Mapping[PortKey, ServicePort]] = {}
         self.addresses: Mapping[Transport, Claims[tuple[str, int], ServicePort]] = {
             transport: Claims(owner=_owner, rank=_owner) for transport in Transport
         }
         self.node_ports: Mapping[Transport, Claims[int, ServicePort]] = {
             transport: Claims(owner=_owner, rank=_owner) for transport in Transport
+        }
+        self.inbound: Mapping[Transport, Claims[tuple[str, int], ServicePort]] = {
+            transport: Claims(owner=_key, rank=_key) for transport in Transport
         }
 
     def put(self, service: Service, *, intercepted: bool) -> None:
@@ -45,6 +65,7 @@ class ServiceIndex:
             self._intercepted.add(name)
             for (claims, key), port in self._claims_of(service).items():
                 claims.claim(key, port)
+            self._put_inbound(name, service)
 
     def remove(self, name: ServiceName) -> None:
         """Remove a Service; nothing happens when there is none."""
@@ -56,6 +77,7 @@ class ServiceIndex:
             self._intercepted.remove(name)
             for claims, key in self._claims_of(service):
                 claims.release(key, name)
+            self._remove_inbound(name)
 
     def services(self) -> Mapping[ServiceName, Service]:
         """All of them by name; the same mapping as long as nothing changes."""
@@ -68,6 +90,21 @@ class ServiceIndex:
         if self._ports_copy is None:
             self._ports_copy = self._ports.copy()
         return self._ports_copy
+
+    def _put_inbound(self, name: ServiceName, service: Service) -> None:
+        found = inbound_ports(service, self._node, self._inbound_source)
+        ports = {port.key: port for port in found}
+        if not ports:
+            return
+        self._inbound[name] = ports
+        self._ports |= ports
+        for port in ports.values():
+            self.inbound[port.transport].claim(_place(port), port)
+
+    def _remove_inbound(self, name: ServiceName) -> None:
+        for key, port in self._inbound.pop(name, {}).items():
+            del self._ports[key]
+            self.inbound[port.transport].release(_place(port), key)
 
     def _claims_of(
         self, service: Service
@@ -84,3 +121,12 @@ class ServiceIndex:
 
 def _owner(port: ServicePort) -> ServiceName:
     return (port.namespace, port.service)
+
+
+def _key(port: ServicePort) -> PortKey:
+    return port.key
+
+
+def _place(port: ServicePort) -> tuple[str, int]:
+    (endpoint,) = port.endpoints
+    return (endpoint.address, endpoint.port)

@@ -42,13 +42,16 @@ class SnapshotBuilder:
     Args:
         node: this node's name.
         default_source: which address endpoints see where the Service does not say.
+        inbound_source: which one they see of calls that reach them at their own address.
 
     Attributes:
         problems: what was passed over, by object: an object that cannot be decoded is as if it
             were not there.
     """
 
-    def __init__(self, node: str, default_source: Source) -> None:
+    def __init__(
+        self, node: str, default_source: Source, inbound_source: Source = Source.PRESERVE
+    ) -> None:
         self._node = node
         self._default_source = default_source
         self.problems: dict[ObjectKey, str] = {}
@@ -67,7 +70,7 @@ class SnapshotBuilder:
             Neighbours(self._recorded, policies.subsets),
         )
         self._touched: set[ServiceName] = set()
-        self._built = ServiceIndex()
+        self._built = ServiceIndex(node, inbound_source)
         self._takers: Mapping[str, Callable[[ObjectKey, Any], None]] = {
             "Service": self._take_service,
             "EndpointSlice": lambda key, view: self._touch(self._endpoints.put_slice(key, view)),
@@ -117,6 +120,8 @@ class SnapshotBuilder:
             udp=self._built.addresses[Transport.UDP].frozen(),
             tcp_node_ports=self._built.node_ports[Transport.TCP].frozen(),
             udp_node_ports=self._built.node_ports[Transport.UDP].frozen(),
+            tcp_inbound=self._built.inbound[Transport.TCP].frozen(),
+            udp_inbound=self._built.inbound[Transport.UDP].frozen(),
             services=self._built.services(),
             pods=self._pods.frozen(),
             ports=self._built.ports(),

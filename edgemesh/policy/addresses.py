@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from edgemesh.model.services import NodePort, ServiceAddress, Snapshot, Transport
+from edgemesh.model.services import (
+    InboundAddress,
+    NodePort,
+    ServiceAddress,
+    Snapshot,
+    Transport,
+)
 
 
-def service_addresses(snapshot: Snapshot) -> frozenset[ServiceAddress | NodePort]:
-    """Everything that leads to a Service port: addresses, and ports of the node's own addresses.
+def service_addresses(snapshot: Snapshot) -> frozenset[ServiceAddress | NodePort | InboundAddress]:
+    """Everything that leads to a Service port.
 
+    These are its addresses, ports of the node's own addresses, and endpoints of this node where
+    servers are limited.
     The data plane answers exactly what it can look up, so these are the keys of its indexes.
     """
     return frozenset(
@@ -16,5 +24,7 @@ def service_addresses(snapshot: Snapshot) -> frozenset[ServiceAddress | NodePort
             *(ServiceAddress(address, Transport.UDP, port) for address, port in snapshot.udp),
             *(NodePort(Transport.TCP, port) for port in snapshot.tcp_node_ports),
             *(NodePort(Transport.UDP, port) for port in snapshot.udp_node_ports),
+            *(InboundAddress(where, Transport.TCP, port) for where, port in snapshot.tcp_inbound),
+            *(InboundAddress(where, Transport.UDP, port) for where, port in snapshot.udp_inbound),
         )
     )

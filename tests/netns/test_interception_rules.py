@@ -17,7 +17,7 @@ from edgemesh.kernel.netfilter import Interception, open_interception
 from edgemesh.kernel.netfilter.interception import Target
 from edgemesh.lab.network import command_in
 from edgemesh.model.errors import OperatorError
-from edgemesh.model.services import NodePort, ServiceAddress, Transport
+from edgemesh.model.services import InboundAddress, NodePort, ServiceAddress, Transport
 from edgemesh.model.settings import NetfilterSettings, ProxySettings
 
 pytestmark = pytest.mark.root
@@ -30,6 +30,9 @@ TARGETS: frozenset[Target] = frozenset(
         ServiceAddress("fd00:96::a", Transport.TCP, 80),
         NodePort(Transport.TCP, 30080),
         NodePort(Transport.UDP, 30053),
+        InboundAddress("10.96.0.10", Transport.UDP, 53),
+        InboundAddress("10.1.0.2", Transport.TCP, 8080),
+        InboundAddress("fd01::2", Transport.TCP, 8080),
     }
 )
 EVERY = [
@@ -88,8 +91,12 @@ def test_addresses_are_those_of_the_family(lone_node: str, settings: NetfilterSe
     interception = opened(lone_node, settings)
     inside(lone_node, interception.install)
     inside(lone_node, lambda: interception.update(TARGETS, ()))
-    unwanted = {"ipv4": "fd00:96::a", "ipv6": "10.96."}.get(settings.family, "none")
-    expected = {target for target in TARGETS if not str(target[0]).startswith(unwanted)}
+    unwanted = {"ipv4": "fd0", "ipv6": "10."}.get(settings.family, "none")
+    expected = {
+        target
+        for target in TARGETS
+        if isinstance(target, NodePort) or not target.address.startswith(unwanted)
+    }
     assert inside(lone_node, interception.addresses) == expected
     inside(lone_node, lambda: interception.update((), TARGETS))
     assert inside(lone_node, interception.addresses) == frozenset()

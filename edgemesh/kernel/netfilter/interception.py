@@ -6,9 +6,9 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
-from edgemesh.model.services import NodePort, ServiceAddress
+from edgemesh.model.services import InboundAddress, NodePort, ServiceAddress
 
-Target: TypeAlias = ServiceAddress | NodePort
+Target: TypeAlias = ServiceAddress | NodePort | InboundAddress
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Installed:
 
 
 class Interception(Protocol):
-    """Rules that lead calls to Services to the agent. Every method blocks: call it in a thread.
+    """Rules that lead calls to the agent. Every method blocks: call it in a thread.
 
     Ownership: whoever opens one calls `close`. Rules act in the network namespace that the
     process was in when it was opened.
@@ -97,7 +97,10 @@ def intercepted(targets: Iterable[Target], family: str) -> list[Target]:
     """Those that belong to the chosen family (``ipv4``, ``ipv6`` or ``both``), sorted."""
     unwanted = {"ipv4": True, "ipv6": False}.get(family)
     return sorted(
-        target
-        for target in targets
-        if isinstance(target, NodePort) or (":" in target.address) is not unwanted
+        (
+            target
+            for target in targets
+            if isinstance(target, NodePort) or (":" in target.address) is not unwanted
+        ),
+        key=repr,
     )

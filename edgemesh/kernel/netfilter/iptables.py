@@ -33,7 +33,7 @@ from edgemesh.kernel.netfilter.xtables import Xtables
 from edgemesh.model.settings import NetfilterSettings, ProxySettings
 
 _BUILT_IN = ("PREROUTING", "OUTPUT")
-_OWN = (*_BUILT_IN, "SERVICES", "DIVERT")
+_OWN = (*_BUILT_IN, "SERVICES", "INBOUND", "DIVERT")
 _COMMENT = re.compile(r'--comment "(edgemesh .*)"$')
 
 Saved = Mapping[str, list[str]]

@@ -1,30 +1,32 @@
-"""How iptables rules know Service addresses: by ip sets, else by a rule for each address."""
+"""How iptables rules know what to divert: by ip sets, else by a rule for each address."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from edgemesh.kernel.commands import find_tool, must_run, run_tool
 from edgemesh.kernel.netfilter.interception import Target
 from edgemesh.kernel.netfilter.ruleset import chains
 from edgemesh.kernel.netfilter.xtables import Xtables
-from edgemesh.model.services import NodePort, ServiceAddress, Transport
+from edgemesh.model.services import InboundAddress, NodePort, ServiceAddress, Transport
 from edgemesh.model.settings import NetfilterSettings
+
+Address = ServiceAddress | InboundAddress
 
 _MAX_ELEMENTS = 1 << 20  # ipset's own default, 65536, is too small for large clusters
 _LOOPBACK = {4: "127.0.0.0/8", 6: "::1/128"}
 
 
 class Matches(Protocol):
-    """Fills the chain EDGEMESH-SERVICES."""
+    """Fills the chains EDGEMESH-SERVICES and EDGEMESH-INBOUND."""
 
     def prepare(self, targets: Iterable[Target]) -> None:
         """Make what the rules refer to, before they are loaded."""
 
     def rules(self, version: int, targets: Iterable[Target]) -> list[str]:
-        """The chain's rules in one family."""
+        """The chains' rules in one family."""
 
     def change(self, added: Sequence[Target], removed: Sequence[Target]) -> None:
         """Change what is matched, after the rules were loaded."""
@@ -48,7 +50,7 @@ def choose_matches(settings: NetfilterSettings, families: Sequence[Xtables]) -> 
 
 
 class SetMatches:
-    """One hash set of addresses for each family, one bitmap of node ports for each transport.
+    """Hash sets of addresses for each family, and one bitmap of node ports for each transport.
 
     Args:
         settings: for the names.
@@ -56,9 +58,17 @@ class SetMatches:
     """
 
     def __init__(self, settings: NetfilterSettings, versions: Iterable[int]) -> None:
-        self._divert = f"{chains(settings)}-DIVERT"
-        self._services = f"{chains(settings)}-SERVICES"
-        self._addresses = {version: f"{settings.table}-svc{version}" for version in versions}
+        prefix = chains(settings)
+        self._divert = f"{prefix}-DIVERT"
+        self._chains: Mapping[type[Address], str] = {
+            ServiceAddress: f"{prefix}-SERVICES",
+            InboundAddress: f"{prefix}-INBOUND",
+        }
+        self._addresses: Mapping[tuple[type[Address], int], str] = {
+            (kind, version): f"{settings.table}-{short}{version}"
+            for kind, short in ((ServiceAddress, "svc"), (InboundAddress, "in"))
+            for version in versions
+        }
         self._ports = {
             transport: f"{settings.table}-{transport.lower()}" for transport in Transport
         }
@@ -68,7 +78,7 @@ class SetMatches:
         lines = [
             f"create {name} hash:ip,port family {'inet' if version == 4 else 'inet6'}"
             f" maxelem {_MAX_ELEMENTS}"
-            for version, name in self._addresses.items()
+            for (_, version), name in self._addresses.items()
         ]
         lines += [f"create {name} bitmap:port range 0-65535" for name in self._ports.values()]
         self._restore([*lines, *self._lines("add", targets)])
@@ -76,10 +86,14 @@ class SetMatches:
     def rules(self, version: int, targets: Iterable[Target]) -> list[str]:
         """See `Matches.rules`. Addresses are in the sets, so the rules do not depend on them."""
         del targets
-        start, leave = f"-A {self._services}", f"-g {self._divert}"
-        addresses = f"{start} -m set --match-set {self._addresses[version]} dst,dst {leave}"
+        leave = f"-g {self._divert}"
+        addresses = [
+            f"-A {chain} -m set --match-set {self._addresses[kind, version]} dst,dst {leave}"
+            for kind, chain in self._chains.items()
+        ]
+        start = f"-A {self._chains[ServiceAddress]}"
         return [
-            addresses,
+            *addresses,
             *(
                 f"{start} {_to_node(version, transport)} -m set --match-set {name} dst {leave}"
                 for transport, name in self._ports.items()
@@ -92,29 +106,24 @@ class SetMatches:
 
     def read(self) -> frozenset[Target]:
         """See `Matches.read`."""
-        return frozenset(
-            _element(line.split()[2], self._transport_of(line.split()[1]))
-            for name in self._names()
-            for line in run_tool(["ipset", "save", name]).stdout.splitlines()
-            if line.startswith("add ")
-        )
+        found: list[Target] = []
+        for (kind, _), name in self._addresses.items():
+            found += (kind(*_parts(text)) for text in _elements(name))
+        for transport, name in self._ports.items():
+            found += (NodePort(transport, int(text)) for text in _elements(name))
+        return frozenset(found)
 
     def discard(self) -> None:
         """See `Matches.discard`."""
         here = run_tool(["ipset", "list", "-name"]).stdout.split()
-        self._restore([f"destroy {name}" for name in self._names() if name in here])
-
-    def _names(self) -> list[str]:
-        return [*self._addresses.values(), *self._ports.values()]
-
-    def _transport_of(self, name: str) -> Transport | None:
-        return next((transport for transport in Transport if self._ports[transport] == name), None)
+        names = [*self._addresses.values(), *self._ports.values()]
+        self._restore([f"destroy {name}" for name in names if name in here])
 
     def _lines(self, command: str, targets: Iterable[Target]) -> list[str]:
         return [
             f"{command} {self._ports[target.transport]} {target.port}"
             if isinstance(target, NodePort)
-            else f"{command} {self._addresses[6 if ':' in target.address else 4]} "
+            else f"{command} {self._addresses[type(target), 6 if ':' in target.address else 4]} "
             f"{target.address},{target.transport.lower()}:{target.port}"
             for target in targets
         ]
@@ -125,12 +134,15 @@ class SetMatches:
             must_run(["ipset", "-exist", "restore"], "\n".join([*lines, ""]))
 
 
-def _element(text: str, node_port: Transport | None) -> Target:
-    if node_port is not None:
-        return NodePort(node_port, int(text))
+def _elements(name: str) -> list[str]:
+    saved = run_tool(["ipset", "save", name]).stdout.splitlines()
+    return [line.split()[2] for line in saved if line.startswith("add ")]
+
+
+def _parts(text: str) -> tuple[str, Transport, int]:
     address, _, rest = text.partition(",")
     transport, _, port = rest.partition(":")
-    return ServiceAddress(address, Transport(transport.upper()), int(port))
+    return address, Transport(transport.upper()), int(port)
 
 
 class RuleMatches:
@@ -147,6 +159,7 @@ class RuleMatches:
     def __init__(self, settings: NetfilterSettings, families: Sequence[Xtables]) -> None:
         self._divert = f"{chains(settings)}-DIVERT"
         self._services = f"{chains(settings)}-SERVICES"
+        self._inbound = f"{chains(settings)}-INBOUND"
         self._table = service_table(settings)
         self._families = families
 
@@ -156,7 +169,7 @@ class RuleMatches:
     def rules(self, version: int, targets: Iterable[Target]) -> list[str]:
         """See `Matches.rules`."""
         return [
-            f"-A {self._services} {_match(version, target)} -g {self._divert}"
+            f"-A {self._chain(target)} {_match(version, target)} -g {self._divert}"
             for target in targets
             if isinstance(target, NodePort) or (":" in target.address) == (version == 6)
         ]
@@ -181,16 +194,21 @@ class RuleMatches:
             target
             for family in self._families
             for line in family.saved().get(self._table, ())
-            if line.startswith(f"-A {self._services} ")
+            if line.startswith((f"-A {self._services} ", f"-A {self._inbound} "))
             and (target := self._target(line)) is not None
         )
 
     def discard(self) -> None:
         """See `Matches.discard`: the rules went with their chain."""
 
+    def _chain(self, target: Target) -> str:
+        return self._inbound if isinstance(target, InboundAddress) else self._services
+
     def _target(self, line: str) -> Target | None:
         if found := self._ADDRESS.match(line):
-            return ServiceAddress(found[1], Transport(found[2].upper()), int(found[3]))
+            inbound = line.startswith(f"-A {self._inbound} ")
+            kind = InboundAddress if inbound else ServiceAddress
+            return kind(found[1], Transport(found[2].upper()), int(found[3]))
         if found := self._PORT.match(line):
             return NodePort(Transport(found[1].upper()), int(found[2]))
         return None

@@ -18,10 +18,13 @@ from edgemesh.kernel.netfilter.interception import Installed, Target, intercepte
 from edgemesh.kernel.netfilter.routes import add_routes, remove_routes, routes_installed
 from edgemesh.kernel.netfilter.ruleset import check, nft_ruleset
 from edgemesh.model.errors import OperatorError
-from edgemesh.model.services import NodePort, ServiceAddress, Transport
+from edgemesh.model.services import InboundAddress, NodePort, ServiceAddress, Transport
 from edgemesh.model.settings import NetfilterSettings, ProxySettings
 
-SETS = ("svc4", "svc6", "nodeports")
+_SERVICES = ("svc4", "svc6")
+_INBOUND = ("inbound4", "inbound6")
+_NODE_PORTS = "nodeports"
+SETS = (*_SERVICES, *_INBOUND, _NODE_PORTS)
 
 # By number: the library looks names up in /etc/protocols, which slim containers lack.
 _PROTOCOL_NUMBER = {Transport.TCP: 6, Transport.UDP: 17}
@@ -131,7 +134,7 @@ class NftInterception:
             target
             for name in SETS
             for element in self._context.elements(self._family_and_table, name)
-            if (target := _target(element)) is not None
+            if (target := _target(name, element)) is not None
         )
 
     def describe(self) -> Installed | None:
@@ -187,27 +190,31 @@ def _fingerprint(text: str) -> str:
 def _elements(command: str, table: str, targets: Iterable[Target]) -> list[str]:
     by_set: dict[str, list[str]] = {}
     for target in targets:
-        if isinstance(target, NodePort):
-            name, address = "nodeports", ""
-        else:
-            name = "svc6" if ":" in target.address else "svc4"
-            address = f"{target.address} . "
+        address = "" if isinstance(target, NodePort) else f"{target.address} . "
         element = f"{address}{_PROTOCOL_NUMBER[target.transport]} . {target.port}"
-        by_set.setdefault(name, []).append(element)
+        by_set.setdefault(_set_of(target), []).append(element)
     return [
         f"{command} element {table} {name} {{ {', '.join(elements)} }}"
         for name, elements in by_set.items()
     ]
 
 
-def _target(concatenation: list[Any]) -> Target | None:
+def _set_of(target: Target) -> str:
+    if isinstance(target, NodePort):
+        return _NODE_PORTS
+    four, six = _INBOUND if isinstance(target, InboundAddress) else _SERVICES
+    return six if ":" in target.address else four
+
+
+def _target(name: str, concatenation: list[Any]) -> Target | None:
     *address, protocol, port = concatenation
     transport = _TRANSPORT.get(protocol) or _by_name(protocol)
     if transport is None:
         return None
-    if address:
-        return ServiceAddress(address[0], transport, port)
-    return NodePort(transport, port)
+    if name == _NODE_PORTS:
+        return NodePort(transport, port)
+    kind = InboundAddress if name in _INBOUND else ServiceAddress
+    return kind(address[0], transport, port)
 
 
 def _by_name(protocol: object) -> Transport | None:

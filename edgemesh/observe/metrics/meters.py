@@ -127,7 +127,7 @@ class Meters:
             if len(self._counted) >= self._settings.max_meters:
                 self.overflowed += 1
                 return self._shared_meter(path)
-            counted = self._counted[key] = Counted(key, _labels(port, endpoint, path))
+            counted = self._counted[key] = Counted(key, endpoint_labels(port, endpoint, path=path))
         if holder is not None:
             holder.meter = counted.meter
             counted.holder = holder
@@ -199,12 +199,19 @@ def _add(total: list[int], more: list[int]) -> None:
     total[:] = map(add, total, more)
 
 
-def _labels(port: ServicePort, endpoint: Endpoint, path: str) -> str:
+def endpoint_labels(port: ServicePort, endpoint: Endpoint, **more: str) -> str:
+    """Which endpoint of which Service port a value is about.
+
+    ``side="server"`` tells calls that came to the endpoint's own address from those that were
+    balanced here.
+    """
+    if port.inbound:
+        more["side"] = "server"
     return labels(
         namespace=port.namespace,
         service=port.service,
         port=port.port,
         transport=port.transport,
         endpoint=joined(endpoint.address, endpoint.port),
-        path=path,
+        **more,
     )

@@ -83,7 +83,13 @@ class Traffic:
         return (self._records.get(id(port)) or self._record(port)).client_quota
 
     def server(self, port: ServicePort) -> ServerState | None:
-        """What is let through to this node's endpoints of a port; None when that is everything."""
+        """What is let through to this node's endpoints of a port; None when that is everything.
+
+        It is the same for calls that were balanced here and for inbound ones.
+        """
+        if port.inbound:
+            served = self._snapshot.ports.get(port.limits_key)
+            return None if served is None else self.server(served)
         return (self._records.get(id(port)) or self._record(port)).server
 
     def upstreams(self) -> Iterator[Upstream]:
@@ -149,6 +155,8 @@ class Traffic:
         else:
             record.client_quota.change(quota, now)
         limits = record.port.policy.server
+        if record.port.inbound:
+            return
         if record.server is not None:
             record.server.change(limits, now)
         elif limits.quota is not None or limits.max_concurrent:
