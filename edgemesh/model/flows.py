@@ -52,6 +52,7 @@ class FlowFacts:
         destination: the original destination, before interception.
         application_protocol: what was resolved, "" when it was not.
         server_name: from the ClientHello or the Host, "" when there was none.
+        alpn: what a TLS client offers, in its order.
     """
 
     transport: Transport
@@ -59,6 +60,7 @@ class FlowFacts:
     destination: tuple[str, int]
     application_protocol: str = ""
     server_name: str = ""
+    alpn: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -66,7 +68,8 @@ class FlowReport:
     """What happened to one flow; exactly one is written for each.
 
     ``duration`` is in seconds; ``bytes_sent`` went from client to endpoint, ``bytes_received``
-    from endpoint to client.
+    from endpoint to client. ``service`` is the one that was called, and ``route`` the key of what
+    led elsewhere.
     """
 
     transport: str
@@ -74,11 +77,13 @@ class FlowReport:
     client_pod: str
     destination: str
     service: str
+    route: str
     endpoint: str
     endpoint_pod: str
     path: str
     application_protocol: str
     server_name: str
+    alpn: tuple[str, ...]
     attempts: int
     bytes_sent: int
     bytes_received: int

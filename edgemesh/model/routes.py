@@ -1,8 +1,8 @@
-"""Routes: what Gateway API's HTTPRoute and Istio's VirtualService both become.
+"""Routes: what the routes of the Gateway API and Istio's VirtualService both become.
 
 A rule with several matches becomes several routes that share their key. A Service port holds
-its routes in the order in which they are tried (Gateway API's order of precedence), so the first
-one that matches is the one.
+its routes in the order in which they are tried, so the first one that matches is the one.
+Requests have a Route, connections that are passed on as they are a ConnectionRoute.
 """
 
 from __future__ import annotations
@@ -165,3 +165,30 @@ class Route:
     direct: DirectResponse | None = None
     request_seconds: float | None = None
     retries: Retries | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionRoute:
+    """One way for connections that match; what is empty always holds.
+
+    Args:
+        key: ``TLSRoute default/web rule 0``: for reports and quotas per route.
+        server_names: ``web.example.org``, ``*.example.org`` or ``*`` for every name, in lower
+            case; the ClientHello has to name one of them.
+        alpn: protocols of which a TLS client has to offer one (RFC 7301).
+        source_labels: of the calling Pod.
+        source_namespace: of the calling Pod.
+        backends: one or more.
+    """
+
+    key: str
+    backends: tuple[Backend, ...]
+    server_names: tuple[str, ...] = ()
+    alpn: tuple[str, ...] = ()
+    source_labels: tuple[tuple[str, str], ...] = ()
+    source_namespace: str = ""
+
+    @property
+    def needs_hello(self) -> bool:
+        """Whether a connection has to say something before it is known to match."""
+        return bool(self.server_names or self.alpn)

@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from edgemesh.model.policies import DEFAULT_POLICY, NO_SUBSETS, Policy, Subset
-from edgemesh.model.routes import Route
+from edgemesh.model.routes import ConnectionRoute, Route
 
 # Namespace and name.
 ServiceName = tuple[str, str]
@@ -47,18 +47,6 @@ class ServiceAddress(NamedTuple):
 class NodePort(NamedTuple):
     """A port that is called on any of the node's own addresses."""
 
-    transport: Transport
-    port: int
-
-
-@dataclass(frozen=True, slots=True)
-class InboundAddress:
-    """An endpoint of this node, where calls that come from elsewhere are intercepted.
-
-    No tuple: it must not be equal to the ServiceAddress of the same parts.
-    """
-
-    address: str
     transport: Transport
     port: int
 
@@ -108,8 +96,8 @@ class ServicePort:
         endpoints: those that take new connections now, in a stable order, IPv4 and IPv6.
         subsets: parts of the endpoints, by the names that routes give them.
         routes: of requests, in the order in which they are tried.
-        inbound: it is the port as calls see it that reach its one endpoint, of this node, at the
-            endpoint's own address (`policy.inbound`).
+        connection_routes: of connections that are relayed, in the order in which they are tried;
+            one that none of them matches goes to the endpoints above.
     """
 
     namespace: str
@@ -124,20 +112,11 @@ class ServicePort:
     endpoints: tuple[Endpoint, ...] = ()
     subsets: Mapping[str, Subset] = field(default_factory=lambda: NO_SUBSETS)
     routes: tuple[Route, ...] = ()
-    inbound: bool = False
+    connection_routes: tuple[ConnectionRoute, ...] = ()
 
     @property
     def key(self) -> PortKey:
         """Identity that outlives snapshots: state such as a round-robin position hangs on it."""
-        if self.inbound:
-            (endpoint,) = self.endpoints
-            where = f"{self.transport} at {endpoint.address} {endpoint.port}"
-            return (self.namespace, self.service, where, self.port)
-        return self.limits_key
-
-    @property
-    def limits_key(self) -> PortKey:
-        """The key of the port whose server limits its calls count for, inbound or not."""
         return (self.namespace, self.service, self.transport, self.port)
 
     def __str__(self) -> str:
@@ -206,10 +185,9 @@ class Snapshot:
         zone: this node's zone, "" when unknown.
         tcp, udp: Service ports by (address, port), as getsockname() spells them.
         tcp_node_ports, udp_node_ports: by port alone, for the node's own addresses.
-        tcp_inbound, udp_inbound: `ServicePort.inbound` ones by their endpoint's (address, port).
         services: by (namespace, name).
         pods: by address.
-        ports: Service ports by their key, those without an address and inbound ones, too.
+        ports: Service ports by their key, those without an address, too.
     """
 
     revision: int = 0
@@ -219,8 +197,6 @@ class Snapshot:
     udp: Mapping[tuple[str, int], ServicePort] = field(default_factory=dict)
     tcp_node_ports: Mapping[int, ServicePort] = field(default_factory=dict)
     udp_node_ports: Mapping[int, ServicePort] = field(default_factory=dict)
-    tcp_inbound: Mapping[tuple[str, int], ServicePort] = field(default_factory=dict)
-    udp_inbound: Mapping[tuple[str, int], ServicePort] = field(default_factory=dict)
     services: Mapping[tuple[str, str], Service] = field(default_factory=dict)
     pods: Mapping[str, PodIdentity] = field(default_factory=dict)
     ports: Mapping[PortKey, ServicePort] = field(default_factory=dict)

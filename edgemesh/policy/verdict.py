@@ -5,9 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edgemesh.model.flows import FlowFacts, Refusal
-from edgemesh.model.policies import Balancing, HashSource, Path, QuotaScope
+from edgemesh.model.policies import (
+    DEFAULT_POLICY,
+    Balancing,
+    HashSource,
+    Path,
+    Policy,
+    QuotaScope,
+)
+from edgemesh.model.routes import ConnectionRoute
 from edgemesh.model.services import ServicePort, Snapshot, Source, Transport
 from edgemesh.policy.paths import forwarding_path
+from edgemesh.policy.routing.backends import backend_port, by_weight
+from edgemesh.policy.routing.connections import connection_route
+from edgemesh.policy.routing.request import Caller
 from edgemesh.policy.traffic.calls import Call
 from edgemesh.policy.traffic.endpoint_state import EndpointState
 from edgemesh.policy.traffic.traffic import Traffic
@@ -30,6 +41,7 @@ class Verdict:
         upstream: where the flow counts, and where another endpoint is found when one fails;
             None when refused.
         call: what is known for that.
+        route: the key of the route that led it there, "" when there was none.
     """
 
     port: ServicePort | None
@@ -39,26 +51,28 @@ class Verdict:
     refusal: Refusal | None = None
     upstream: Upstream | None = None
     call: Call = _NOBODY
+    route: str = ""
+
+    @property
+    def target(self) -> ServicePort | None:
+        """The Service port that it goes to: the one that was called, unless a route led away."""
+        return self.port if self.upstream is None else self.upstream.port
+
+    @property
+    def policy(self) -> Policy:
+        """That of where it goes."""
+        if self.upstream is not None:
+            return self.upstream.policy
+        return DEFAULT_POLICY if self.port is None else self.port.policy
 
 
 def find_port(
     snapshot: Snapshot, transport: Transport, destination: tuple[str, int]
 ) -> ServicePort | None:
-    """The Service port that a destination belongs to.
-
-    By its address, or as an endpoint of this node, or else as a node port.
-    """
+    """The Service port that a destination belongs to, by its address or else as a node port."""
     if transport is Transport.TCP:
-        return (
-            snapshot.tcp.get(destination)
-            or snapshot.tcp_inbound.get(destination)
-            or snapshot.tcp_node_ports.get(destination[1])
-        )
-    return (
-        snapshot.udp.get(destination)
-        or snapshot.udp_inbound.get(destination)
-        or snapshot.udp_node_ports.get(destination[1])
-    )
+        return snapshot.tcp.get(destination) or snapshot.tcp_node_ports.get(destination[1])
+    return snapshot.udp.get(destination) or snapshot.udp_node_ports.get(destination[1])
 
 
 def decide(
@@ -76,18 +90,24 @@ def decide(
     port = find_port(snapshot, facts.transport, facts.destination)
     if port is None:
         return _unknown(facts, listener_port)
-    upstream = traffic.upstream(port)
-    assert upstream is not None
+    upstream, route = _way(snapshot, facts, traffic, port)
+    if upstream is None:
+        return Verdict(port, refusal=Refusal.NO_BACKEND, route=route)
+    target = upstream.port
     if facts.transport is Transport.TCP:
         if not upstream.may_connect():
-            return Verdict(port, refusal=Refusal.OVERFLOW)
-        if client_quota_wait(snapshot, traffic, port, facts.client[0], now):
-            return Verdict(port, refusal=Refusal.QUOTA)
-    call = _call(facts, port.policy.balancing)
+            return Verdict(port, refusal=Refusal.OVERFLOW, route=route)
+        limited = (port,) if target.key == port.key else (port, target)
+        client = facts.client[0]
+        if any(
+            client_quota_wait(snapshot, traffic, each, client, now, route=route) for each in limited
+        ):
+            return Verdict(port, refusal=Refusal.QUOTA, route=route)
+    call = _call(facts, upstream.policy.balancing)
     state = upstream.choose_connection(call, now)
     if isinstance(state, Refusal):
-        return Verdict(port, refusal=state)
-    return Verdict(port, (state,), Path.RELAY, port.source, None, upstream, call)
+        return Verdict(port, refusal=state, route=route)
+    return Verdict(port, (state,), Path.RELAY, target.source, None, upstream, call, route)
 
 
 def preview(
@@ -112,22 +132,37 @@ def preview(
     port = find_port(snapshot, facts.transport, facts.destination)
     if port is None:
         return _unknown(facts, listener_port)
-    upstream = traffic.upstream(port)
-    assert upstream is not None
-    call = _call(facts, port.policy.balancing)
+    path = forwarding_path(port, facts.application_protocol or port.application_protocol)
+    upstream, route = traffic.upstream(port), ""
+    if path is Path.RELAY:
+        upstream, route = _way(snapshot, facts, traffic, port)
+    if upstream is None:
+        return Verdict(port, refusal=Refusal.NO_BACKEND, route=route)
+    call = _call(facts, upstream.policy.balancing)
     states = upstream.preview(call, now, attempts)
     if isinstance(states, Refusal):
-        return Verdict(port, refusal=states)
-    path = forwarding_path(port, facts.application_protocol or port.application_protocol)
-    return Verdict(port, states, path, port.source, None, upstream, call)
+        return Verdict(port, refusal=states, route=route)
+    return Verdict(port, states, path, upstream.port.source, None, upstream, call, route)
 
 
 def client_quota_wait(
-    snapshot: Snapshot, traffic: Traffic, port: ServicePort, client: str, now: float
+    snapshot: Snapshot,
+    traffic: Traffic,
+    port: ServicePort,
+    client: str,
+    now: float,
+    *,
+    route: str = "",
 ) -> float:
     """Take one token for a connection or a datagram of a client.
 
-    Quotas by route count for the whole Service here, where there are no routes.
+    Args:
+        snapshot: what is known about Pods.
+        traffic: where the buckets are.
+        port: whose quota it is.
+        client: its address.
+        now: monotonic seconds.
+        route: the key of the one that was taken, "" for none.
 
     Returns:
         0.0 when it may pass, else the seconds until one might.
@@ -135,14 +170,36 @@ def client_quota_wait(
     quota = traffic.client_quota(port)
     if quota is None:
         return 0.0
-    by_source = quota.quota.scope is QuotaScope.SOURCE
-    return quota.take(workload_key(snapshot, client) if by_source else "", now)
+    scope = quota.quota.scope
+    if scope is QuotaScope.SOURCE:
+        return quota.take(workload_key(snapshot, client), now)
+    return quota.take(route if scope is QuotaScope.ROUTE else "", now)
 
 
 def workload_key(snapshot: Snapshot, client: str) -> str:
     """The name under which quotas by source count a client: its workload's, else its address."""
     pod = snapshot.pods.get(client)
     return f"{pod.namespace}/{pod.workload or pod.name}" if pod else client
+
+
+def _way(
+    snapshot: Snapshot, facts: FlowFacts, traffic: Traffic, port: ServicePort
+) -> tuple[Upstream | None, str]:
+    """Where a flow goes and the key of the route that leads it there, if there is one."""
+    route = _route(snapshot, facts, port) if port.connection_routes else None
+    if route is None:
+        return traffic.upstream(port), ""
+    backend = by_weight(route.backends, traffic.random)
+    target = backend_port(backend, port, snapshot)
+    return traffic.upstream(target, backend.subset) if target else None, route.key
+
+
+def _route(snapshot: Snapshot, facts: FlowFacts, port: ServicePort) -> ConnectionRoute | None:
+    pod = snapshot.pods.get(facts.client[0])
+    caller = Caller(pod.namespace, pod.labels) if pod else None
+    # What a cleartext request names is routed by its routes.
+    server_name = facts.server_name if facts.application_protocol == "tls" else ""
+    return connection_route(port.connection_routes, server_name, facts.alpn, caller)
 
 
 def _unknown(facts: FlowFacts, listener_port: int) -> Verdict:

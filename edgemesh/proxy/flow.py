@@ -11,6 +11,7 @@ from edgemesh.model.services import Endpoint, Transport
 from edgemesh.policy.verdict import Verdict
 from edgemesh.proxy.context import Context
 from edgemesh.proxy.forward.attempt import Attempt
+from edgemesh.wire.sniff import Sniffed
 
 
 class Stage(Protocol):
@@ -28,6 +29,7 @@ class Flow:
     """
 
     __slots__ = (
+        "alpn",
         "application_protocol",
         "attempt",
         "attempts",
@@ -62,6 +64,7 @@ class Flow:
         self.stage: Stage | None = None
         self.application_protocol = ""
         self.server_name = ""
+        self.alpn: tuple[str, ...] = ()
         self.verdict: Verdict | None = None
         self.upstream: socket.socket | None = None
         self.endpoint: Endpoint | None = None
@@ -81,7 +84,14 @@ class Flow:
             self.destination,
             self.application_protocol,
             self.server_name,
+            self.alpn,
         )
+
+    def learn(self, sniffed: Sniffed) -> None:
+        """Take what the first bytes say."""
+        self.application_protocol = sniffed.application_protocol
+        self.server_name = sniffed.server_name
+        self.alpn = sniffed.alpn
 
     def finish(self, ending: Ending, reason: str = "", *, reset: bool = True) -> None:
         """End the flow: close both sockets, with RST or FIN, and report it.

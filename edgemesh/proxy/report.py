@@ -128,11 +128,13 @@ class Reports:
                 client_pod=f"{pod.namespace}/{pod.name}" if pod else "",
                 destination=joined(*facts.destination),
                 service=str(verdict.port) if verdict and verdict.port else "",
+                route=verdict.route if verdict else "",
                 endpoint=joined(endpoint.address, endpoint.port) if endpoint else "",
                 endpoint_pod=endpoint.pod if endpoint else "",
                 path=verdict.path if verdict else "",
                 application_protocol=facts.application_protocol,
                 server_name=facts.server_name,
+                alpn=facts.alpn,
                 attempts=attempts,
                 bytes_sent=bytes_sent,
                 bytes_received=bytes_received,
@@ -158,6 +160,7 @@ class Reports:
 
     def _meter(self, verdict: Verdict, endpoint: Endpoint) -> Meter | None:
         """Where a flow is counted; None when that is done request by request."""
-        if verdict.port is None or verdict.path == Path.HTTP:
+        port = verdict.target
+        if port is None or verdict.path == Path.HTTP:
             return None
-        return self._metrics.meters.meter(verdict.port, endpoint, verdict.path)
+        return self._metrics.meters.meter(port, endpoint, verdict.path)

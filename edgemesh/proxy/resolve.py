@@ -3,7 +3,8 @@
 What the Service declares is taken as it is. Where nothing is declared and nothing depends on
 it, the flow goes on at once and the first bytes that pass give the protocol its name
 (`forward/relay.py`), so that a server that speaks first loses no time. Only where it must be known
-first are the bytes waited for, with MSG_PEEK and a deadline; at the deadline it is opaque.
+first are the bytes waited for, with MSG_PEEK and a deadline; at the deadline it is opaque. So is
+it, too, where connections are routed by what a TLS client names, whatever is declared.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import socket
 from edgemesh.model.flows import Ending
 from edgemesh.model.policies import Path
 from edgemesh.model.services import ServicePort
-from edgemesh.policy.paths import forwarding_path, protocol_matters
+from edgemesh.policy.paths import forwarding_path, hello_matters
 from edgemesh.policy.verdict import Verdict
 from edgemesh.proxy.flow import Flow
 from edgemesh.proxy.forward.dial import dial
@@ -33,12 +34,12 @@ def resolve(flow: Flow) -> None:
         dial(flow)
         return
     flow.application_protocol = port.application_protocol
-    if port.application_protocol or not port.endpoints:
-        _go_on(flow, port)
-    elif context.settings.peek == "always" or protocol_matters(port):
+    leads_somewhere = port.endpoints or port.routes or port.connection_routes
+    asked_for = not port.application_protocol and context.settings.peek == "always"
+    if leads_somewhere and (asked_for or hello_matters(port)):
         _Peek(flow, port).start()
     else:
-        dial(flow)
+        _go_on(flow, port)
 
 
 def _go_on(flow: Flow, port: ServicePort) -> None:
@@ -104,6 +105,7 @@ class _Peek:
         self.stop()
         flow.context.reactor.unregister(flow.client.fileno())
         flow.stage = None
-        flow.application_protocol = sniffed.application_protocol
-        flow.server_name = sniffed.server_name
+        # What was declared holds: bytes that contradict it say nothing.
+        if flow.application_protocol in {"", sniffed.application_protocol}:
+            flow.learn(sniffed)
         _go_on(flow, self._port)

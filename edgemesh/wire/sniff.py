@@ -42,7 +42,7 @@ class Sniffed:
 
 _TLS = Sniffed("tls")
 _HTTP2 = Sniffed("http2")
-_OPAQUE = Sniffed("opaque")
+OPAQUE = Sniffed("opaque")
 
 
 def sniff(
@@ -64,7 +64,7 @@ def sniff(
     complete = complete or len(prefix) >= limit
     data = bytes(prefix[:limit])
     if not data:
-        return _OPAQUE if complete else None
+        return OPAQUE if complete else None
 
     # 1. TLS: its first byte is no letter, so what follows here cannot be mistaken for it.
     if data[0] == HANDSHAKE_RECORD:
@@ -82,16 +82,16 @@ def sniff(
             return Sniffed("http", read_host(data))
 
     # 4. Anything else, once it can be nothing of the above any more.
-    return None if recognised is None and not complete else _OPAQUE
+    return None if recognised is None and not complete else OPAQUE
 
 
 def _sniff_tls(data: bytes, *, complete: bool) -> Sniffed | None:
     try:
         hello = read_client_hello(data)
     except NotClientHello:
-        return _OPAQUE
+        return OPAQUE
     if hello is not None:
         return Sniffed("tls", hello.server_name, hello.alpn)
     if not complete:
         return None
-    return _TLS if len(data) >= SIGNATURE_BYTES else _OPAQUE
+    return _TLS if len(data) >= SIGNATURE_BYTES else OPAQUE

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 from edgemesh.model.routes import Comparison, NamedMatch, RouteMatch, TextMatch
 from edgemesh.policy.routing.query import parameter
-from edgemesh.policy.routing.request import Caller, RequestFacts, header_value
+from edgemesh.policy.routing.request import Caller, RequestFacts, comes_from, header_value
 from edgemesh.wire.regex import regex_matcher
 
 OfText = Callable[[str], bool]
@@ -87,14 +87,7 @@ def _query(named: NamedMatch) -> OfRequest:
 
 
 def _caller(namespace: str, labels: tuple[tuple[str, str], ...]) -> OfRequest:
-    def holds(_: RequestFacts, caller: Caller | None) -> bool:
-        return (
-            caller is not None
-            and (not namespace or caller.namespace == namespace)
-            and all(caller.labels.get(name) == value for name, value in labels)
-        )
-
-    return holds
+    return lambda _, caller: comes_from(caller, namespace, labels)
 
 
 def _value(named: NamedMatch) -> Callable[[str | None], bool]:

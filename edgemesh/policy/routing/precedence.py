@@ -14,6 +14,7 @@ from typing import NamedTuple
 from edgemesh.model.routes import Comparison, Route, RouteMatch, TextMatch
 
 # Smaller numbers are tried first.
+HostRank = tuple[int, int]
 _EXACT_HOST = (0, 0)
 _ANY_HOST = (2, 0)
 
@@ -39,7 +40,7 @@ class RouteObject(NamedTuple):
 
 
 class _Placed(NamedTuple):
-    host: tuple[int, int]
+    host: HostRank
     rank: _Rank
     created: str
     name: str
@@ -64,7 +65,7 @@ def order_routes(objects: Iterable[RouteObject]) -> tuple[Route, ...]:
 
 
 def _places(routes_of_one: RouteObject) -> Iterator[tuple[_Placed, Route]]:
-    lowest: dict[tuple[int, int], _Rank] = {}
+    lowest: dict[HostRank, _Rank] = {}
     position = 0
     for listed in routes_of_one.routes:
         for host, route in _by_host_rank(listed):
@@ -75,18 +76,21 @@ def _places(routes_of_one: RouteObject) -> Iterator[tuple[_Placed, Route]]:
             position += 1
 
 
-def _by_host_rank(route: Route) -> Iterator[tuple[tuple[int, int], Route]]:
-    by_rank: dict[tuple[int, int], list[str]] = {}
-    for host in route.match.hosts:
-        by_rank.setdefault(_host_rank(host), []).append(host)
-    if len(by_rank) < 2:
-        yield next(iter(by_rank), _ANY_HOST), route
-        return
-    for rank, hosts in by_rank.items():
-        yield rank, replace(route, match=replace(route.match, hosts=tuple(hosts)))
+def _by_host_rank(route: Route) -> Iterator[tuple[HostRank, Route]]:
+    for rank, hosts in by_host_rank(route.match.hosts):
+        yield rank, replace(route, match=replace(route.match, hosts=hosts))
 
 
-def _host_rank(host: str) -> tuple[int, int]:
+def by_host_rank(hosts: tuple[str, ...]) -> Iterable[tuple[HostRank, tuple[str, ...]]]:
+    """The hosts of a route by their rank, the first of which is tried first; none mean any host."""
+    by_rank: dict[HostRank, tuple[str, ...]] = {}
+    for host in hosts:
+        rank = _host_rank(host)
+        by_rank[rank] = (*by_rank.get(rank, ()), host)
+    return by_rank.items() if by_rank else [(_ANY_HOST, ())]
+
+
+def _host_rank(host: str) -> HostRank:
     # Two different exact hosts never match the same request: their lengths need no comparison.
     if host == "*":
         return _ANY_HOST

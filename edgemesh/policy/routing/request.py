@@ -48,7 +48,22 @@ def header_value(request: RequestFacts, name: str) -> str | None:
 
 
 class Caller(NamedTuple):
-    """The Pod that a request comes from: its namespace and its labels."""
+    """The Pod that a request or a connection comes from: its namespace and its labels."""
 
     namespace: str
     labels: Mapping[str, str]
+
+
+def comes_from(caller: Caller | None, namespace: str, labels: tuple[tuple[str, str], ...]) -> bool:
+    """Whether a caller is one that is meant.
+
+    Args:
+        caller: None when it is not known; then only everybody means it.
+        namespace: "" for any.
+        labels: that it has to have.
+    """
+    if caller is None:
+        return not (namespace or labels)
+    return (not namespace or caller.namespace == namespace) and all(
+        caller.labels.get(name) == value for name, value in labels
+    )

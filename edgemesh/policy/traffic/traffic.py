@@ -33,7 +33,11 @@ class _PortTraffic:
 
 
 class Traffic:
-    """See the module. One thread uses it."""
+    """See the module. One thread uses it.
+
+    Attributes:
+        random: gives a number in [0, 1).
+    """
 
     def __init__(
         self,
@@ -45,11 +49,11 @@ class Traffic:
         """Start without history.
 
         Args:
-            random: gives a number in [0, 1).
+            random: as above.
             max_quota_keys: sources or routes that have a token bucket, for each quota.
             max_affinity_clients: addresses that are remembered, for each Service port.
         """
-        self._random = random
+        self.random = random
         self._max_quota_keys = max_quota_keys
         self._max_affinity_clients = max_affinity_clients
         self._snapshot = Snapshot()
@@ -166,7 +170,7 @@ class Traffic:
         if subset and subset not in record.port.subsets:
             return None
         record.upstreams[subset] = Upstream(
-            record.port, subset, self._random, Affinity(self._max_affinity_clients)
+            record.port, subset, self.random, Affinity(self._max_affinity_clients)
         )
         self._assign(record, subset, self._now)
         return record.upstreams[subset]

@@ -73,8 +73,8 @@ class Attempt:
             Why it may not go on. None when it may, or `waits`: ``decided`` is called then, as
             `TransportServer.admit` has it.
         """
-        assert self._verdict.port is not None
-        call = self._inbound_call(self._verdict.port, client, CallKind.CONNECTION)
+        assert self._verdict.target is not None
+        call = self._inbound_call(self._verdict.target, client, CallKind.CONNECTION)
         self._answer = self._context.inbound.admit(call, handler, decided)
         return self._answer.refusal
 
@@ -85,7 +85,7 @@ class Attempt:
 
     def _inbound_call(self, port: ServicePort, client: str, kind: CallKind) -> InboundCall:
         source = workload_key(self._context.decider.snapshot, client)
-        return InboundCall(port, self.state.endpoint, source, kind)
+        return InboundCall(port, self.state.endpoint, source, kind, self._verdict.route)
 
     @property
     def waits(self) -> bool:

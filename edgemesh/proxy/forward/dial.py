@@ -100,9 +100,8 @@ class _Dial:
         if self._problem != errno.EINPROGRESS or flow.upstream is None:
             return False
         context = flow.context
-        assert self._verdict.port is not None
         seconds = policy_or_setting(
-            self._verdict.port.policy.timeouts.connect, context.settings.connect_timeout_seconds
+            self._verdict.policy.timeouts.connect, context.settings.connect_timeout_seconds
         )
         if seconds:
             self._deadline = context.reactor.after(seconds, self, self._expire)

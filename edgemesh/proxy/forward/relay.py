@@ -24,7 +24,7 @@ from edgemesh.policy.deadlines import policy_or_setting
 from edgemesh.proxy.flow import Flow
 from edgemesh.proxy.reactor import ERROR, HANGUP, HANGUP_IN, IN, OUT, Handler
 from edgemesh.proxy.timers import Timer
-from edgemesh.wire.sniff import sniff
+from edgemesh.wire.sniff import OPAQUE, sniff
 
 _READABLE = IN | HANGUP_IN | HANGUP | ERROR
 _ASKED_TO_READ = IN | HANGUP_IN
@@ -122,8 +122,7 @@ class _Relay:
         self._unnamed = False
         flow = self.flow
         sniffed = sniff(data, complete=True) if end is self.client_end else None
-        flow.application_protocol = sniffed.application_protocol if sniffed else "opaque"
-        flow.server_name = sniffed.server_name if sniffed else ""
+        flow.learn(sniffed or OPAQUE)
 
     def half_closed(self) -> None:
         """One direction is done: silence of the other is borne less long."""
@@ -154,9 +153,9 @@ class _Relay:
 def _idle_seconds(flow: Flow) -> float:
     """How long silence is borne; 0 for ever."""
     setting = flow.context.settings.tcp_idle_timeout_seconds
-    if flow.verdict is None or flow.verdict.port is None:
+    if flow.verdict is None:
         return setting
-    return policy_or_setting(flow.verdict.port.policy.timeouts.idle, setting)
+    return policy_or_setting(flow.verdict.policy.timeouts.idle, setting)
 
 
 class _End:

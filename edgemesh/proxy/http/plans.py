@@ -9,6 +9,7 @@ from __future__ import annotations
 from edgemesh.model.routes import Backend
 from edgemesh.model.services import PortKey, ServicePort, Snapshot
 from edgemesh.model.settings import HttpSettings, ProxySettings
+from edgemesh.policy.routing.backends import backend_port
 from edgemesh.policy.routing.table import RouteTable, route_table
 from edgemesh.policy.traffic.traffic import Traffic
 from edgemesh.policy.traffic.upstream import Upstream
@@ -83,13 +84,7 @@ class Plans:
 
     def of_backend(self, backend: Backend, called: PortPlan, snapshot: Snapshot) -> PortPlan | None:
         """The plan of where a route leads; None when there is no such place."""
-        port: ServicePort | None = called.port
-        if backend.problem:
-            return None
-        if backend.service:
-            number = backend.port or called.port.port
-            key = (backend.namespace, backend.service, called.port.transport, number)
-            port = snapshot.ports.get(key)
+        port = backend_port(backend, called.port, snapshot)
         return self.of(port, backend.subset) if port is not None else None
 
     def forget(self, snapshot: Snapshot) -> None:
