@@ -52,6 +52,18 @@ class NodePort(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class InboundAddress:
+    """An endpoint of this node, where calls that come from elsewhere are intercepted.
+
+    No tuple: it must not be equal to the ServiceAddress of the same parts.
+    """
+
+    address: str
+    transport: Transport
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
 class Endpoint:
     """One place where a Service port is served.
 
@@ -98,6 +110,8 @@ class ServicePort:
         routes: of requests, in the order in which they are tried.
         connection_routes: of connections that are relayed, in the order in which they are tried;
             one that none of them matches goes to the endpoints above.
+        inbound: it is the port as calls see it that reach its one endpoint, of this node, at the
+            endpoint's own address (`policy.inbound`).
     """
 
     namespace: str
@@ -113,10 +127,20 @@ class ServicePort:
     subsets: Mapping[str, Subset] = field(default_factory=lambda: NO_SUBSETS)
     routes: tuple[Route, ...] = ()
     connection_routes: tuple[ConnectionRoute, ...] = ()
+    inbound: bool = False
 
     @property
     def key(self) -> PortKey:
         """Identity that outlives snapshots: state such as a round-robin position hangs on it."""
+        if self.inbound:
+            (endpoint,) = self.endpoints
+            where = f"{self.transport} at {endpoint.address} {endpoint.port}"
+            return (self.namespace, self.service, where, self.port)
+        return self.limits_key
+
+    @property
+    def limits_key(self) -> PortKey:
+        """The key of the port whose server limits its calls count for, inbound or not."""
         return (self.namespace, self.service, self.transport, self.port)
 
     def __str__(self) -> str:
@@ -185,9 +209,10 @@ class Snapshot:
         zone: this node's zone, "" when unknown.
         tcp, udp: Service ports by (address, port), as getsockname() spells them.
         tcp_node_ports, udp_node_ports: by port alone, for the node's own addresses.
+        tcp_inbound, udp_inbound: `ServicePort.inbound` ones by their endpoint's (address, port).
         services: by (namespace, name).
         pods: by address.
-        ports: Service ports by their key, those without an address, too.
+        ports: Service ports by their key, those without an address and inbound ones, too.
     """
 
     revision: int = 0
@@ -197,6 +222,8 @@ class Snapshot:
     udp: Mapping[tuple[str, int], ServicePort] = field(default_factory=dict)
     tcp_node_ports: Mapping[int, ServicePort] = field(default_factory=dict)
     udp_node_ports: Mapping[int, ServicePort] = field(default_factory=dict)
+    tcp_inbound: Mapping[tuple[str, int], ServicePort] = field(default_factory=dict)
+    udp_inbound: Mapping[tuple[str, int], ServicePort] = field(default_factory=dict)
     services: Mapping[tuple[str, str], Service] = field(default_factory=dict)
     pods: Mapping[str, PodIdentity] = field(default_factory=dict)
     ports: Mapping[PortKey, ServicePort] = field(default_factory=dict)

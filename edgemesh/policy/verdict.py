@@ -69,10 +69,21 @@ class Verdict:
 def find_port(
     snapshot: Snapshot, transport: Transport, destination: tuple[str, int]
 ) -> ServicePort | None:
-    """The Service port that a destination belongs to, by its address or else as a node port."""
+    """The Service port that a destination belongs to.
+
+    By its address, or as an endpoint of this node, or else as a node port.
+    """
     if transport is Transport.TCP:
-        return snapshot.tcp.get(destination) or snapshot.tcp_node_ports.get(destination[1])
-    return snapshot.udp.get(destination) or snapshot.udp_node_ports.get(destination[1])
+        return (
+            snapshot.tcp.get(destination)
+            or snapshot.tcp_inbound.get(destination)
+            or snapshot.tcp_node_ports.get(destination[1])
+        )
+    return (
+        snapshot.udp.get(destination)
+        or snapshot.udp_inbound.get(destination)
+        or snapshot.udp_node_ports.get(destination[1])
+    )
 
 
 def decide(
