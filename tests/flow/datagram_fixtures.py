@@ -73,13 +73,13 @@ class Datagrams:
     def without_services(self) -> None:
         self.world.plane.swap(Snapshot())
 
-    async def speaker(self, address: str = "127.0.0.1") -> Speaker:
+    async def speaker(self, address: str = "127.0.0.1", port: int = 0) -> Speaker:
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         sock = trio.socket.socket(family, socket.SOCK_DGRAM)
         self.world.opened.callback(sock.close)
         # Room for the largest datagrams, a few at a time.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
-        await sock.bind((address, 0))
+        await sock.bind((address, port))
         return Speaker(sock)
 
     async def ask(

@@ -344,3 +344,33 @@ async def test_deadlines_that_pass_at_once_let_flows_have_their_turns_in_between
         # Two fill a slice; trio may give a task two turns in a row.
         assert max(map(len, order.split("f"))) <= 2 * 2
         flow.close()
+
+
+async def test_what_is_left_for_the_end_of_a_turn_is_done_then_whoever_fails_at_it() -> None:
+    done: list[str] = []
+    async with running(trio.current_time) as reactor:
+        first, second = Recorder(reactor), Recorder(reactor)
+
+        def leave_work(recorder: Recorder) -> None:
+            reactor.soon(second, lambda: fail(second))
+            reactor.soon(second, lambda: done.append("after the failure"))
+            done.append("within the turn")
+
+        first.then = leave_work
+        with structlog.testing.capture_logs():
+            first.other_end.send(b"1")
+            await until(lambda: len(done) == 2)
+        assert done == ["within the turn", "after the failure"]
+        assert (len(first.bugs), len(second.bugs)) == (0, 1)
+        first.close()
+        second.close()
+
+
+async def test_work_that_another_task_leaves_is_done_when_it_settles() -> None:
+    done: list[str] = []
+    async with running(trio.current_time) as reactor:
+        recorder = Recorder(reactor)
+        reactor.soon(recorder, lambda: reactor.soon(recorder, lambda: done.append("both")))
+        reactor.settle()
+        assert done == ["both"]
+        recorder.close()
