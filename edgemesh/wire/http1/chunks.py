@@ -11,7 +11,7 @@ import re
 from typing import Final
 
 from edgemesh.model.settings import HttpSettings
-from edgemesh.wire.http1.fields import NAME_CHARACTERS, FieldNames, read_fields
+from edgemesh.wire.http1.fields import NAME_CHARACTERS, read_field
 from edgemesh.wire.http1.framing import LARGEST_LENGTH
 from edgemesh.wire.http1.heads import MalformedBody, MalformedHead
 
@@ -185,7 +185,7 @@ class ChunkScanner:
 
 def _check_trailer(line: str) -> None:
     try:
-        ((name, _),) = read_fields([line], FieldNames(1))
+        name, _ = read_field(line)
     except MalformedHead as bad:
         raise MalformedBody(bad.reason) from None
     if name in _FORBIDDEN_TRAILERS:

@@ -22,8 +22,8 @@ match_host: Final = re.compile(
 ).fullmatch
 
 BLANKS: Final = " \t"
-# Beyond it a name is looked at each time; the longest registered one has 40 characters.
-_REMEMBERED_LENGTH: Final = 64
+# A longer line is read each time, so that the memory of KnownFields is bounded.
+_REMEMBERED_LENGTH: Final = 256
 
 # CGI and WSGI servers read "_" as "-" (RFC 3875 section 4.1.18), so these would frame a message
 # there that is framed otherwise here.
@@ -32,10 +32,11 @@ _NEVER_WITH_UNDERSCORE: Final = frozenset(
 )
 
 
-class FieldNames(dict[str, str]):
-    """Field names as they are spelled, to their lower case; "" for what is no name.
+class KnownFields(dict[str, tuple[str, str]]):
+    """Field lines, as they came, to names in lower case and values.
 
-    It learns, for names repeat; once it is full it forgets all.
+    It reads a line that it does not know, and learns it: most lines of most heads repeat. Once
+    it is full it forgets all.
 
     Args:
         entries: upper bound.
@@ -45,41 +46,29 @@ class FieldNames(dict[str, str]):
         super().__init__()
         self._entries = entries
 
-    def __missing__(self, name: str) -> str:
-        if not is_token(name):
-            return ""
-        lowered = name.lower()
-        if _imitates(lowered):
-            return ""
-        if len(name) <= _REMEMBERED_LENGTH:
+    def __missing__(self, line: str) -> tuple[str, str]:
+        field = read_field(line)
+        if len(line) <= _REMEMBERED_LENGTH:
             if len(self) >= self._entries:
                 self.clear()
-            self[name] = lowered
-        return lowered
+            self[line] = field
+        return field
 
 
-def read_fields(lines: Sequence[str], names: FieldNames) -> list[tuple[str, str]]:
-    """Names in lower case and values, in order.
-
-    Args:
-        lines: as latin-1, without the CRLF between them.
-        names: what is known already.
+def read_field(line: str) -> tuple[str, str]:
+    """Name in lower case and value of a line, given as latin-1 and without its end.
 
     Raises:
-        MalformedHead: one of them is refused.
+        MalformedHead: it is refused.
     """
-    fields = []
-    for line in lines:
-        name, colon, value = line.partition(":")
-        lowered = names[name]
-        if not lowered or not colon:
-            raise MalformedHead(BAD_REQUEST, _what_is_wrong(line))
-        value = value.strip(BLANKS)
-        # Most values are plain ASCII, and asking this way is three times as fast.
-        if not value.isprintable() and not is_field_value(value):
-            raise MalformedHead(BAD_REQUEST, _what_is_wrong(line))
-        fields.append((lowered, value))
-    return fields
+    name, colon, value = line.partition(":")
+    value = value.strip(BLANKS)
+    if not colon or not is_token(name) or not is_field_value(value):
+        raise MalformedHead(BAD_REQUEST, _what_is_wrong(line))
+    lowered = name.lower()
+    if "_" in lowered and lowered.replace("_", "-") in _NEVER_WITH_UNDERSCORE:
+        raise MalformedHead(BAD_REQUEST, "underscore-in-name")
+    return lowered, value
 
 
 def by_name(fields: Sequence[tuple[str, str]]) -> Mapping[str, str]:
@@ -111,10 +100,4 @@ def _what_is_wrong(line: str) -> str:
         return "empty-field-name"
     if name != name.rstrip(BLANKS):
         return "space-before-colon"
-    if not is_token(name):
-        return "field-name"
-    return "underscore-in-name" if _imitates(name.lower()) else "control-character"
-
-
-def _imitates(lowered: str) -> bool:
-    return "_" in lowered and lowered.replace("_", "-") in _NEVER_WITH_UNDERSCORE
+    return "control-character" if is_token(name) else "field-name"

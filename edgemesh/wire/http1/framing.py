@@ -70,7 +70,6 @@ def respelled(
     name, value = ("content-length", str(length))
     if framing is Framing.CHUNKED:
         name, value = ("transfer-encoding", "chunked")
-    index = next(index for index, (found, _) in enumerate(fields) if found == name)
-    if lines[index].partition(":")[2] in {value, f" {value}"}:
-        return None
-    return name, value
+    line = lines[[found for found, _ in fields].index(name)]
+    spelled = line[len(name) + 1 :]
+    return None if spelled in (value, f" {value}") else (name, value)

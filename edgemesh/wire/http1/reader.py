@@ -6,7 +6,7 @@ from typing import Generic, TypeVar
 
 from edgemesh.model.settings import HttpSettings
 from edgemesh.wire.http1.beginning import REQUEST, RESPONSE, check_beginning, check_size
-from edgemesh.wire.http1.fields import FieldNames
+from edgemesh.wire.http1.fields import KnownFields
 from edgemesh.wire.http1.heads import RequestHead, ResponseHead
 from edgemesh.wire.http1.request_head import parse_request
 from edgemesh.wire.http1.response_head import parse_response
@@ -60,7 +60,7 @@ class HeadReader:
 
     def __init__(self, settings: HttpSettings) -> None:
         self._settings = settings
-        self._names = FieldNames(settings.head_cache_entries)
+        self._fields = KnownFields(settings.head_cache_entries)
         limits = (
             settings.head_cache_entries,
             settings.head_cache_bytes,
@@ -110,7 +110,7 @@ class HeadReader:
         if head is None:
             proper = raw.removeprefix(b"\r\n")
             check_size(proper, self._settings, REQUEST)
-            head = parse_request(proper, len(raw), self._names, self._settings.max_fields)
+            head = parse_request(proper, len(raw), self._fields, self._settings.max_fields)
             self._requests.keep(raw, head)
         return head
 
@@ -118,6 +118,6 @@ class HeadReader:
         head = self._responses.older(raw)
         if head is None:
             check_size(raw, self._settings, RESPONSE)
-            head = parse_response(raw, self._names, self._settings.max_fields)
+            head = parse_response(raw, self._fields, self._settings.max_fields)
             self._responses.keep(raw, head)
         return head

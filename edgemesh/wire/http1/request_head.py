@@ -12,11 +12,10 @@ from typing import Final
 from edgemesh.wire.http1.connection import read_connection
 from edgemesh.wire.http1.fields import (
     NAME_CHARACTERS,
-    FieldNames,
+    KnownFields,
     by_name,
     is_token,
     match_host,
-    read_fields,
 )
 from edgemesh.wire.http1.framing import read_framing, respelled
 from edgemesh.wire.http1.heads import (
@@ -64,13 +63,13 @@ def read_request_line(line: str) -> tuple[str, ...]:
     return parts
 
 
-def parse_request(raw: bytes, size: int, names: FieldNames, max_fields: int) -> RequestHead:
+def parse_request(raw: bytes, size: int, known: KnownFields, max_fields: int) -> RequestHead:
     """Read a whole head.
 
     Args:
         raw: from the request line to the empty line.
         size: for RequestHead.size.
-        names: what is known already.
+        known: field lines.
         max_fields: more of them are refused.
 
     Raises:
@@ -81,7 +80,7 @@ def parse_request(raw: bytes, size: int, names: FieldNames, max_fields: int) -> 
     if len(lines) > max_fields:
         raise MalformedHead(FIELDS_TOO_LARGE, "too-many-fields")
     minor = int(minor_text)
-    fields = read_fields(lines, names)
+    fields = [known[line] for line in lines]
     values = by_name(fields)
     framing, length = read_framing(values, minor)
     connection = read_connection(values, minor, may_upgrade=True)

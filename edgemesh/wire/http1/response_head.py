@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 
 from edgemesh.wire.http1.connection import read_connection
-from edgemesh.wire.http1.fields import FieldNames, by_name, read_fields
+from edgemesh.wire.http1.fields import KnownFields, by_name
 from edgemesh.wire.http1.framing import FRAMING_FIELDS, read_framing, respelled
 from edgemesh.wire.http1.heads import BAD_GATEWAY, Framing, MalformedHead, ResponseHead
 from edgemesh.wire.http1.rebuild import forwarded_head
@@ -17,9 +17,10 @@ _match_status_line = re.compile(
 ).fullmatch
 
 SWITCHING_PROTOCOLS = 101
-_NO_CONTENT = 204
 _NOT_MODIFIED = 304
-_UPGRADE_REQUIRED = 426
+_BODILESS = frozenset({204, _NOT_MODIFIED})
+# 426 tells what to upgrade to (RFC 9110 section 15.5.22).
+_MAY_UPGRADE = frozenset({SWITCHING_PROTOCOLS, 426})
 
 
 def read_status_line(line: str) -> tuple[str, ...]:
@@ -34,41 +35,41 @@ def read_status_line(line: str) -> tuple[str, ...]:
     return matched.groups(default="")
 
 
-def parse_response(raw: bytes, names: FieldNames, max_fields: int) -> ResponseHead:
+def parse_response(raw: bytes, known: KnownFields, max_fields: int) -> ResponseHead:
     """Read a whole head.
 
     Args:
         raw: from the status line to the empty line.
-        names: what is known already.
+        known: field lines.
         max_fields: more of them are refused.
 
     Raises:
         MalformedHead: it is refused; always with 502.
     """
     try:
-        return _parse(raw, names, max_fields)
+        return _parse(raw, known, max_fields)
     except MalformedHead as bad:
         raise MalformedHead(BAD_GATEWAY, bad.reason) from None
 
 
-def _parse(raw: bytes, names: FieldNames, max_fields: int) -> ResponseHead:
+def _parse(raw: bytes, known: KnownFields, max_fields: int) -> ResponseHead:
     first, *lines = str(raw, "latin-1")[:-4].split("\r\n")
     minor_text, status_text, reason = read_status_line(first)
     minor, status = int(minor_text), int(status_text)
     if len(lines) > max_fields:
         raise MalformedHead(BAD_GATEWAY, "too-many-fields")
-    fields = read_fields(lines, names)
+    fields = [known[line] for line in lines]
     values = by_name(fields)
     announced, length = read_framing(values, minor)
-    may_upgrade = status in {SWITCHING_PROTOCOLS, _UPGRADE_REQUIRED}
+    may_upgrade = status in _MAY_UPGRADE
     connection = read_connection(values, minor, may_upgrade=may_upgrade)
     framing = announced or Framing.UNTIL_CLOSE
     if status == SWITCHING_PROTOCOLS:
         framing = Framing.TUNNEL
-    elif status < 200 or status in {_NO_CONTENT, _NOT_MODIFIED}:
+    elif status < 200 or status in _BODILESS:
         framing = Framing.NONE
     framing_field = None if announced is None else respelled(lines, fields, announced, length)
-    if announced not in {None, framing} and status != _NOT_MODIFIED:
+    if announced is not None and announced is not framing and status != _NOT_MODIFIED:
         # RFC 9110 sections 8.6 and 15.2: neither 1xx nor 204 may announce a body. Who does it
         # may send it too, so what comes behind is not taken for an answer, here or later on.
         connection = replace(
