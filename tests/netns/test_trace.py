@@ -56,6 +56,13 @@ spec:
 ---
 apiVersion: v1
 kind: Service
+metadata: {name: stream}
+spec:
+  selector: {app: web}
+  ports: [{port: 80, targetPort: http}]
+---
+apiVersion: v1
+kind: Service
 metadata: {name: direct}
 spec:
   clusterIP: None
@@ -138,7 +145,16 @@ def test_every_hop_of_a_call_that_works_is_ok(
 ) -> None:
     hops = node.trace("web", *caller, *family)
     assert set(states(hops).values()) == {"ok"}
+    assert "(default/web-" in hops["decision"]["detail"]
+    assert hops["call"]["detail"].endswith("an endpoint for each request: path http")
+
+
+def test_a_call_that_is_relayed_is_followed_to_its_endpoint(node: Node) -> None:
+    hops = node.trace("stream", "--from", "client")
+    assert set(states(hops).values()) == {"ok"}
+    assert "path relay" in hops["decision"]["detail"]
     assert "(default/web-" in hops["call"]["detail"]
+    assert hops["call"]["detail"].endswith("over path relay")
 
 
 def test_a_call_is_made_by_the_pod_that_is_named(node: Node) -> None:
@@ -199,7 +215,7 @@ def test_status_tells_what_the_agent_does(node: Node) -> None:
     assert status.node == "edge-1"
     assert status.pid == node.agent_pid
     assert status.interception.installed
-    assert status.snapshot.services == 5
+    assert status.snapshot.services == 6
     assert node.run("status").stdout.startswith("edgemesh ")
 
 

@@ -12,6 +12,7 @@ from edgemesh.app.trace.call import Call, Hop, HopState
 from edgemesh.app.trace.knowledge import show_endpoint
 from edgemesh.kernel.sockets import dialling_socket
 from edgemesh.model.errors import OperatorError
+from edgemesh.model.policies import Path
 from edgemesh.model.services import Endpoint, Transport
 from edgemesh.model.trace import FlowAnswer, FlowQuestion
 from edgemesh.wire.host_port import joined
@@ -121,12 +122,18 @@ def _judge_endpoints(
 
 
 async def _follow(call: Call, sock: trio.socket.SocketType, told: str) -> Hop:
-    """Ask the agent about the connection until it has an endpoint or is over."""
+    """Ask the agent about the connection until it has an endpoint or is over.
+
+    On the path of requests a connection has no endpoint of its own, and no request is sent.
+    """
     proxy = call.agent.settings.proxy
     own_address = FlowQuestion(*sock.getsockname()[:2])
     with trio.move_on_after(proxy.connect_attempts * proxy.connect_timeout_seconds):
         while True:
             flow: FlowAnswer = await call.agent.ask("null/flow", FlowAnswer, own_address)
+            if flow.path == Path.HTTP:
+                way = f"the agent, which finds an endpoint for each request: path {flow.path}"
+                return Hop("call", HopState.OK, f"{told} to {way}")
             if flow.endpoint is not None:
                 way = f"{show_endpoint(flow.endpoint)} over path {flow.path}"
                 return Hop("call", HopState.OK, f"{told} to {way}")
