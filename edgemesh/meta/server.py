@@ -14,7 +14,7 @@ from edgemesh.meta.errors import Code, RefusedError
 from edgemesh.meta.feed import ChangeFeed
 from edgemesh.meta.requests import QueryHandler, Requests, scope_of
 from edgemesh.meta.session import Peer, Session, encode_reply
-from edgemesh.meta.status import ShownObjects, StatusSource
+from edgemesh.meta.status import ShownCursor, ShownObjects, StatusSource
 from edgemesh.meta.watch import ChangeCursor
 from edgemesh.model.settings import MetaSettings
 from edgemesh.store.rows import Scope
@@ -50,12 +50,13 @@ class Metamanager:
         self._requests.add_query(type_word, handler)
 
     def add_conditions(self, source: StatusSource) -> None:
-        """Let queries show how policy objects stand."""
+        """Let queries and watches show how policy objects stand."""
         self._shown.source = source
 
     def subscribe_changes(self) -> ChangeFeed:
         """Everything in the store, then every change, for a part of the same process."""
-        return ChangeFeed(self._cursor(Scope()), self._settings.read_retry_seconds)
+        cursor = ChangeCursor(self._store, Scope(), self._settings.page_bytes)
+        return ChangeFeed(cursor, self._settings.read_retry_seconds)
 
     async def serve(
         self, path: Path, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
@@ -92,10 +93,8 @@ class Metamanager:
             self.clients -= 1
 
     def _follow(self, request: Message) -> ChangeCursor:
-        return self._cursor(scope_of(request.resource))
-
-    def _cursor(self, scope: Scope) -> ChangeCursor:
-        return ChangeCursor(self._store, scope, self._settings.page_bytes)
+        scope = scope_of(request.resource)
+        return ShownCursor(self._store, scope, self._settings.page_bytes, self._shown)
 
     async def _turn_away(self, channel: Channel) -> None:
         refused = RefusedError(

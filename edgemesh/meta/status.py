@@ -1,17 +1,22 @@
 """Conditions in the status of policy objects, as clients see them.
 
 They are never stored: what is stored is what was applied, and how it stands depends on other
-objects. So the answer to a query is given them, from the snapshot that the data plane goes by.
+objects. So they are put into answers to queries and watches, from the snapshot that the data
+plane goes by.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Protocol
 
+from edgemesh.meta.watch import Batch, ChangeCursor
 from edgemesh.model.conditions import Condition
 from edgemesh.model.kinds import find_kind
-from edgemesh.model.objects import KubeObject, ObjectKey
+from edgemesh.model.objects import Change, ChangeType, KubeObject, ObjectKey
+from edgemesh.store.rows import Scope
+from edgemesh.store.store import Store
 
 
 class StatusSource(Protocol):
@@ -43,6 +48,31 @@ class ShownObjects:
         status = dict(one.body.get("status") or {})
         status["conditions"] = [condition.body() for condition in conditions]
         return {**one.body, "status": status}
+
+
+class ShownCursor(ChangeCursor):
+    """A cursor for clients: policy objects come with their conditions.
+
+    They are those of the time at which an object itself changes; another object that changes
+    them is no change of this one.
+    """
+
+    def __init__(self, store: Store, scope: Scope, page_bytes: int, shown: ShownObjects) -> None:
+        super().__init__(store, scope, page_bytes)
+        self._shown = shown
+
+    async def next(self) -> Batch:
+        """See `ChangeCursor.next`."""
+        batch = await super().next()
+        if not any(is_judged(change.object) for change in batch.changes):
+            return batch
+        await self._shown.reached(batch.revision)
+        return batch._replace(changes=[self._with_conditions(change) for change in batch.changes])
+
+    def _with_conditions(self, change: Change) -> Change:
+        if change.type is ChangeType.DELETE:
+            return change
+        return replace(change, object=replace(change.object, body=self._shown.body(change.object)))
 
 
 def is_judged(one: KubeObject) -> bool:

@@ -15,6 +15,7 @@ import yaml
 from metamanager_fixtures import Body, Served, served, service
 
 from edgemesh.app.follow import Follower
+from edgemesh.meta.client import WatchEvent, WatchEventType, watch
 from edgemesh.model.objects import ObjectKey
 from edgemesh.model.settings import MetaSettings, Settings
 
@@ -140,3 +141,29 @@ async def test_a_table_tells_whether_policies_are_accepted(tmp_path: Path) -> No
             ["nowhere", "x:80", "False"],
             ["orders", "orders", "Partly"],
         ]
+
+
+async def test_a_watch_shows_how_a_policy_stands_when_it_changes(tmp_path: Path) -> None:
+    seen: list[str] = []
+    arrived = trio.Event()
+
+    async def take(event: WatchEvent) -> None:
+        if event.type in {WatchEventType.INSERT, WatchEventType.UPDATE}:
+            seen.append(event.body["status"]["conditions"][0]["reason"])
+        elif event.type is WatchEventType.SYNCED:
+            arrived.set()
+        elif event.type is WatchEventType.DELETE:
+            seen.append("gone" if "status" not in event.body else "still there")
+            nursery.cancel_scope.cancel()
+
+    async with followed(tmp_path) as (world, _):
+        await world.update(service("orders"), policy())
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(watch, world.path, world.settings, "all/trafficpolicy", take)
+            await arrived.wait()
+            await world.update(WRONG)
+            await world.delete("default/trafficpolicy/orders")
+    assert seen[0] == "Accepted"
+    assert seen[-1] == "gone"
+    # The change and the deletion may come as one.
+    assert seen[1:-1] in (["PartiallyInvalid"], [])

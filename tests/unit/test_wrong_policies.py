@@ -215,7 +215,7 @@ def places(value: Any, place: Place = ()) -> Iterator[Place]:
 
 def with_value(body: Body, place: Place, value: Any) -> Body:
     changed = copy.deepcopy(body)
-    inner = changed
+    inner: Any = changed
     for step in place[:-1]:
         inner = inner[step]
     inner[place[-1]] = value
