@@ -82,6 +82,8 @@ class ProxySettings:
             each Service port; the one that called longest ago gives way.
         max_probes: active health checks that are under way at a time; others wait for a place.
         min_probe_interval_seconds: between those of one endpoint, whatever its policy says.
+        inbound_linger_seconds: how long calls of an endpoint of this node are let through that is
+            not intercepted any more; the rules follow within moments.
     """
 
     tcp_port: Port = 15001
@@ -103,6 +105,7 @@ class ProxySettings:
     max_affinity_clients: Count = 10000
     max_probes: Count = 64
     min_probe_interval_seconds: Seconds = 0.1
+    inbound_linger_seconds: Seconds = 10.0
 
 
 @dataclass(frozen=True, slots=True)

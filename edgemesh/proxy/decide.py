@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from edgemesh.model.flows import FlowFacts
 from edgemesh.model.services import ServicePort, Snapshot, Transport
@@ -38,6 +39,9 @@ class Decider:
             max_affinity_clients=settings.max_affinity_clients,
         )
         self._clock = clock
+        self._linger_seconds = settings.inbound_linger_seconds
+        # Inbound ports that are gone, and until when they are kept.
+        self._lingering: dict[tuple[str, int], float] = {}
         self._attempts = settings.connect_attempts
         self._listener_ports = {
             Transport.TCP: settings.tcp_port,
@@ -45,10 +49,24 @@ class Decider:
         }
 
     def swap(self, snapshot: Snapshot) -> None:
-        """Decide by ``snapshot`` from now on."""
-        self.snapshot = snapshot
+        """Decide by ``snapshot`` from now on.
+
+        TCP endpoints of this node that were intercepted until now are kept for a while: the rules
+        follow the snapshot, and a call that they still divert would have nowhere to go.
+        """
+        now = self._clock()
         self.swaps += 1
-        self.traffic.swap(snapshot, self._clock())
+        self.traffic.swap(snapshot, now)
+        known = self.snapshot.tcp_inbound
+        ends = {
+            place: self._lingering.get(place, now + self._linger_seconds)
+            for place in known.keys() - snapshot.tcp_inbound.keys()
+        }
+        self._lingering = {place: end for place, end in ends.items() if now < end}
+        if self._lingering:
+            kept = {place: known[place] for place in self._lingering}
+            snapshot = replace(snapshot, tcp_inbound={**snapshot.tcp_inbound, **kept})
+        self.snapshot = snapshot
 
     def declared_port(self, destination: tuple[str, int]) -> ServicePort | None:
         """The TCP Service port that a destination belongs to."""

@@ -82,9 +82,18 @@ class Plane(Context):
 
     def swap(self, snapshot: Snapshot) -> None:
         """Decide by ``snapshot`` from now on; flows that are under way go on."""
+        before = self.decider.snapshot.udp_inbound
         self.decider.swap(snapshot)
+        if before.keys() - snapshot.udp_inbound.keys():
+            self._end_stale_sessions()
         self.http.plans.forget(snapshot)
         self.inbound.look_again()
+
+    def _end_stale_sessions(self) -> None:
+        """What answers in an endpoint's place would take datagrams that are for it again."""
+        for session in list(self.sessions.values()):
+            if session.is_stale():
+                session.finish(Ending.CLOSED, "endpoint removed")
 
     @property
     def open_flows(self) -> int:

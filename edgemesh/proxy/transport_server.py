@@ -2,7 +2,9 @@
 
 Whatever way a call came by (an application of this node, another node, the cloud), it enters
 here as an `InboundCall` before its endpoint is dialled or sent anything, and the policies that
-the Service has for its servers apply: quota, number of calls at a time, queue.
+the Service has for its servers apply: quota, number of calls at a time, queue. They count the
+same whether the call was balanced here or came to the endpoint's own address, as those from
+other nodes do (`policy.inbound`).
 """
 
 from __future__ import annotations

@@ -82,6 +82,18 @@ class Plans:
         self._plans[key] = plan
         return plan
 
+    def renewed(self, port: ServicePort | None, held: PortPlan | None) -> PortPlan | None:
+        """The plan of a connection's next requests.
+
+        Args:
+            port: that is called at its destination now, None when there is none.
+            held: of its requests until now. An endpoint of this node that is not intercepted any
+                more keeps the connections that it has.
+        """
+        if port is not None:
+            return self.of(port)
+        return held if held is not None and held.port.inbound else None
+
     def of_backend(self, backend: Backend, called: PortPlan, snapshot: Snapshot) -> PortPlan | None:
         """The plan of where a route leads; None when there is no such place."""
         port = backend_port(backend, called.port, snapshot)

@@ -128,7 +128,7 @@ class ClientLink(Link):
         if self._swaps != decider.swaps:
             self._swaps = decider.swaps
             port = decider.declared_port(self._flow.destination)
-            self._plan = context.http.plans.of(port) if port is not None else None
+            self._plan = context.http.plans.renewed(port, self._plan)
         return self._plan
 
     # As a Link.
