@@ -148,6 +148,7 @@ async def test_a_watch_shows_how_a_policy_stands_when_it_changes(tmp_path: Path)
     arrived = trio.Event()
 
     async def take(event: WatchEvent) -> None:
+        await trio.lowlevel.checkpoint()
         if event.type in {WatchEventType.INSERT, WatchEventType.UPDATE}:
             seen.append(event.body["status"]["conditions"][0]["reason"])
         elif event.type is WatchEventType.SYNCED:
