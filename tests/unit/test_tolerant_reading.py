@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from policy_bodies import problems_of, traffic_policy
 
 from edgemesh.wire.kubernetes import FieldError, decode, examine
-from edgemesh.wire.kubernetes.parsed import Duration
+from edgemesh.wire.kubernetes.parsed import Duration, Interval
 from edgemesh.wire.kubernetes.tolerant import BINDING, EXACT, PolicyView, read_tolerantly
 from edgemesh.wire.kubernetes.traffic_policy import TrafficPolicy
 
@@ -190,6 +190,16 @@ def test_a_duration_is_read_as_go_writes_it(text: str, seconds: float) -> None:
 def test_what_is_no_duration_is_refused(value: Any) -> None:
     with pytest.raises(ValueError, match="a duration"):
         Duration.parse(value)
+
+
+def test_a_duration_is_not_for_ever_and_an_interval_not_next_to_nothing() -> None:
+    assert Duration.parse("99999h") == 99999 * 3600.0
+    with pytest.raises(ValueError, match="a duration"):
+        Duration.parse("100001h")
+    assert Interval.parse("10ms") == 0.01
+    for text in ("0s", "9ms"):
+        with pytest.raises(ValueError, match="a duration of 10ms or more"):
+            Interval.parse(text)
 
 
 @given(st.text())

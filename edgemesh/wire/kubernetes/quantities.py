@@ -15,6 +15,8 @@ Percent = Annotated[int, Meta(ge=0, le=100, description="an integer from 0 to 10
 PositiveCount = Annotated[
     int, Meta(ge=1, le=2**31 - 1, description="an integer from 1 to 2147483647")
 ]
+# A table is made in one go, while no call is served.
+RingSize = Annotated[int, Meta(ge=1, le=65536, description="an integer from 1 to 65536")]
 Weight = Annotated[int, Meta(ge=0, le=1_000_000, description="an integer from 0 to 1000000")]
 Rate = Annotated[float, Meta(gt=0, le=1e9, description="a number above 0")]
 # RFC 9110 section 15: what a server may answer with in the end.

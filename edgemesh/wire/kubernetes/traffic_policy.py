@@ -12,7 +12,7 @@ from msgspec import field
 
 from edgemesh.model.policies import Balance, Locality, Path, QuotaScope, RetryOn
 from edgemesh.wire.kubernetes.fields import Count, Port, ServiceName
-from edgemesh.wire.kubernetes.parsed import Duration
+from edgemesh.wire.kubernetes.parsed import Duration, Interval
 from edgemesh.wire.kubernetes.quantities import (
     CookieName,
     CookiePath,
@@ -25,6 +25,7 @@ from edgemesh.wire.kubernetes.quantities import (
     Percent,
     PositiveCount,
     Rate,
+    RingSize,
 )
 from edgemesh.wire.kubernetes.tolerant import PolicyObject, PolicyView
 
@@ -70,12 +71,12 @@ class CircuitBreakerSpec(PolicyView, frozen=True, kw_only=True):
 
     consecutive_errors: Count | None = None
     consecutive_gateway_errors: Count | None = None
-    interval_seconds: Duration | None = field(name="interval", default=None)
+    interval_seconds: Interval | None = field(name="interval", default=None)
     success_rate_minimum_hosts: PositiveCount | None = None
     success_rate_request_volume: Count | None = None
     success_rate_stdev_factor: Rate | None = None
-    base_ejection_seconds: Duration | None = field(name="baseEjection", default=None)
-    max_ejection_seconds: Duration | None = field(name="maxEjection", default=None)
+    base_ejection_seconds: Interval | None = field(name="baseEjection", default=None)
+    max_ejection_seconds: Interval | None = field(name="maxEjection", default=None)
     max_ejection_percent: Percent | None = None
     half_open_requests: PositiveCount | None = None
 
@@ -141,8 +142,8 @@ class HealthCheckSpec(PolicyView, frozen=True, kw_only=True):
     http: HttpProbe | None = None
     grpc: GrpcProbe | None = None
     port: Port | None = None
-    interval_seconds: Duration | None = field(name="interval", default=None)
-    timeout_seconds: Duration | None = field(name="timeout", default=None)
+    interval_seconds: Interval | None = field(name="interval", default=None)
+    timeout_seconds: Interval | None = field(name="timeout", default=None)
     healthy_threshold: PositiveCount | None = None
     unhealthy_threshold: PositiveCount | None = None
 
@@ -171,7 +172,7 @@ class BalancingSpec(PolicyView, frozen=True, kw_only=True):
 
     algorithm: Balance | None = None
     hashed: HashSpec | None = field(name="hash", default=None)
-    ring_size: PositiveCount | None = None
+    ring_size: RingSize | None = None
     bounded_load_percent: Count | None = None
     affinity: Duration | None = None
     slow_start_seconds: Duration | None = field(name="slowStart", default=None)

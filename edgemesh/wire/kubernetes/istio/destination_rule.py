@@ -10,13 +10,13 @@ from typing import Annotated, ClassVar, Literal
 from msgspec import Meta, field
 
 from edgemesh.wire.kubernetes.fields import Count, Port
-from edgemesh.wire.kubernetes.parsed import Duration
+from edgemesh.wire.kubernetes.parsed import Duration, Interval
 from edgemesh.wire.kubernetes.quantities import (
     CookieName,
     CookiePath,
     HeaderName,
     Percent,
-    PositiveCount,
+    RingSize,
 )
 from edgemesh.wire.kubernetes.tolerant import EXACT, PolicyObject, PolicyView
 
@@ -34,7 +34,7 @@ class HttpCookie(PolicyView, frozen=True, kw_only=True):
 class RingHash(PolicyView, frozen=True, kw_only=True):
     """Hashing onto a ring (Ketama)."""
 
-    minimum_ring_size: PositiveCount = 1024
+    minimum_ring_size: RingSize = 1024
 
 
 class Maglev(PolicyView, frozen=True, kw_only=True):
@@ -59,7 +59,7 @@ class ConsistentHash(PolicyView, frozen=True, kw_only=True):
     use_source_ip: bool | None = None
     ring_hash: RingHash | None = None
     maglev: Maglev | None = None
-    minimum_ring_size: PositiveCount | None = None
+    minimum_ring_size: RingSize | None = None
 
 
 class LocalitySetting(PolicyView, frozen=True, kw_only=True):
@@ -140,8 +140,8 @@ class OutlierDetection(PolicyView, frozen=True, kw_only=True):
     consecutive_errors: Count | None = field(name="consecutive5xxErrors", default=None)
     consecutive_gateway_errors: Count | None = None
     gateway_errors: Count | None = field(name="consecutiveErrors", default=None)
-    interval_seconds: Duration | None = field(name="interval", default=None)
-    base_ejection_seconds: Duration | None = field(name="baseEjectionTime", default=None)
+    interval_seconds: Interval | None = field(name="interval", default=None)
+    base_ejection_seconds: Interval | None = field(name="baseEjectionTime", default=None)
     max_ejection_percent: Percent | None = None
     min_health_percent: Percent = 0
 
