@@ -17,6 +17,7 @@ from edgemesh.policy.endpoint_groups import EndpointGroup, EndpointRecord, choos
 from edgemesh.policy.objects.authored import (
     Authored,
     LabelsOf,
+    connection_routes_for,
     policy_for,
     routes_for,
     subsets_for,
@@ -123,7 +124,10 @@ def complete_service(
             subsets=subsets_for(port, endpoints, said, around.labels),
         )
         routes = routes_for(served, said, around.neighbours)
-        ports.append(replace(served, routes=routes) if routes else served)
+        connection_routes = connection_routes_for(served, said, around.neighbours)
+        if routes or connection_routes:
+            served = replace(served, routes=routes, connection_routes=connection_routes)
+        ports.append(served)
     return replace(service, ports=tuple(ports))
 
 

@@ -15,6 +15,7 @@ from edgemesh.model.services import Source
 
 PORTS = [{"name": "http", "port": 80}, {"name": "https", "port": 443}]
 TO_WEB: Any = {"backendRefs": [backend("web")]}
+TLS_RULE = {"match": [{"sniHosts": ["a.org"]}], "route": [to("web")]}
 
 
 def built(*bodies: Body) -> SnapshotBuilder:
@@ -53,6 +54,11 @@ def outcome(body: Body, *others: Body) -> tuple[bool, str, str]:
         (http_route(TO_WEB), "default/web:80"),
         (virtual_service({"route": [to("web")]}), "default/web:80"),
         (virtual_service({"route": [to("web")]}, hosts=["shop.org"]), "default/web:80"),
+        (virtual_service(tls=[TLS_RULE]), "default/web:443"),
+        (
+            virtual_service({"route": [to("web")]}, tls=[TLS_RULE]),
+            "default/web:80, default/web:443",
+        ),
     ],
 )
 def test_an_object_that_is_right_is_accepted_and_in_force(body: Body, ports: str) -> None:
@@ -137,6 +143,11 @@ def test_wrong_fields_are_named_and_the_rest_is_in_force(body: Body, field: str)
                 "spec.gateways: the mesh is not among them; spec.gateways[0]: expected one of "
                 'mesh, got "gw"; ignored'
             ),
+        ),
+        (
+            virtual_service(tls=[{**TLS_RULE, "match": [{"sniHosts": ["a"], "port": 80}]}]),
+            "NoMatchingParent",
+            "no rule of it is for default/web:443",
         ),
         (
             virtual_service({"route": [to("web")]}, hosts=["x"]),

@@ -341,7 +341,7 @@ def test_what_edgemesh_has_nothing_for_is_told_and_the_rest_applies() -> None:
     body = virtual_service(
         {"fault": {"abort": {}}, "mirror": {"host": "v2"}, "route": TO_V1},
         {"delegate": {"name": "other"}},
-        tcp=[{}],
+        exportTo=["."],
     )
     assert [replace(route, backends=()) for route in routes(body)] == [
         Route("VirtualService default/web rule 0")
@@ -351,7 +351,7 @@ def test_what_edgemesh_has_nothing_for_is_told_and_the_rest_applies() -> None:
         "spec.http[0].mirror: not supported, got a mapping; ignored",
         "spec.http[1].delegate: not supported, got a mapping; ignored",
         "spec.http[1]: expected route, redirect or directResponse, got none of them; ignored",
-        "spec.tcp: not supported, got a list; ignored",
+        "spec.exportTo: not supported, got a list; ignored",
     ]
 
 

@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple, TypeVar
 
 from edgemesh.model.policies import NO_SUBSETS, Policy, Subset
-from edgemesh.model.routes import Route
+from edgemesh.model.routes import ConnectionRoute, Route
 from edgemesh.model.services import Endpoint, ServicePort, Transport
 from edgemesh.policy.objects import http_routes, virtual_services
 from edgemesh.policy.objects.backends import Neighbours
 from edgemesh.policy.objects.destination_rules import subsets_of, with_rule
 from edgemesh.policy.objects.traffic_policies import in_force, with_traffic_policy
+from edgemesh.policy.routing.connections import ConnectionRouteObject, order_connection_routes
 from edgemesh.policy.routing.precedence import RouteObject, order_routes
 from edgemesh.wire.kubernetes.gateway_api.http_route import HTTPRoute
 from edgemesh.wire.kubernetes.istio.destination_rule import DestinationRule, RuleSubset
@@ -23,8 +24,11 @@ from edgemesh.wire.kubernetes.traffic_policy import TrafficPolicy
 
 LabelsOf = Callable[[str], Mapping[str, str]]
 RouteView = TypeVar("RouteView", HTTPRoute, VirtualService)
+RouteT = TypeVar("RouteT", Route, ConnectionRoute)
 
 _HTTP_PROTOCOLS = frozenset({"", "http", "http2", "grpc"})
+_TLS_PROTOCOLS = frozenset({"", "tls"})
+_OPAQUE_PROTOCOLS = frozenset({"", "tls", "tcp"})
 
 
 class Authored(NamedTuple):
@@ -92,7 +96,7 @@ def routes_for(port: ServicePort, said: Authored, neighbours: Neighbours) -> tup
         said: about its Service.
         neighbours: see there.
     """
-    if not (said.http_routes or said.virtual_services) or not routes_requests(port):
+    if not (said.http_routes or said.virtual_services):
         return ()
     objects = [
         *_route_objects(said.http_routes, http_routes.routes_of, port, neighbours),
@@ -106,9 +110,42 @@ def routes_for(port: ServicePort, said: Authored, neighbours: Neighbours) -> tup
     return ordered
 
 
-def routes_requests(port: ServicePort) -> bool:
-    """Whether what a port declares leaves room for HTTP."""
-    return port.transport is Transport.TCP and port.application_protocol in _HTTP_PROTOCOLS
+def connection_routes_for(
+    port: ServicePort, said: Authored, neighbours: Neighbours
+) -> tuple[ConnectionRoute, ...]:
+    """The routes of a port's connections in the order in which they are tried.
+
+    Args:
+        port: as above.
+        said: about its Service.
+        neighbours: see there.
+    """
+    return order_connection_routes(
+        ConnectionRouteObject(
+            _usable(virtual_services.connection_routes_of(view, port, neighbours), port),
+            view.metadata.creation_timestamp or "",
+            f"{view.metadata.namespace}/{view.metadata.name}",
+        )
+        for view in said.virtual_services
+    )
+
+
+def is_usable(route: Route | ConnectionRoute, port: ServicePort) -> bool:
+    """Whether what a port declares leaves room for what a route is about.
+
+    Connections are routed by name only where TLS may be spoken: elsewhere nobody waits for it.
+    """
+    if port.transport is not Transport.TCP:
+        return False
+    if isinstance(route, Route):
+        protocols = _HTTP_PROTOCOLS
+    else:
+        protocols = _TLS_PROTOCOLS if route.needs_hello else _OPAQUE_PROTOCOLS
+    return port.application_protocol in protocols
+
+
+def _usable(routes: Iterable[RouteT], port: ServicePort) -> tuple[RouteT, ...]:
+    return tuple(route for route in routes if is_usable(route, port))
 
 
 def _route_objects(
@@ -119,7 +156,7 @@ def _route_objects(
 ) -> Iterator[RouteObject]:
     """The objects that have routes at a port."""
     for view in views:
-        routes = routes_of(view, port, neighbours)
+        routes = _usable(routes_of(view, port, neighbours), port)
         if routes:
             metadata = view.metadata
             yield RouteObject(

@@ -9,7 +9,12 @@ from dataclasses import replace
 
 from edgemesh.model.routes import Comparison, NamedMatch, RouteMatch, TextMatch
 from edgemesh.model.services import ServicePort
-from edgemesh.wire.kubernetes.istio.virtual_service import MESH, RequestMatch, StringMatch
+from edgemesh.wire.kubernetes.istio.virtual_service import (
+    MESH,
+    ConnectionMatch,
+    RequestMatch,
+    StringMatch,
+)
 from edgemesh.wire.regex import regex_matcher
 
 # As `edgemesh.policy.routing` names the host among headers.
@@ -18,13 +23,12 @@ _AUTHORITY = ":authority"
 _SCHEME = "http"
 
 
-def is_possible(match: RequestMatch, port: ServicePort) -> bool:
-    """Whether a request to this port can meet those conditions that need not be asked each time."""
-    return (
-        match.port in (None, port.port)
-        and (not match.gateways or MESH in match.gateways)
-        and (match.scheme is None or _holds_for_scheme(match.scheme))
-    )
+def is_possible(match: RequestMatch | ConnectionMatch, port: ServicePort) -> bool:
+    """Whether a call of this port can meet those conditions that need not be asked each time."""
+    if match.port not in (None, port.port) or (match.gateways and MESH not in match.gateways):
+        return False
+    scheme = match.scheme if isinstance(match, RequestMatch) else None
+    return scheme is None or _holds_for_scheme(scheme)
 
 
 def _holds_for_scheme(scheme: StringMatch) -> bool:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from edgemesh.model.routes import Route
+from edgemesh.model.routes import ConnectionRoute, Route
 from edgemesh.model.services import Service, ServiceName, ServicePort
 from edgemesh.policy.objects import http_routes, virtual_services
-from edgemesh.policy.objects.authored import Authored, routes_requests
+from edgemesh.policy.objects.authored import Authored, is_usable
 from edgemesh.policy.objects.backends import Neighbours
 from edgemesh.policy.objects.conditions import Hindrance, Standing
 from edgemesh.policy.objects.traffic_policies import concerns, in_force
@@ -117,14 +117,17 @@ def _standing_of_virtual_service(
         hindrance = Hindrance("NoMatchingParent", "spec.gateways: the mesh is not among them")
         return Standing((), hindrance, ())
 
-    def routes(port: ServicePort) -> Sequence[Route]:
-        return virtual_services.routes_of(virtual, port, neighbours)
+    def routes(port: ServicePort) -> Sequence[Route | ConnectionRoute]:
+        return (
+            *virtual_services.routes_of(virtual, port, neighbours),
+            *virtual_services.connection_routes_of(virtual, port, neighbours),
+        )
 
     return _standing_of_routes(routes, missing, targets)
 
 
 def _standing_of_routes(
-    routes_at: Callable[[ServicePort], Sequence[Route]],
+    routes_at: Callable[[ServicePort], Sequence[Route | ConnectionRoute]],
     missing: Hindrance,
     targets: Sequence[Target],
 ) -> Standing:
@@ -132,10 +135,11 @@ def _standing_of_routes(
     problems: dict[str, None] = {}
     hindrance = missing
     for port in (port for target in targets for port in target.service.ports):
-        routes = routes_at(port)
-        if not routes:
+        listed = routes_at(port)
+        routes = [route for route in listed if is_usable(route, port)]
+        if not listed:
             hindrance = Hindrance("NoMatchingParent", f"no rule of it is for {port}")
-        elif not routes_requests(port):
+        elif not routes:
             protocol = port.application_protocol or port.transport
             hindrance = Hindrance("UnsupportedProtocol", f"{port} declares {protocol}")
         else:

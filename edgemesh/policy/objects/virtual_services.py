@@ -3,19 +3,20 @@
 Istio routes by the request's host, whatever address was called; edgemesh by the Service that
 was called. So a VirtualService whose host names a Service is about that Service, for every host;
 one for another host, such as ``shop.example.org``, is about the Services that it leads to, for
-requests that carry that host.
+requests that carry that host and for TLS connections that name it.
 
 Source: https://istio.io/latest/docs/reference/config/networking/virtual-service/
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from edgemesh.model.policies import Retries
 from edgemesh.model.routes import (
     Backend,
+    ConnectionRoute,
     DirectResponse,
     HeaderChanges,
     Redirect,
@@ -29,11 +30,16 @@ from edgemesh.policy.objects.istio_matching import is_possible, split_authority,
 from edgemesh.wire.kubernetes.istio import virtual_service as spec
 from edgemesh.wire.kubernetes.istio.virtual_service import (
     MESH,
+    ConnectionMatch,
     HeaderOperations,
+    Headers,
     HttpRoute,
     RequestMatch,
     RouteDestination,
+    TcpRoute,
+    TlsMatch,
     VirtualService,
+    WeightedDestination,
 )
 from edgemesh.wire.kubernetes.parsed import ChangeableHeader
 
@@ -48,10 +54,10 @@ def services_of(virtual: VirtualService) -> frozenset[ServiceName]:
 
 def backends_of(virtual: VirtualService) -> frozenset[ServiceName]:
     """The Services that it may lead to."""
+    spec = virtual.spec
+    rules: tuple[HttpRoute | TcpRoute, ...] = (*spec.http, *spec.tls, *spec.tcp)
     return frozenset(
-        _destination_name(virtual, destination)
-        for rule in virtual.spec.http
-        for destination in rule.route
+        _destination_name(virtual, destination) for rule in rules for destination in rule.route
     )
 
 
@@ -63,7 +69,7 @@ def is_about(virtual: VirtualService, service: ServiceName) -> bool:
 def routes_of(
     virtual: VirtualService, port: ServicePort, neighbours: Neighbours
 ) -> tuple[Route, ...]:
-    """The routes of a VirtualService at a port of a Service that it is about, in its order.
+    """The routes of requests at a port of a Service that a VirtualService is about, in its order.
 
     Args:
         virtual: the object.
@@ -76,6 +82,33 @@ def routes_of(
         route
         for index, rule in enumerate(virtual.spec.http)
         for route in _routes_of_rule(virtual, rule, scope, port, neighbours, index=index)
+    )
+
+
+def connection_routes_of(
+    virtual: VirtualService, port: ServicePort, neighbours: Neighbours
+) -> tuple[ConnectionRoute, ...]:
+    """The same for connections: first those by server name, then any.
+
+    Args:
+        virtual: the object.
+        port: see there.
+        neighbours: see there.
+    """
+    foreign = _foreign_hosts(virtual)
+    own = is_about(virtual, (port.namespace, port.service))
+    names = () if own or "*" in foreign else foreign
+    listed: Sequence[tuple[str, Sequence[TcpRoute]]] = (
+        ("tls", virtual.spec.tls),
+        ("tcp", virtual.spec.tcp),
+    )
+    return tuple(
+        route
+        for word, rules in listed
+        for index, rule in enumerate(rules)
+        for route in _connection_routes_of_rule(
+            virtual, rule, names, port, neighbours, shown=f"{word} rule {index}"
+        )
     )
 
 
@@ -113,7 +146,7 @@ def _foreign_hosts(virtual: VirtualService) -> tuple[str, ...]:
     )
 
 
-def _destination_name(virtual: VirtualService, route: RouteDestination) -> ServiceName:
+def _destination_name(virtual: VirtualService, route: WeightedDestination) -> ServiceName:
     """A host that can be no Service of ours is one that is not found."""
     host, namespace = route.destination.host, virtual.metadata.namespace
     return service_of_host(host, namespace) or (namespace, host)
@@ -133,7 +166,7 @@ def _routes_of_rule(
     direct = rule.direct_response
     common = Route(
         key=f"VirtualService {metadata.namespace}/{metadata.name} rule {rule.name or index}",
-        backends=() if answered else _backends(virtual, rule, neighbours),
+        backends=() if answered else _backends(virtual, rule.route, neighbours),
         request=_changes(rule.headers.request),
         response=_changes(rule.headers.response),
         rewrite=_rewrite(rule.rewrite) if rule.rewrite else None,
@@ -148,29 +181,53 @@ def _routes_of_rule(
 
 
 def _backends(
-    virtual: VirtualService, rule: HttpRoute, neighbours: Neighbours
+    virtual: VirtualService, routes: Sequence[WeightedDestination], neighbours: Neighbours
 ) -> tuple[Backend, ...]:
     """A destination without a weight has everything when it is alone, else nothing."""
-    unset = 1 if len(rule.route) == 1 else 0
+    unset = 1 if len(routes) == 1 else 0
     return tuple(
         checked(_backend(virtual, destination, unset, neighbours), neighbours)
-        for destination in rule.route
+        for destination in routes
     )
 
 
 def _backend(
-    virtual: VirtualService, route: RouteDestination, unset: int, neighbours: Neighbours
+    virtual: VirtualService, route: WeightedDestination, unset: int, neighbours: Neighbours
 ) -> Backend:
     name = _destination_name(virtual, route)
     port = route.destination.port
+    headers = route.headers if isinstance(route, RouteDestination) else Headers()
     return Backend(
         *name,
         port.number if port else only_port(name, neighbours),
         subset=route.destination.subset,
         weight=unset if route.weight is None else route.weight,
-        request=_changes(route.headers.request),
-        response=_changes(route.headers.response),
+        request=_changes(headers.request),
+        response=_changes(headers.response),
     )
+
+
+def _connection_routes_of_rule(
+    virtual: VirtualService,
+    rule: TcpRoute,
+    names: tuple[str, ...],
+    port: ServicePort,
+    neighbours: Neighbours,
+    *,
+    shown: str,
+) -> Iterator[ConnectionRoute]:
+    metadata = virtual.metadata
+    backends = _backends(virtual, rule.route, neighbours)
+    for match in rule.match or (ConnectionMatch(),):
+        if is_possible(match, port):
+            hosts = match.sni_hosts if isinstance(match, TlsMatch) else names
+            yield ConnectionRoute(
+                f"VirtualService {metadata.namespace}/{metadata.name} {shown}",
+                backends,
+                server_names=tuple(host.lower() for host in hosts),
+                source_labels=tuple(sorted(match.source_labels.items())),
+                source_namespace=match.source_namespace,
+            )
 
 
 def _changes(operations: HeaderOperations) -> HeaderChanges:

@@ -1,4 +1,4 @@
-"""VirtualService: where the requests for some hosts are routed.
+"""VirtualService: where the requests and connections for some hosts are routed.
 
 Source: https://istio.io/latest/docs/reference/config/networking/virtual-service/
 """
@@ -92,11 +92,16 @@ class Destination(PolicyView, frozen=True, kw_only=True):
     subset: str = ""
 
 
-class RouteDestination(PolicyView, frozen=True, kw_only=True):
-    """A destination with its share of the requests; the only one has all of them."""
+class WeightedDestination(PolicyView, frozen=True, kw_only=True):
+    """A destination with its share of the calls; the only one has all of them."""
 
     destination: Destination
     weight: Weight | None = None
+
+
+class RouteDestination(WeightedDestination, frozen=True, kw_only=True):
+    """The same for requests."""
+
     headers: Headers = Headers()
 
 
@@ -195,14 +200,55 @@ class HttpRoute(PolicyView, frozen=True, kw_only=True):
         return "expected route, redirect or directResponse, got none of them"
 
 
+class ConnectionMatch(PolicyView, frozen=True, kw_only=True):
+    """Conditions of a connection that must all hold."""
+
+    whole: ClassVar[bool] = True
+    unsupported: ClassVar[frozenset[str]] = frozenset({"destinationSubnets", "sourceSubnet"})
+
+    port: Port | None = None
+    source_labels: dict[str, str] = field(default_factory=dict)
+    source_namespace: str = ""
+    gateways: tuple[str, ...] = ()
+
+
+class TlsMatch(ConnectionMatch, frozen=True, kw_only=True):
+    """The same with names of which the ClientHello has one."""
+
+    sni_hosts: tuple[HostPattern, ...]
+
+    def check(self) -> str:
+        """Refuse conditions that name nothing."""
+        return "" if self.sni_hosts else "expected sniHosts, got none"
+
+
+class TcpRoute(PolicyView, frozen=True, kw_only=True):
+    """One rule for connections: it is taken when one of its matches holds, or it has none."""
+
+    match: Annotated[tuple[ConnectionMatch, ...], BINDING] = ()
+    route: Annotated[tuple[WeightedDestination, ...], BINDING]
+
+    def check(self) -> str:
+        """Refuse a rule that leads nowhere."""
+        return "" if self.route else "expected route, got none"
+
+
+class TlsRoute(TcpRoute, frozen=True, kw_only=True):
+    """One rule for TLS connections, which stay as they are."""
+
+    match: Annotated[tuple[TlsMatch, ...], BINDING]
+
+
 class VirtualServiceSpec(PolicyView, frozen=True, kw_only=True):
     """``spec`` of a VirtualService; gateways other than the mesh are none of ours."""
 
-    unsupported: ClassVar[frozenset[str]] = frozenset({"exportTo", "tcp", "tls"})
+    unsupported: ClassVar[frozenset[str]] = frozenset({"exportTo"})
 
     hosts: Annotated[tuple[HostPattern, ...], BINDING]
     gateways: tuple[Literal["mesh"], ...] = (MESH,)
     http: tuple[HttpRoute, ...] = ()
+    tls: tuple[TlsRoute, ...] = ()
+    tcp: tuple[TcpRoute, ...] = ()
 
     def check(self) -> str:
         """Refuse a VirtualService for nothing."""
