@@ -44,7 +44,7 @@ class Agent:
         return await self.pages.pages()[path]()
 
 
-async def agent_with(store: Store, *, intercepts: bool) -> Agent:
+def agent_with(store: Store, *, intercepts: bool) -> Agent:
     settings = Settings(node="edge-1", netfilter=NetfilterSettings(enabled=intercepts))
     plane = Plane(settings.proxy, settings.netfilter, lambda _: None)
     prober = Prober(0, settings.http, settings.http2)
@@ -70,7 +70,7 @@ async def store(tmp_path: Path) -> AsyncIterator[Store]:
 
 
 async def test_readiness_says_what_is_missing(store: Store) -> None:
-    agent = await agent_with(store, intercepts=True)
+    agent = agent_with(store, intercepts=True)
     said = []
     for step in (
         lambda: None,
@@ -91,13 +91,13 @@ async def test_readiness_says_what_is_missing(store: Store) -> None:
 
 
 async def test_an_agent_that_leaves_interception_to_others_is_ready_without(store: Store) -> None:
-    agent = await agent_with(store, intercepts=False)
+    agent = agent_with(store, intercepts=False)
     agent.state.serving = True
     assert (await agent.ask("/readyz")).body == b"ready\n"
 
 
 async def test_every_page_is_linked_from_the_first(store: Store) -> None:
-    agent = await agent_with(store, intercepts=False)
+    agent = agent_with(store, intercepts=False)
     index = (await agent.ask("/")).body
     assert isinstance(index, bytes)
     for path in agent.pages.pages():
@@ -105,7 +105,7 @@ async def test_every_page_is_linked_from_the_first(store: Store) -> None:
 
 
 async def test_the_status_is_that_of_the_command(store: Store) -> None:
-    agent = await agent_with(store, intercepts=False)
+    agent = agent_with(store, intercepts=False)
     agent.state.plane.metrics.meters.meter(PORT, ENDPOINT, "http").observe(503, 0.1)
     agent.dns.cached = 3
     page = await agent.ask("/status")
@@ -115,7 +115,7 @@ async def test_the_status_is_that_of_the_command(store: Store) -> None:
 
 
 async def test_requests_of_endpoints_that_are_gone_stay_in_the_status(store: Store) -> None:
-    agent = await agent_with(store, intercepts=False)
+    agent = agent_with(store, intercepts=False)
     metrics = agent.state.plane.metrics
     metrics.meters.meter(PORT, ENDPOINT, "http").observe(200, 0.1)
     for _ in metrics.text(Snapshot(), 0.0, ()):
@@ -125,7 +125,7 @@ async def test_requests_of_endpoints_that_are_gone_stay_in_the_status(store: Sto
 
 
 async def test_metrics_of_all_parts_can_be_read_by_prometheus(store: Store) -> None:
-    agent = await agent_with(store, intercepts=False)
+    agent = agent_with(store, intercepts=False)
     plane = agent.state.plane
     plane.swap(Snapshot(revision=7, ports={PORT.key: PORT}))
     plane.reports.begin(Transport.TCP)

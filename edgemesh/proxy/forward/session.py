@@ -215,6 +215,7 @@ class Session:
         upstream = self._verdict.upstream
         assert upstream is not None
         context = self._context
+        context.reports.connect_failed(self._verdict, failed.state.endpoint)
         state: EndpointState | Refusal | None = None
         if self._attempts < context.settings.connect_attempts:
             now = context.reactor.now
@@ -226,15 +227,13 @@ class Session:
 
     def _try(self, state: EndpointState) -> bool:
         """Go to an endpoint, and to others when it fails at once; false when the session ends."""
-        reports = self._context.reports
         self._attempt = Attempt(self._context, self._verdict, state)
         self._endpoint = state.endpoint
         self._attempts += 1
         problem = self._connect(state.endpoint)
         if problem == 0:
-            reports.connected(self._verdict, state.endpoint)
+            self._context.reports.connected(self._verdict, state.endpoint)
             return True
-        reports.connect_failed(self._verdict, state.endpoint)
         return self._connect_next(problem)
 
     def _connect(self, endpoint: Endpoint) -> int:
