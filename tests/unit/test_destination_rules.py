@@ -158,6 +158,14 @@ def test_what_the_service_says_stays_where_the_rule_says_nothing() -> None:
     assert changed.timeouts == Timeouts(1, 2, 7)
 
 
+def test_what_is_hashed_goes_over_the_affinity_of_the_service() -> None:
+    base = Policy(balancing=Balancing(affinity_seconds=60))
+    hashed = {"consistentHash": {"httpHeaderName": "a"}}
+    assert policy_of(base=base, loadBalancer=hashed).balancing.affinity_seconds == 0
+    random = policy_of(base=base, loadBalancer={"simple": "RANDOM"})
+    assert random.balancing.affinity_seconds == 60
+
+
 @pytest.mark.parametrize("settings", [{"warmup": {"duration": "1m"}}, {"warmupDurationSecs": "1m"}])
 def test_new_endpoints_warm_up(settings: Any) -> None:
     assert policy_of(loadBalancer=settings).balancing.slow_start_seconds == 60.0

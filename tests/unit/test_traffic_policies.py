@@ -211,6 +211,14 @@ def test_a_hash_key_alone_keeps_a_hashing_algorithm() -> None:
     assert changed.balancing.algorithm is Balance.MAGLEV
 
 
+def test_what_is_hashed_goes_over_the_affinity_below() -> None:
+    base = Policy(balancing=Balancing(affinity_seconds=60))
+    hashed = {"header": "a"}
+    assert policy_of(base, loadBalancing={"hash": hashed}).balancing.affinity_seconds == 0
+    both = policy_of(base, loadBalancing={"hash": hashed, "affinity": "5s"})
+    assert both.balancing.affinity_seconds == 5
+
+
 def test_what_is_not_said_is_taken_from_below() -> None:
     base = Policy(
         breaker=Breaker(3, half_open_requests=4),

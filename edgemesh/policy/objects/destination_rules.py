@@ -157,14 +157,15 @@ def _with_load_balancer(base: Balancing, settings: LoadBalancer) -> Balancing:
 
 
 def _with_hash(base: Balancing, hashing: ConsistentHash) -> Balancing:
-    if hashing.maglev is not None and hashing.ring_hash is None:
-        return replace(base, algorithm=Balance.MAGLEV, hash_key=_hash_key(hashing))
+    """What is hashed says where a call belongs, so the Service's own affinity no longer counts."""
+    maglev = hashing.maglev is not None and hashing.ring_hash is None
     size = hashing.minimum_ring_size or base.ring_size
     return replace(
         base,
-        algorithm=Balance.RING_HASH,
+        algorithm=Balance.MAGLEV if maglev else Balance.RING_HASH,
         hash_key=_hash_key(hashing),
         ring_size=hashing.ring_hash.minimum_ring_size if hashing.ring_hash else size,
+        affinity_seconds=0,
     )
 
 

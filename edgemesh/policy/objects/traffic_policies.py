@@ -96,15 +96,22 @@ def _balancing(base: Balancing, spec: BalancingSpec | None) -> Balancing:
     if spec is None:
         return base
     balancing = overlay(base, spec)
+    if spec.hashed is not None:
+        balancing = _with_hash(balancing, spec.hashed, spec.algorithm)
     if spec.affinity is not None:
         balancing = replace(balancing, affinity_seconds=math.ceil(spec.affinity))
-    if spec.hashed is None:
-        return balancing
-    # Who says what is hashed wants it hashed.
-    algorithm = spec.algorithm or (
-        base.algorithm if base.algorithm in _HASHING else Balance.RING_HASH
+    return balancing
+
+
+def _with_hash(base: Balancing, hashed: HashSpec, algorithm: Balance | None) -> Balancing:
+    """Who says what is hashed wants it hashed, and no affinity that lies below."""
+    hashing = base.algorithm if base.algorithm in _HASHING else Balance.RING_HASH
+    return replace(
+        base,
+        algorithm=algorithm or hashing,
+        hash_key=_hash_key(hashed),
+        affinity_seconds=0,
     )
-    return replace(balancing, algorithm=algorithm, hash_key=_hash_key(spec.hashed))
 
 
 def _hash_key(spec: HashSpec) -> HashKey:
