@@ -86,8 +86,10 @@ def test_a_rule_balances_as_it_says(simple: str, balance: Balance) -> None:
 def test_a_balancer_that_edgemesh_lacks_is_told() -> None:
     body = rule(loadBalancer={"simple": "PASSTHROUGH"})
     assert problems_of(body) == [
-        "spec.trafficPolicy.loadBalancer.simple: expected one of LEAST_CONN, LEAST_REQUEST, "
-        'RANDOM, ROUND_ROBIN, UNSPECIFIED, got "PASSTHROUGH"; ignored'
+        (
+            "spec.trafficPolicy.loadBalancer.simple: expected one of LEAST_CONN, LEAST_REQUEST, "
+            'RANDOM, ROUND_ROBIN, UNSPECIFIED, got "PASSTHROUGH"; ignored'
+        )
     ]
 
 
