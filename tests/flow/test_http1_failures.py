@@ -311,3 +311,40 @@ async def test_while_draining_an_idle_connection_is_closed_after_a_moment() -> N
         await world.until(lambda: world.plane.draining)
         world.skip(1.1)
         assert await client.receive_all() == b""
+
+
+async def test_a_body_that_comes_while_its_try_is_repeated_is_not_lost() -> None:
+    head = b"PUT /big HTTP/1.1\r\nHost: web\r\nContent-Length: 150000\r\n\r\n"
+    body = bytes(range(250)) * 600
+    policy = Policy(retries=Retries(attempts=1, backoff_seconds=0.2))
+    async with running() as world:
+        bad, good = world.serve(), world.serve()
+        client = await call_http(world, bad, good, policy=policy)
+        await client.send(head + body[:1000])
+        peer = await asked(bad, head)
+        await peer.receive(1000)
+        await peer.send(failing(503))
+        assert await peer.receive_until_reset() == b""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(client.send, body[1000:])
+            peer = await asked(good, head)
+            assert await peer.receive(len(body)) == body
+        await peer.send(OK)
+        assert await client.receive(len(OK)) == OK
+
+
+async def test_an_endpoint_that_switches_protocols_before_the_requests_end_has_failed() -> None:
+    head = (
+        b"POST /chat HTTP/1.1\r\nHost: web\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        b"Content-Length: 10\r\n\r\n"
+    )
+    async with running() as world:
+        server = world.serve()
+        client = await call_http(world, server)
+        await client.send(head + b"half")
+        peer = await asked(server, head)
+        await peer.send(
+            b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+        )
+        status, fields = await head_of(client)
+        assert (status, fields["x-edgemesh-reason"]) == (502, "endpoint-failed")

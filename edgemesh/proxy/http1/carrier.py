@@ -142,6 +142,18 @@ class RequestCarrier:
             self.exchange.cancelled()
         self.drop_upstream()
 
+    def let_go(self, upstream: UpstreamConnection) -> None:
+        """The response on this connection is not wanted: another try is made, now or soon."""
+        if self.upstream is upstream:
+            self.upstream = None
+            self.pause()
+        upstream.abandon()
+
+    def pause(self) -> None:
+        """Read more of the request only if there is a connection that takes it."""
+        if self.busy and not self.body.is_complete:
+            self._client.watch()
+
     def drop_upstream(self) -> None:
         """Close the connection that the request is on: its response is not wanted."""
         upstream, self.upstream = self.upstream, None
@@ -183,8 +195,6 @@ class RequestCarrier:
                 return
         self.upstream = upstream
         upstream.start(self)
-        if not self.body.is_complete:
-            self._client.watch()
 
     def connection_is_free(self) -> None:
         """Take or open the connection that was waited for."""
@@ -261,6 +271,7 @@ class RequestCarrier:
         """There is no response on this connection: perhaps on another one."""
         self.upstream = None
         self.exchange.failed(reason, why, untouched=untouched, stale=stale)
+        self.pause()
 
     def tunnel(self, upstream: UpstreamConnection, head: ResponseHead, data: bytes) -> None:
         """From here on the two sides speak another protocol."""

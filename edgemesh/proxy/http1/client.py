@@ -185,6 +185,7 @@ class ClientConnection:
         self._head_began = self._active
         exchange = carrier.exchange
         exchange.begin()
+        carrier.pause()
         if self._newcomer:
             self._become_known()
         if exchange.deadline or exchange.try_deadline:
@@ -247,7 +248,7 @@ class ClientConnection:
             return
         self._active = self._context.reactor.now
         if carrier.upstream is not None:
-            carrier.upstream.resume()
+            carrier.upstream.watch()
         elif not carrier.busy:
             self.response_is_over()
         if self._flow.stage is self:

@@ -76,7 +76,7 @@ class Pool:
 
     def drop(self, key: PoolKey) -> None:
         """Close all that wait for an endpoint: one of them was found to be dead."""
-        for connection in list(self._idle.get(key, ())):
+        for connection in self._idle.pop(key, ()):
             connection.close()
 
     def make_room(self, upstream: Upstream, limit: int) -> bool:
@@ -92,7 +92,7 @@ class Pool:
             return True
         for idle in self._idle.values():
             if idle and idle[0].upstream is upstream:
-                idle[0].close()
+                idle.popleft().close()
                 return True
         return False
 
@@ -131,9 +131,10 @@ class Pool:
         if self._sweep is not None:
             self._sweep.cancel()
             self._sweep = None
-        for connection in [one for idle in self._idle.values() for one in idle]:
-            connection.close()
-        self._idle.clear()
+        everything, self._idle = self._idle, {}
+        for idle in everything.values():
+            for connection in idle:
+                connection.close()
 
     # As the handler of its timer.
 
@@ -153,7 +154,7 @@ class Pool:
         for key in list(self._idle):
             idle = self._idle[key]
             while idle and (idle[0].idle_since <= oldest or key[0].draining):
-                idle[0].close()
+                idle.popleft().close(reset=False)
             if not idle:
                 del self._idle[key]
         self._sweep = None

@@ -1,0 +1,193 @@
+"""The socket of a connection to an endpoint: from dialling to its end, and what is sent on it."""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import TYPE_CHECKING
+
+from edgemesh.kernel.sockets import fin_on_close
+from edgemesh.model.policies import Path, RetryOn
+from edgemesh.policy.traffic.upstream import Upstream
+from edgemesh.proxy.connecting import connecting_socket
+from edgemesh.proxy.context import Context
+from edgemesh.proxy.http1.pool import PoolKey
+from edgemesh.proxy.reactor import HANGUP_IN, IN, OUT, Handler
+from edgemesh.proxy.timers import Timer
+
+if TYPE_CHECKING:
+    from edgemesh.proxy.http1.carrier import RequestCarrier
+
+ASKED_TO_READ = IN | HANGUP_IN
+
+
+class EndpointSocket(Handler):
+    """What a connection to an endpoint is apart from HTTP.
+
+    Attributes:
+        key: where the pool keeps it.
+        upstream: the Service port, or subset, whose connections it counts among.
+        carrier: whose request is on it, None while it waits in the pool.
+        unsent: of the request, not taken by the socket yet.
+        idle_since: when it was put into the pool.
+
+    Ownership: it closes its socket, unless it was given away by `leave`.
+    """
+
+    __slots__ = (
+        "_connecting",
+        "_context",
+        "_deadline",
+        "_fd",
+        "_sock",
+        "_watched",
+        "carrier",
+        "idle_since",
+        "key",
+        "unsent",
+        "upstream",
+    )
+
+    def __init__(self, context: Context, key: PoolKey, upstream: Upstream) -> None:
+        """Prepare; see `dial`."""
+        self._context = context
+        self._sock: socket.socket | None = None
+        self._fd = -1
+        self._connecting = False
+        self._deadline: Timer[Handler] | None = None
+        self._watched = 0
+        self.key = key
+        self.upstream = upstream
+        self.carrier: RequestCarrier | None = None
+        self.unsent: bytes | memoryview = b""
+        self.idle_since = 0.0
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether more of the request may be read from the carrier."""
+        return not self._connecting and not self.unsent
+
+    def dial(self, seconds: float) -> int:
+        """Start connecting.
+
+        Args:
+            seconds: for it, 0 for as long as the kernel tries.
+
+        Returns:
+            0, or the errno that says why there will be no connection.
+        """
+        context = self._context
+        sock, problem = connecting_socket(context, self.key[0].endpoint, self.key[1])
+        if sock is None:
+            return problem
+        self._sock = sock
+        self._fd = sock.fileno()
+        self.upstream.open_connection(self.key[0])
+        self._connecting = True
+        if seconds:
+            self._deadline = context.reactor.after(seconds, self, self._connect_expired)
+        context.reactor.watch_newcomer(self._fd, self, OUT)
+        return 0
+
+    def connected(self) -> None:
+        """See how the connect has ended; the request is sent, or told that it has failed."""
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+        assert self._sock is not None
+        problem = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if problem:
+            self._connect_failed(os.strerror(problem))
+            return
+        meters = self._context.metrics.meters
+        meters.held(self.upstream.port, self.key[0], Path.HTTP).connections += 1
+        self._connecting = False
+        self.watch()
+        carrier = self.carrier
+        assert carrier is not None
+        self.send(carrier.request_bytes())
+        carrier.upstream_is_ready()
+
+    def _connect_expired(self) -> None:
+        self._deadline = None
+        self._connect_failed("connect timed out")
+
+    def _connect_failed(self, why: str) -> None:
+        carrier = self.carrier
+        self.close()
+        if carrier is not None:
+            carrier.failed(RetryOn.CONNECT_FAILURE, why, untouched=True)
+
+    def send(self, data: bytes) -> None:
+        """Send some of the request; what the socket does not take is kept as ``unsent``."""
+        assert self._sock is not None
+        try:
+            sent = self._sock.send(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            # Its last words, an early answer perhaps, may be here still: reading tells.
+            return
+        if sent < len(data):
+            self.unsent = memoryview(data)[sent:]
+            self.watch()
+
+    def send_unsent(self, carrier: RequestCarrier) -> None:
+        """Send what waits; when it is gone the carrier may go on."""
+        data, self.unsent = self.unsent, b""
+        assert isinstance(data, memoryview)
+        assert self._sock is not None
+        try:
+            sent = self._sock.send(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            sent = len(data)
+        if sent < len(data):
+            self.unsent = data[sent:]
+            return
+        self.watch()
+        carrier.upstream_is_ready()
+
+    def abandon(self) -> None:
+        """The request that is on it was given up: no other can follow it."""
+        self.carrier = None
+        self.close()
+
+    def leave(self) -> socket.socket:
+        """Give the socket away; its place is counted until `released`."""
+        sock = self._sock
+        assert sock is not None
+        self._context.reactor.unregister(self._fd)
+        self._sock = None
+        self.carrier = None
+        return sock
+
+    def close(self, *, reset: bool = True) -> None:
+        """Close the connection, with a FIN if nothing is lost by it; a second call does nothing."""
+        sock, self._sock = self._sock, None
+        if sock is None:
+            return
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+        self.carrier = None
+        if not reset:
+            fin_on_close(sock)
+        self._context.reactor.close(sock)
+        self.released()
+
+    def released(self) -> None:
+        """The socket is closed: another may take its place."""
+        self.upstream.close_connection(self.key[0])
+        self._context.http.pool.serve_waiting(self.upstream)
+
+    def watch(self) -> None:
+        """Register for what this connection can act on now."""
+        carrier = self.carrier
+        wanted = 0 if carrier is not None and carrier.out.unsent else ASKED_TO_READ
+        if self.unsent:
+            wanted |= OUT
+        if wanted != self._watched:
+            self._watched = wanted
+            self._context.reactor.watch(self._fd, self, wanted)
