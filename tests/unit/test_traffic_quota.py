@@ -84,6 +84,13 @@ def test_each_key_has_its_own_tokens() -> None:
     assert passed(quota, [1.0] * 5, "b") == 2
 
 
+@pytest.mark.parametrize("key", ["", "web"])
+def test_a_bucket_that_was_left_alone_is_full_again_and_not_fuller(key: str) -> None:
+    quota = QuotaState(TEN, 10)
+    passed(quota, [1.0] * 9, key)
+    assert passed(quota, [1000.0] * 9, key) == 5
+
+
 def test_the_key_that_was_not_used_for_longest_gives_way() -> None:
     quota = QuotaState(Quota(1, 1, QuotaScope.SOURCE), 2)
     for key in ("a", "b", "a", "c"):

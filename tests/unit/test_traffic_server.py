@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -165,3 +166,17 @@ def test_a_port_without_limits_has_no_state_and_one_with_limits_keeps_it() -> No
     calls.change(Policy(), endpoints(1))
     assert not state.is_full
     state.release()
+
+
+def test_inbound_calls_count_for_the_limits_of_their_service() -> None:
+    policy = Policy(server=ServerLimits(max_concurrent=1))
+    calls = Calls(policy, endpoints(2))
+    inbound = replace(calls.port, inbound=True, endpoints=endpoints(1))
+    calls.swap(calls.port, inbound)
+    assert calls.traffic.upstream(inbound) is not None
+    state = calls.traffic.server(calls.port)
+    assert state is not None
+    assert calls.traffic.server(inbound) is state
+    assert list(calls.traffic.servers()) == [state]
+    calls.swap(inbound)
+    assert calls.traffic.server(inbound) is None
