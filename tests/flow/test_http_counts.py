@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from http1_peers import GET, OK, POST, call_http, exchanged, failing, head_of
+from http2_peers import GRPC, h2_endpoint, h2_pair
 from plane_fixtures import World, running
 
 from edgemesh.model.meters import Meter, by_class
@@ -121,3 +122,23 @@ async def test_the_query_is_told_apart_from_the_path() -> None:
         server = world.serve()
         await exchanged(await call_http(world, server), server, GET)
         assert (log.reports[0].path, log.reports[0].query) == ("/things", "n=1")
+
+
+async def test_grpc_calls_count_by_status_code_and_one_connection_once() -> None:
+    async with running() as world:
+        world.plane.http.log = log = Log()
+        client, server = await h2_pair(world)
+        streams = [await client.request(GRPC) for _ in range(3)]
+        endpoint = await h2_endpoint(server)
+        for code in ("0", "0", "14"):
+            stream = await endpoint.next_request()
+            await endpoint.respond(stream, body=b"12345", trailers=(("grpc-status", code),))
+        for stream in streams:
+            await client.over(stream)
+        counts = meter(world, server.endpoint)
+        assert by_class(counts.responses) == {"2xx": 3}
+        assert counts.grpc is not None
+        assert (counts.grpc[0], counts.grpc[14], sum(counts.grpc)) == (2, 1, 3)
+        assert (counts.connections, counts.bytes_received) == (1, 15)
+        assert [report.grpc_status for report in log.reports] == ["0", "0", "14"]
+        assert {report.protocol for report in log.reports} == {"grpc"}
