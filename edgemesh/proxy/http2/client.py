@@ -51,16 +51,16 @@ class ClientLink(Link):
     def start(self) -> None:
         """Wait for the first request."""
         self._flow.stage = self
-        self._context.http2.clients.add(self)
+        self._context.http.connections.add(self)
         self._deadlines.by(self.due())
         self.watch()
         if self._context.draining:
-            self.leave()
+            self.drain()
 
     def stop(self) -> None:
         """The flow is over: so are its requests."""
         self._deadlines.stop()
-        self._context.http2.clients.discard(self)
+        self._context.http.connections.discard(self)
         streams = list(self.connection.streams.values())
         for stream in streams:
             stream.forget()
@@ -69,11 +69,11 @@ class ClientLink(Link):
         self._flow.bytes_received = self.bytes_out
         self.detach()
 
-    def leave(self) -> None:
-        """Let the client open no more streams."""
+    def drain(self) -> None:
+        """Let the client open no more streams; close when its last one is over."""
         self.connection.leave()
-        settings = self._context.http.settings
-        self._deadlines.by(self._reactor.now + settings.drain_idle_seconds)
+        self._active = self._reactor.now
+        self._deadlines.by(self.due())
 
     def set_deadline(self, due: float) -> None:
         """Make sure that `due` is looked at by then."""
@@ -118,8 +118,8 @@ class ClientLink(Link):
         request = Http2Request(self._context, self, stream, None, ended=stream.remote_ended)
         stream.user = request
         plan = self._current_plan()
-        if plan is not None:
-            self._context.metrics.refusals.count(plan.port, Refusal.MALFORMED)
+        port = plan.port if plan is not None else None
+        self._context.reports.refused_request(port, Refusal.MALFORMED)
         request.answer(malformed(status, reason))
 
     def _current_plan(self) -> PortPlan | None:
@@ -136,13 +136,11 @@ class ClientLink(Link):
     def heard(self) -> None:
         """Look whether the connection goes on."""
         self._active = self._reactor.now
-        connection = self.connection
-        if connection.fault is not None:
+        if self.connection.is_over:
             self.flush()
-            if self._fd >= 0:
-                self._flow.finish(Ending.ERROR, connection.fault.reason, reset=False)
-        elif connection.is_over:
-            self._reactor.soon(self, self._close_if_over)
+            if self._fd >= 0 and self.connection.fault is not None:
+                # It does not even read what it did wrong.
+                self._end()
 
     def lost(self, why: str) -> None:
         """End the flow."""
@@ -164,11 +162,17 @@ class ClientLink(Link):
         register = self._reactor.watch_newcomer if self._newcomer else self._reactor.watch
         register(self._fd, self, wanted)
 
-    def _close_if_over(self) -> None:
-        if self._fd < 0:
-            return
-        self.flush()
-        if self._fd >= 0 and self.connection.is_over and not self._unsent:
+    def flush(self) -> None:
+        """Write what there is; with the last of it the connection may be over."""
+        super().flush()
+        if self._fd >= 0 and not self._unsent and self.connection.is_over:
+            self._end()
+
+    def _end(self) -> None:
+        fault = self.connection.fault
+        if fault is not None:
+            self._flow.finish(Ending.ERROR, fault.reason, reset=False)
+        else:
             self._flow.finish(Ending.CLOSED, reset=False)
 
     # Deadlines.

@@ -7,7 +7,7 @@ for too long, or too many, is closed; an endpoint that closes is noticed at once
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from typing import TYPE_CHECKING, Protocol
 
 from edgemesh.model.settings import Http2Settings, HttpSettings
@@ -42,13 +42,21 @@ class Pool:
         self._reactor = reactor
         self._http = http
         self._most = settings.max_upstream_connections
+        # Those that take requests, and all that are open.
         self._links: dict[PoolKey, list[UpstreamLink]] = {}
+        self._open: set[UpstreamLink] = set()
         self._waiting: dict[PoolKey, deque[tuple[Waiter, Upstream]]] = {}
+        # Streams that were promised to requests that waited, in this turn.
+        self._promised: Counter[PoolKey] = Counter()
         self._sweep: Timer[Handler] | None = None
 
     def __len__(self) -> int:
         """How many connections are open."""
-        return sum(map(len, self._links.values()))
+        return len(self._open)
+
+    def is_queued_for(self, key: PoolKey) -> bool:
+        """Whether others have waited longer than a request that comes now."""
+        return key in self._waiting or self._promised[key] > 0
 
     def find(self, key: PoolKey) -> UpstreamLink | None:
         """A connection with room for one more request, None when there is none."""
@@ -74,12 +82,18 @@ class Pool:
 
     def add(self, link: UpstreamLink) -> None:
         """Take in a connection that is opened now."""
+        self._open.add(link)
         self._links.setdefault(link.key, []).append(link)
         if self._sweep is None:
             self._set_sweep()
 
     def remove(self, link: UpstreamLink) -> None:
-        """Forget a connection that is closed, or takes no more requests."""
+        """Forget a connection that is closed."""
+        self._open.discard(link)
+        self.retire(link)
+
+    def retire(self, link: UpstreamLink) -> None:
+        """Give no more requests to a connection."""
         links = self._links.get(link.key)
         if links is not None and link in links:
             links.remove(link)
@@ -96,7 +110,7 @@ class Pool:
         return True
 
     def leave(self, waiter: Waiter, key: PoolKey) -> None:
-        """Forget a request that was given up while it waited; nothing happens if it did not."""
+        """Forget a request that was given up while it waited."""
         waiting = self._waiting.get(key)
         for entry in waiting or ():
             if entry[0] is waiter:
@@ -104,6 +118,9 @@ class Pool:
                 waiting.remove(entry)
                 self._served(key, waiting, entry[1])
                 return
+        # A stream was promised to it: the next one may have it.
+        self.redeem(key)
+        self.serve_waiting(key)
 
     def serve_waiting(self, key: PoolKey) -> None:
         """A stream or a connection has become free: who has waited longest may go on."""
@@ -113,8 +130,15 @@ class Pool:
         if waiting:
             waiter, upstream = waiting.popleft()
             self._served(key, waiting, upstream)
+            self._promised[key] += 1
             # Not from here: whoever frees a stream is in the middle of something.
             self._reactor.soon(waiter, waiter.stream_is_free)
+
+    def redeem(self, key: PoolKey) -> None:
+        """Note that a request that waited has been given its turn."""
+        self._promised[key] -= 1
+        if not self._promised[key]:
+            del self._promised[key]
 
     def serve_any(self, upstream: Upstream) -> None:
         """A Service port may have one more connection, to whichever endpoint."""
@@ -135,7 +159,7 @@ class Pool:
         if self._sweep is not None:
             self._sweep.cancel()
             self._sweep = None
-        for link in [one for links in self._links.values() for one in links]:
+        for link in list(self._open):
             link.close()
 
     # As the handler of its timer.

@@ -114,6 +114,15 @@ class Http2Request:
             source = address if (":" in address) is endpoint.is_ipv6 else ""
         key = (state, source)
         pool = self._context.http2.pool
+        if pool.is_queued_for(key):
+            self._wait_for(key)
+        else:
+            self._seek(key)
+
+    def _seek(self, key: PoolKey) -> None:
+        """Take a stream on a connection that stands, or a new one, or wait for one."""
+        pool = self._context.http2.pool
+        target = self.exchange.target
         link = pool.find(key)
         if link is not None:
             self._go_by(link)
@@ -172,11 +181,18 @@ class Http2Request:
             self.exchange.overflowed()
 
     def stream_is_free(self) -> None:
-        """Try again to get a stream."""
-        self._waits_for = self._link = None
-        if self._open and self._upstream is None and self.exchange.state is not None:
-            self.exchange.flow.attempts -= 1
-            self.forward(self.exchange.state)
+        """Take the stream that was waited for; it may be gone again."""
+        key, self._waits_for = self._waits_for, None
+        if key is None:
+            # The pool has promised it, and the client has left meanwhile.
+            return
+        self._context.http2.pool.redeem(key)
+        self._seek(key)
+
+    def connection_is_full(self, key: PoolKey) -> None:
+        """The connection that was waited for carries less than was expected."""
+        self._link = None
+        self._seek(key)
 
     def start_on(self, link: UpstreamLink) -> None:
         """Send the request from its start, as far as it has come."""
@@ -353,8 +369,8 @@ class Http2Request:
 
     def _leave_upstream(self) -> None:
         if self._waits_for is not None:
-            self._context.http2.pool.leave(self, self._waits_for)
-            self._waits_for = None
+            key, self._waits_for = self._waits_for, None
+            self._context.http2.pool.leave(self, key)
         self._drop_upstream()
 
     def _drop_upstream(self) -> None:

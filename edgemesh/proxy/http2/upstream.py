@@ -140,7 +140,7 @@ class UpstreamLink(Link):
             if self.has_room:
                 request.start_on(self)
             else:
-                request.stream_is_free()
+                request.connection_is_full(self.key)
 
     def _connect_expired(self) -> None:
         self._deadline = None
@@ -189,7 +189,7 @@ class UpstreamLink(Link):
         """Take no more requests; close when the last one is over."""
         if not self._retired:
             self._retired = True
-            self._context.http2.pool.remove(self)
+            self._context.http2.pool.retire(self)
             self._context.http2.pool.serve_waiting(self.key)
         if self.is_idle:
             # Not from here: a request may be just about to be told.
