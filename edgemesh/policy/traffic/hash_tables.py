@@ -62,9 +62,7 @@ class Ring:
 
     def way(self, value: int) -> Iterator[EndpointState]:
         """See `HashTable`."""
-        start = bisect_left(self._points, value)
-        yield from self._owners[start:]
-        yield from self._owners[:start]
+        return _from(self._owners, bisect_left(self._points, value))
 
 
 class Maglev:
@@ -99,9 +97,7 @@ class Maglev:
 
     def way(self, value: int) -> Iterator[EndpointState]:
         """See `HashTable`."""
-        start = value % len(self._slots)
-        yield from self._slots[start:]
-        yield from self._slots[:start]
+        return _from(self._slots, value % len(self._slots))
 
 
 class _Taker:
@@ -124,6 +120,14 @@ class _Taker:
             at = (at + skip) % size
         slots[at] = self.state
         self._at = at
+
+
+def _from(states: list[EndpointState], start: int) -> Iterator[EndpointState]:
+    """All of them, from one on and round; most often it is one of the first that is wanted."""
+    for index in range(start, len(states)):
+        yield states[index]
+    for index in range(start):
+        yield states[index]
 
 
 def _name(state: EndpointState) -> bytes:

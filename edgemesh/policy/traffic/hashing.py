@@ -82,21 +82,23 @@ class _Hashing:
             self._table = table
         value = xxh64_intdigest(text.encode("utf-8", "surrogatepass"))
         state = table.first(value)
-        if state in allowed and not self._bound:
+        calls = (
+            self._bound * (sum(other.active for other in self._usable) + 1) if self._bound else 0
+        )
+        if state in allowed and (not calls or self._has_room(state, calls)):
             return state
-        room = self._with_room(allowed) if self._bound else allowed
-        return next(state for state in table.way(value) if state in room)
+        room = allowed
+        if calls:
+            room = {other for other in allowed if self._has_room(other, calls)} or allowed
+        return next(other for other in table.way(value) if other in room)
 
-    def _with_room(self, allowed: Collection[EndpointState]) -> Collection[EndpointState]:
-        """Those that have less than the bound; all when none has.
+    def _has_room(self, state: EndpointState, calls: float) -> bool:
+        """Whether an endpoint has less than its share of the calls there may be.
 
         Mirrokni et al., "Consistent Hashing with Bounded Loads" (2016): with this call counted,
         none has more than its share times the bound, rounded up.
         """
-        calls = self._bound * (sum(state.active for state in self._usable) + 1)
-        share_of = self._share_of
-        room = {state for state in allowed if state.active < ceil(calls * share_of[state])}
-        return room or allowed
+        return state.active < ceil(calls * self._share_of[state])
 
 
 class RingHash(_Hashing):
