@@ -127,7 +127,6 @@ class Plane(Context):
         self.draining = True
         for connection in list(self.http.connections):
             self.reactor.call(connection, connection.drain)
-        self.reactor.call(self.http2, self.http2.leave)
         if not self.flows:
             self.all_over.set()
         with trio.move_on_after(grace_seconds):
