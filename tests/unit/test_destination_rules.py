@@ -247,6 +247,7 @@ def test_a_subset_overrides_block_by_block() -> None:
     )
     found = read(DestinationRule, body)
     named = subsets_of(found)
+    assert list(named) == ["v1", "v2"]
     assert named["v2"].labels == {"version": "v2"}
     assert with_rule(DEFAULT_POLICY, found, 80, named["v1"]) == Policy(
         balancing=Balancing(Balance.LEAST_REQUEST), limits=Limits(1)
@@ -272,11 +273,18 @@ def test_a_rule_without_a_host_is_refused(spec: Any) -> None:
         decode({**rule(), "spec": spec})
 
 
+def test_no_tls_is_what_edgemesh_does_anyway() -> None:
+    assert policy_of(tls={"mode": "DISABLE"}) == DEFAULT_POLICY
+
+
 def test_fields_that_edgemesh_has_nothing_for_are_told() -> None:
     body = rule(tls={"mode": "ISTIO_MUTUAL"}, loadBalancer={"simple": "RANDOM", "typo": 1})
     body["spec"]["exportTo"] = ["."]
     assert problems_of(body) == [
-        "spec.trafficPolicy.tls: not supported, got a mapping; ignored",
+        (
+            'spec.trafficPolicy.tls.mode: expected one of DISABLE, got "ISTIO_MUTUAL"; '
+            "spec.trafficPolicy.tls is ignored"
+        ),
         "spec.trafficPolicy.loadBalancer.typo: unknown field, got 1; ignored",
         "spec.exportTo: not supported, got a list; ignored",
     ]

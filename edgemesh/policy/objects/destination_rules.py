@@ -89,7 +89,10 @@ def rule_for(service: str, rules: Iterable[DestinationRule]) -> DestinationRule 
 
 def subsets_of(rule: DestinationRule) -> Mapping[str, RuleSubset]:
     """The subsets of a rule by name; of several with one name the first counts."""
-    return {subset.name: subset for subset in reversed(rule.spec.subsets)}
+    found: dict[str, RuleSubset] = {}
+    for subset in rule.spec.subsets:
+        found.setdefault(subset.name, subset)
+    return found
 
 
 def with_rule(

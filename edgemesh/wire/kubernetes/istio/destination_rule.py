@@ -146,6 +146,12 @@ class OutlierDetection(PolicyView, frozen=True, kw_only=True):
     min_health_percent: Percent = 0
 
 
+class ClientTls(PolicyView, frozen=True, kw_only=True):
+    """TLS towards the endpoints: bytes go through as the client sends them, which is DISABLE."""
+
+    mode: Literal["DISABLE"]
+
+
 class PortSelector(PolicyView, frozen=True, kw_only=True):
     """A port by its number."""
 
@@ -155,11 +161,10 @@ class PortSelector(PolicyView, frozen=True, kw_only=True):
 class PortSettings(PolicyView, frozen=True, kw_only=True):
     """What is said about one port or, in `TrafficSettings`, about all of them."""
 
-    unsupported: ClassVar[frozenset[str]] = frozenset({"tls"})
-
     load_balancer: LoadBalancer | None = None
     connection_pool: ConnectionPool | None = None
     outlier_detection: OutlierDetection | None = None
+    tls: ClientTls | None = None
 
 
 class PortTrafficSettings(PortSettings, frozen=True, kw_only=True):
@@ -171,9 +176,7 @@ class PortTrafficSettings(PortSettings, frozen=True, kw_only=True):
 class TrafficSettings(PortSettings, frozen=True, kw_only=True):
     """``trafficPolicy`` of a rule or of one of its subsets."""
 
-    unsupported: ClassVar[frozenset[str]] = frozenset(
-        {"tls", "tunnel", "proxyProtocol", "retryBudget"}
-    )
+    unsupported: ClassVar[frozenset[str]] = frozenset({"tunnel", "proxyProtocol", "retryBudget"})
 
     port_level_settings: tuple[PortTrafficSettings, ...] = ()
 
