@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import closing
 
 import pytest
 from inbound_mesh import ENDPOINT_PORT, inbound_addresses, limits, web_of_this_node
@@ -41,7 +40,9 @@ def test_an_endpoint_sees_who_called_it(limited: Mesh, version: int) -> None:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_calls_of_the_service_and_of_the_endpoint_count_together(limited: Mesh, version: int) -> None:
+def test_calls_of_the_service_and_of_the_endpoint_count_together(
+    limited: Mesh, version: int
+) -> None:
     with closing(call(limited.network.pod, SERVICE[version], PORT)) as held:
         assert first_line(held).startswith("endpoint")
         assert is_reset(limited, version)
