@@ -124,10 +124,8 @@ class _Taker:
 
 def _from(states: list[EndpointState], start: int) -> Iterator[EndpointState]:
     """All of them, from one on and round; most often it is one of the first that is wanted."""
-    for index in range(start, len(states)):
-        yield states[index]
-    for index in range(start):
-        yield states[index]
+    # Negative indices count from the end.
+    return map(states.__getitem__, range(start - len(states), start))
 
 
 def _name(state: EndpointState) -> bytes:

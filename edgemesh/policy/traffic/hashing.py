@@ -82,9 +82,7 @@ class _Hashing:
             self._table = table
         value = xxh64_intdigest(text.encode("utf-8", "surrogatepass"))
         state = table.first(value)
-        calls = (
-            self._bound * (sum(other.active for other in self._usable) + 1) if self._bound else 0
-        )
+        calls = self._bound and self._bound * (sum(other.active for other in self._usable) + 1)
         if state in allowed and (not calls or self._has_room(state, calls)):
             return state
         room = allowed
