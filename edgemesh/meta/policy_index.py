@@ -15,7 +15,9 @@ from edgemesh.policy.objects import (
 )
 from edgemesh.policy.objects.authored import NOTHING_AUTHORED, Authored
 from edgemesh.policy.objects.destination_rules import rule_for, subsets_of
+from edgemesh.policy.objects.reference_grants import is_granted
 from edgemesh.wire.kubernetes.gateway_api.http_route import HTTPRoute
+from edgemesh.wire.kubernetes.gateway_api.reference_grant import ReferenceGrant
 from edgemesh.wire.kubernetes.istio.destination_rule import DestinationRule
 from edgemesh.wire.kubernetes.istio.virtual_service import VirtualService
 from edgemesh.wire.kubernetes.tolerant import PolicyObject
@@ -35,6 +37,7 @@ class PolicyIndex:
         self._policies: TargetIndex[TrafficPolicy] = TargetIndex()
         self._http_routes: TargetIndex[HTTPRoute] = TargetIndex()
         self._virtual_services: TargetIndex[VirtualService] = TargetIndex()
+        self._grants: dict[str, dict[ObjectKey, ReferenceGrant]] = {}
         # By the Services that routes lead to: those that they are tried for.
         self._callers: TargetIndex[_Services] = TargetIndex()
 
@@ -58,6 +61,22 @@ class PolicyIndex:
         services = virtual_services.services_of(view) if view else frozenset()
         self._callers.put(key, services, virtual_services.backends_of(view) if view else ())
         return self._virtual_services.put(key, view, services)
+
+    def put_grant(self, key: ObjectKey, view: ReferenceGrant | None) -> _Services:
+        """See the class."""
+        grants = self._grants.setdefault(key.namespace, {})
+        grants.pop(key, None)
+        if view is not None:
+            grants[key] = view
+        if not grants:
+            del self._grants[key.namespace]
+        here = [name for name in self._callers.services() if name[0] == key.namespace]
+        return frozenset().union(*map(self.leading_to, here))
+
+    def granted(self, kind: str, namespace: str, service: ServiceName) -> bool:
+        """Whether a route of this kind and namespace may lead to a Service of another one."""
+        grants = self._grants.get(service[0], {})
+        return is_granted(grants.values(), kind, namespace, service)
 
     def about(self, service: ServiceName) -> Authored:
         """What is said about a Service."""

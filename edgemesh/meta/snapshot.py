@@ -67,7 +67,7 @@ class SnapshotBuilder:
             self._zones,
             self._pods.labels_of,
             self._weights,
-            Neighbours(self._recorded, policies.subsets),
+            Neighbours(self._recorded, policies.subsets, policies.granted),
         )
         self._touched: set[ServiceName] = set()
         self._built = ServiceIndex(node, inbound_source)
@@ -81,6 +81,7 @@ class SnapshotBuilder:
             "VirtualService": lambda key, view: self._touch(
                 policies.put_virtual_service(key, view)
             ),
+            "ReferenceGrant": lambda key, view: self._touch(policies.put_grant(key, view)),
             "Pod": self._take_pod,
             "Node": self._take_node,
         }

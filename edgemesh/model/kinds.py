@@ -59,6 +59,12 @@ KINDS: tuple[Kind, ...] = (
         judged=True,
     ),
     Kind(
+        "ReferenceGrant",
+        "referencegrants",
+        ("gateway.networking.k8s.io/v1beta1", "gateway.networking.k8s.io/v1"),
+        short_names=("refgrant",),
+    ),
+    Kind(
         "TrafficPolicy",
         "trafficpolicies",
         ("policy.edgemesh.io/v1alpha1",),

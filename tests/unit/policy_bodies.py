@@ -48,6 +48,21 @@ def http_route(*rules: Body, name: str = "web", created: str = "", **spec: Any) 
     }
 
 
+def reference_grant(to_name: str = "", namespace: str = "other", **source: str) -> Body:
+    """A ReferenceGrant for HTTPRoutes of the namespace ``default``."""
+    target = {"group": "", "kind": "Service", **({"name": to_name} if to_name else {})}
+    group = "gateway.networking.k8s.io"
+    return {
+        "apiVersion": f"{group}/v1beta1",
+        "kind": "ReferenceGrant",
+        "metadata": {"name": "grant", "namespace": namespace},
+        "spec": {
+            "from": [{"group": group, "kind": "HTTPRoute", "namespace": "default", **source}],
+            "to": [target],
+        },
+    }
+
+
 def backend(name: str, port: int = 80, **fields: Any) -> Body:
     """A ``backendRefs`` entry."""
     return {"name": name, "port": port, **fields}

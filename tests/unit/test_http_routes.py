@@ -239,7 +239,7 @@ def test_mirroring_is_told_and_skipped() -> None:
         ),
         (
             backend("v1", 8080, namespace="b"),
-            "Service b/v1 is in another namespace, and edgemesh keeps no ReferenceGrant",
+            "Service b/v1 is in another namespace, where no ReferenceGrant lets it be referred to",
         ),
     ],
 )

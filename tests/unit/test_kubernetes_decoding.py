@@ -181,6 +181,8 @@ def test_every_kind_and_version_that_is_kept_is_decoded(kind: Any) -> None:
         "host": "web",
         "hosts": ["web"],
         "targetRef": {"kind": "Service", "name": "web"},
+        "from": [{"group": "", "kind": "HTTPRoute", "namespace": "web"}],
+        "to": [{"group": "", "kind": "Service"}],
         "ports": [{"port": 1}],
         "selector": {"matchLabels": {}},
         "template": {},

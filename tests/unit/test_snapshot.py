@@ -18,7 +18,7 @@ from kube_bodies import (
     pod,
     service,
 )
-from policy_bodies import backend, http_route, to, traffic_policy, virtual_service
+from policy_bodies import backend, http_route, reference_grant, to, traffic_policy, virtual_service
 
 from edgemesh.meta.snapshot import SnapshotBuilder
 from edgemesh.model.objects import Change, ChangeType, ObjectKey
@@ -312,7 +312,12 @@ def _variants() -> list[list[Body]]:
         [destination_rule("r", "b"), destination_rule("r", "web", "ROUND_ROBIN"), subsets()],
         [traffic_policy("t", path="relay"), traffic_policy("t", path=5), traffic_policy("u")],
         [traffic_policy("u", targetRef={"kind": "Service", "name": "b"}, path="http")],
-        [http_route({"backendRefs": [backend("b")]}), http_route({"backendRefs": 5})],
+        [
+            http_route({"backendRefs": [backend("b")]}),
+            http_route({"backendRefs": 5}),
+            http_route({"backendRefs": [backend("x", namespace="other")]}),
+        ],
+        [reference_grant(), reference_grant("x")],
         [
             virtual_service({"route": [to("b", weight=1)]}),
             virtual_service({"route": [to("web")]}, hosts=["b", "shop.example.org"]),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from kube_bodies import Body, change, destination_rule, endpoint, endpoint_slice, service
-from policy_bodies import backend, http_route, to, traffic_policy, virtual_service
+from policy_bodies import backend, http_route, reference_grant, to, traffic_policy, virtual_service
 
 from edgemesh.meta.snapshot import SnapshotBuilder
 from edgemesh.model.objects import ChangeType
@@ -155,3 +155,43 @@ def test_retries_of_a_route_build_on_the_policy_of_its_port() -> None:
     retries = web(made).routes[0].retries
     assert retries is not None
     assert (retries.attempts, retries.per_try_seconds) == (7, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("grant", "granted"),
+    [
+        (reference_grant(), True),
+        (reference_grant("v1"), True),
+        (reference_grant("v2"), False),
+        (reference_grant(namespace="default"), False),
+        (reference_grant(kind="GRPCRoute"), False),
+        (reference_grant(namespace="shop"), False),
+        (reference_grant(group=""), False),
+    ],
+)
+def test_a_route_leads_to_another_namespace_where_a_grant_lets_it(
+    grant: Body, *, granted: bool
+) -> None:
+    there = service("v1", "other", clusterIP="10.96.0.12")
+    made = builder(there, http_route({"backendRefs": [backend("v1", namespace="other")]}))
+    refused = (
+        "Service other/v1 is in another namespace, where no ReferenceGrant lets it be referred to"
+    )
+
+    def problem() -> str:
+        return web(made).routes[0].backends[0].problem
+
+    assert problem() == refused
+    made.apply([change(grant)])
+    assert problem() == ("" if granted else refused)
+    made.apply([change(grant, ChangeType.DELETE)])
+    assert problem() == refused
+    made.apply([change(grant, ChangeType.DELETE)])
+
+
+def test_a_grant_for_another_kind_of_object_grants_nothing() -> None:
+    grant = reference_grant()
+    grant["spec"]["to"] = [{"group": "", "kind": "Secret"}]
+    there = service("v1", "other", clusterIP="10.96.0.12")
+    route = http_route({"backendRefs": [backend("v1", namespace="other")]})
+    assert web(builder(there, route, grant)).routes[0].backends[0].problem

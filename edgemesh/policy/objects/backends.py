@@ -16,10 +16,12 @@ class Neighbours(NamedTuple):
     Args:
         service: by name; its endpoints do not matter. None when there is none.
         subsets: names of its subsets.
+        granted: whether a route of this kind and namespace may lead to a Service elsewhere.
     """
 
     service: Callable[[ServiceName], Service | None]
     subsets: Callable[[ServiceName], Container[str]]
+    granted: Callable[[str, str, ServiceName], bool] = lambda _kind, _namespace, _service: False
 
 
 def checked(backend: Backend, neighbours: Neighbours) -> Backend:

@@ -190,11 +190,12 @@ def _backends(
     if not rule.backend_refs:
         return () if effect.redirect else (_nowhere("the rule names no backend"),)
     return tuple(
-        checked(_backend(namespace, reference), neighbours) for reference in rule.backend_refs
+        checked(_backend(namespace, reference, neighbours), neighbours)
+        for reference in rule.backend_refs
     )
 
 
-def _backend(namespace: str, reference: BackendReference) -> Backend:
+def _backend(namespace: str, reference: BackendReference, neighbours: Neighbours) -> Backend:
     effect = _effect_of(reference.filters)
     return Backend(
         reference.namespace or namespace,
@@ -203,22 +204,19 @@ def _backend(namespace: str, reference: BackendReference) -> Backend:
         weight=reference.weight,
         request=effect.request,
         response=effect.response,
-        problem=_reference_problem(namespace, reference) or effect.problem,
+        problem=_reference_problem(namespace, reference, neighbours) or effect.problem,
     )
 
 
-def _reference_problem(namespace: str, reference: BackendReference) -> str:
+def _reference_problem(namespace: str, reference: BackendReference, neighbours: Neighbours) -> str:
     if reference.kind != "Service" or reference.group not in _CORE_GROUPS:
         group = f"{reference.group}/" if reference.group else ""
         return f"{group}{reference.kind} {reference.name} is no Service of Kubernetes"
-    if reference.namespace not in ("", namespace):
-        return (
-            f"Service {reference.namespace}/{reference.name} is in another namespace, "
-            "and edgemesh keeps no ReferenceGrant"
-        )
-    if reference.port is None:
-        return f"Service {namespace}/{reference.name}: port required, but missing"
-    return ""
+    name = (reference.namespace or namespace, reference.name)
+    shown = f"Service {name[0]}/{name[1]}"
+    if name[0] != namespace and not neighbours.granted("HTTPRoute", namespace, name):
+        return f"{shown} is in another namespace, where no ReferenceGrant lets it be referred to"
+    return f"{shown}: port required, but missing" if reference.port is None else ""
 
 
 def _nowhere(problem: str) -> Backend:
