@@ -236,6 +236,18 @@ def test_calls_that_were_under_way_change_nothing_for_an_ejected_endpoint(outcom
     assert calls.state(0).breaker.view(calls.now) == before
 
 
+@pytest.mark.parametrize("outcome", [Outcome.RESET, Outcome.SUCCESS])
+def test_calls_that_were_under_way_are_no_trials(outcome: Outcome) -> None:
+    calls = calls_with(THREE)
+    calls.upstream.begin(calls.state(0))
+    eject(calls)
+    calls.now += 30
+    calls.choose()
+    assert phase(calls) is Phase.HALF_OPEN
+    assert calls.upstream.end(calls.state(0), outcome, 0.1, calls.now) is None
+    assert phase(calls) is Phase.HALF_OPEN
+
+
 @given(count=st.integers(1, 12), percent=st.integers(0, 100))
 def test_no_more_endpoints_are_out_than_the_policy_allows_but_one_always_may(
     count: int, percent: int

@@ -208,6 +208,18 @@ def test_a_single_stack_service_is_called_in_either_family_by_the_same_turns() -
     ]
 
 
+def test_a_service_may_become_dual_stack_and_single_stack_again() -> None:
+    calls = Calls(ROUND_ROBIN, endpoints(2))
+    for members in (DUAL, DUAL[:1], DUAL):
+        calls.choose(ipv6=True)
+        calls.change(ROUND_ROBIN, members)
+    for ipv6 in (False, True):
+        chosen = [calls.choose(ipv6=ipv6) for _ in range(4)]
+        assert {state.endpoint.is_ipv6 for state in chosen if not isinstance(state, Refusal)} == {
+            ipv6
+        }
+
+
 @pytest.mark.parametrize("algorithm", ALL)
 @pytest.mark.parametrize("weights", [(1, 1, 1), (1, 2, 3)])
 def test_a_preview_says_what_comes_next_and_takes_no_turn(

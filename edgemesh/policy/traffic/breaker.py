@@ -136,9 +136,9 @@ class BreakerState:
         if self.phase is Phase.CLOSED:
             self._forget_errors()
             return False
-        if self.phase is Phase.OPEN:
+        if not self._is_trial():
             return False
-        self.cancel_trial()
+        self._trials -= 1
         self._successes += 1
         if self._successes < policy.half_open_requests:
             return False
@@ -147,6 +147,10 @@ class BreakerState:
         self._forget_errors()
         return True
 
+    def _is_trial(self) -> bool:
+        """Whether an outcome says how it stands; else the call began before the ejection."""
+        return self.phase is Phase.HALF_OPEN and self._trials > 0
+
     def _forget_errors(self) -> None:
         self._errors = 0
         self._gateway_errors = 0
@@ -154,10 +158,8 @@ class BreakerState:
 
     def fail(self, policy: Breaker, outcome: Outcome, now: float) -> str:
         """Count a failure; the reason when the endpoint has to be ejected for it, else ""."""
-        if self.phase is Phase.OPEN:
-            return ""
-        if self.phase is Phase.HALF_OPEN:
-            return "trial-failed"
+        if self.phase is not Phase.CLOSED:
+            return "trial-failed" if self._is_trial() else ""
         if now - self._last_failure > policy.interval_seconds:
             self._forget_errors()
         self._last_failure = now

@@ -41,6 +41,7 @@ class Upstream:
         "_breaker",
         "_choosers",
         "_events",
+        "_families",
         "_look_again",
         "_max_requests",
         "_place",
@@ -70,7 +71,9 @@ class Upstream:
         self._max_requests = _INFINITY
         self._place = Place("", "", None)
         self._states: tuple[EndpointState, ...] = ()
-        self._choosers = (Chooser(random, affinity), Chooser(random, affinity))
+        # For IPv4 and IPv6; what they are called by may be one for both.
+        self._families = (Chooser(random, affinity), Chooser(random, affinity))
+        self._choosers = self._families
         self._rates: SuccessRates | None = None
         self._events: deque[Event] = deque()
         self._look_again = -_INFINITY
@@ -138,16 +141,14 @@ class Upstream:
     def _look(self, now: float) -> None:
         takes_calls = [state for state in self._states if state.endpoint.weight > 0]
         four, six = selection.families(takes_calls)
-        first, second = self._choosers
+        first, second = self._families
+        self._look_again = first.update(four, self.policy, self._place, now)
         if four == six:
-            # One chooser for both, so that turns are shared.
+            # One chooser, so that turns are shared.
             self._choosers = (first, first)
-            self._look_again = first.update(four, self.policy, self._place, now)
             return
-        self._look_again = min(
-            first.update(four, self.policy, self._place, now),
-            second.update(six, self.policy, self._place, now),
-        )
+        self._choosers = (first, second)
+        self._look_again = min(self._look_again, second.update(six, self.policy, self._place, now))
 
     def begin(self, state: EndpointState) -> None:
         """Count a call that goes to ``state`` now."""
