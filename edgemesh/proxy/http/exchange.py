@@ -260,17 +260,22 @@ class Exchange:
             idempotent=self.request.method in _IDEMPOTENT,
             untouched=untouched,
         )
-        if not allowed or not self._carrier.can_repeat() or not upstream.may_retry(retries):
+        if not allowed or not self._carrier.can_repeat():
+            return False
+        # A budget keeps endpoints from being asked over and over; this one was not asked yet.
+        if not untouched and not upstream.may_retry(retries):
             return False
         pause = pause_seconds(retries, self.tries, context.http.random())
         if self.deadline and context.reactor.now + pause >= self.deadline:
             return False
-        upstream.retries += 1
-        self._repeating = True
+        if not untouched:
+            upstream.retries += 1
+            self._repeating = True
         self._tried += (state,)
         self._meter(state).retries += 1
         self.try_deadline = 0.0
-        if untouched and len(self._tried) < len(upstream.states()):
+        is_well = outcome is Outcome.CANCELLED
+        if untouched and (is_well or len(self._tried) < len(upstream.states())):
             self._try()
         else:
             self._pause = context.reactor.after(pause, self._carrier, self._try)

@@ -182,6 +182,9 @@ class RequestCarrier:
             address = source_address(self._call.client, endpoint, source)
         key = (state, address)
         upstream = http.pool.take(key)
+        while upstream is not None and not self._head.idempotent and upstream.has_ended():
+            upstream.close()
+            upstream = http.pool.take(key)
         if upstream is None:
             calls = target.upstream
             if not http.pool.make_room(calls, target.policy.limits.max_connections):

@@ -132,6 +132,20 @@ class EndpointSocket(Handler):
             self.unsent = memoryview(data)[sent:]
             self.watch()
 
+    def has_ended(self) -> bool:
+        """Whether the endpoint has closed a connection that waited, or said something unasked.
+
+        The reactor tells that, too, but perhaps later in this turn.
+        """
+        assert self._sock is not None
+        try:
+            self._sock.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+        return True
+
     def send_unsent(self, carrier: RequestCarrier) -> None:
         """Send what waits; when it is gone the carrier may go on."""
         data, self.unsent = self.unsent, b""
