@@ -1,0 +1,184 @@
+"""Calls that reach this node's endpoint at its own address: its server's limits, and no others."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from datagram_fixtures import SERVICE, running_datagrams
+from http1_peers import GET, OK, asked, exchanged, head_of
+from plane_fixtures import Peer, Server, World, running
+
+from edgemesh.model.policies import DEFAULT_POLICY, Policy, Quota, ServerLimits
+from edgemesh.model.services import (
+    Endpoint,
+    Service,
+    ServicePort,
+    Snapshot,
+    Source,
+    Transport,
+)
+from edgemesh.policy.inbound import inbound_ports
+
+pytestmark = pytest.mark.root
+
+NODE = "edge-1"
+# What stands for the Service's address; calls of 127.0.0.1 are inbound ones.
+SERVICE_ADDRESS = "127.0.0.2"
+ONE_AT_A_TIME = ServerLimits(max_concurrent=1)
+
+
+def snapshot_of(
+    port: ServicePort, inbound_at: tuple[str, int], called: tuple[str, int]
+) -> Snapshot:
+    """The port is called at ``called``, and its endpoint by calls that go to ``inbound_at``."""
+    views = list(inbound_ports(Service("default", "echo", ports=(port,)), NODE, Source.NODE))
+    is_tcp = port.transport is Transport.TCP
+    served, inbound = {called: port}, dict(zip([inbound_at], views, strict=False))
+    return Snapshot(
+        node=NODE,
+        tcp=served if is_tcp else {},
+        udp={} if is_tcp else served,
+        tcp_inbound=inbound if is_tcp else {},
+        udp_inbound={} if is_tcp else inbound,
+        ports={each.key: each for each in (port, *views)},
+    )
+
+
+def serve_at(
+    world: World, endpoint: Endpoint, server: ServerLimits, application_protocol: str = "tcp"
+) -> None:
+    port = ServicePort(
+        "default",
+        "echo",
+        "",
+        Transport.TCP,
+        80,
+        application_protocol=application_protocol,
+        policy=Policy(server=server),
+        endpoints=(replace(endpoint, node=NODE),),
+    )
+    where = world.port
+    world.plane.swap(snapshot_of(port, ("127.0.0.1", where), (SERVICE_ADDRESS, where)))
+
+
+async def http_world(world: World, server: ServerLimits) -> tuple[Server, Peer]:
+    """An endpoint, and a client that has called its own address."""
+    endpoint = world.serve()
+    serve_at(world, endpoint.endpoint, server, "http")
+    return endpoint, await world.call()
+
+
+async def test_connections_of_both_ways_count_together() -> None:
+    async with running() as world:
+        server = world.serve()
+        serve_at(world, server.endpoint, ONE_AT_A_TIME)
+        client = await world.call()
+        held = await server.accept()
+        await world.call_in_vain()
+        await world.call_in_vain(SERVICE_ADDRESS)
+        assert world.plane.metrics.refusals.by_reason == {"server-overflow": 2}
+        client.close()
+        assert await held.receive_all() == b""
+        held.close()
+        await world.report(3)
+        await world.call(SERVICE_ADDRESS)
+        await server.accept()
+        await world.call_in_vain()
+
+
+async def test_a_request_beyond_the_quota_is_answered_with_429_and_its_reason() -> None:
+    async with running() as world:
+        endpoint, client = await http_world(world, ServerLimits(quota=Quota(0.1, 1)))
+        await exchanged(client, endpoint)
+        await client.send(GET)
+        status, fields = await head_of(client)
+        assert (status, fields["x-edgemesh-reason"]) == (429, "server-quota")
+        assert 0 < int(fields["retry-after"]) <= 10
+        by_service = await world.call(SERVICE_ADDRESS)
+        await by_service.send(GET)
+        assert (await head_of(by_service))[0] == 429
+
+
+async def test_a_request_waits_for_its_turn_and_the_next_is_answered_with_503() -> None:
+    async with running() as world:
+        endpoint, first = await http_world(
+            world, ServerLimits(max_concurrent=1, max_queue=1, queue_timeout_seconds=30)
+        )
+        await first.send(GET)
+        connection = await asked(endpoint)
+        second, third = await world.call(), await world.call()
+        await second.send(GET)
+        await world.comes_to_rest()
+        await third.send(GET)
+        status, fields = await head_of(third)
+        assert (status, fields["x-edgemesh-reason"]) == (503, "server-overflow")
+        await connection.send(OK)
+        assert await first.receive(len(OK)) == OK
+        assert await connection.receive(len(GET)) == GET
+        await connection.send(OK)
+        assert await second.receive(len(OK)) == OK
+
+
+async def test_a_connection_of_requests_goes_on_when_nothing_is_limited_any_more() -> None:
+    async with running() as world:
+        endpoint, client = await http_world(world, ServerLimits(quota=Quota(0.1, 1)))
+        kept = await exchanged(client, endpoint)
+        serve_at(world, endpoint.endpoint, ServerLimits(), "http")
+        world.skip(world.plane.settings.inbound_linger_seconds)
+        serve_at(world, endpoint.endpoint, ServerLimits(), "http")
+        await client.send(GET)
+        assert await kept.receive(len(GET)) == GET
+        await kept.send(OK)
+        assert await client.receive(len(OK)) == OK
+        await exchanged(client, endpoint)
+
+
+async def test_calls_that_are_still_diverted_reach_an_endpoint_that_is_none_any_more() -> None:
+    async with running() as world:
+        server = world.serve()
+        serve_at(world, server.endpoint, ONE_AT_A_TIME)
+        for _ in range(2):
+            world.plane.swap(Snapshot(node=NODE))
+            await world.call()
+            await server.accept()
+        world.skip(world.plane.settings.inbound_linger_seconds)
+        world.plane.swap(Snapshot(node=NODE))
+        await world.call_in_vain()
+
+
+async def test_an_endpoint_that_comes_back_meanwhile_is_limited_again() -> None:
+    async with running() as world:
+        server = world.serve()
+        serve_at(world, server.endpoint, ONE_AT_A_TIME)
+        world.plane.swap(Snapshot(node=NODE))
+        serve_at(world, server.endpoint, ONE_AT_A_TIME)
+        await world.call()
+        await server.accept()
+        await world.call_in_vain()
+
+
+async def test_datagrams_beyond_the_quota_are_dropped_until_their_endpoint_is_let_alone() -> None:
+    async with running_datagrams() as there:
+        server, client = await there.speaker(), await there.speaker()
+        port = ServicePort(
+            "default",
+            "echo",
+            "",
+            Transport.UDP,
+            53,
+            policy=Policy(server=ServerLimits(quota=Quota(0.1, 2))),
+            endpoints=(replace(server.endpoint, node=NODE),),
+        )
+        plane = there.world.plane
+        plane.swap(snapshot_of(port, SERVICE, ("10.96.0.99", 53)))
+        for number in range(4):
+            await client.send(b"%d" % number, ("127.0.0.1", there.port))
+        for number in range(2):
+            assert (await server.receive())[0] == b"%d" % number
+        await there.world.until(lambda: plane.reports.dropped_datagrams == 2)
+        assert plane.open_flows == 1
+        free = replace(port, policy=DEFAULT_POLICY)
+        plane.swap(snapshot_of(free, SERVICE, ("10.96.0.99", 53)))
+        assert plane.open_flows == 0
+        assert (await there.world.report()).reason == "endpoint removed"
