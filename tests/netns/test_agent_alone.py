@@ -44,14 +44,24 @@ def test_a_second_agent_with_the_same_directories_refuses_in_one_line(first: Mes
     assert who_answers(first.network.pod) == "endpoint"
 
 
-def test_a_second_agent_in_the_same_namespace_refuses_in_one_line(first: Mesh) -> None:
+@pytest.mark.parametrize(
+    ("more", "taken"),
+    [
+        ("", "admin.listen: 127.0.0.1 port 15020: Address already in use"),
+        ("[admin]\nenabled = false\n", "cannot listen on tcp 15001"),
+    ],
+    ids=["admin server", "listeners"],
+)
+def test_a_second_agent_in_the_same_namespace_refuses_in_one_line(
+    first: Mesh, more: str, taken: str
+) -> None:
     before = rules_and_routes(first)
     config = first.directory / "other.toml"
     text = first.config.read_text()
     for directory in ("state", "run"):
         text = text.replace(f'{first.directory}/{directory}"', f'{first.directory}/{directory}2"')
-    config.write_text(text)
+    config.write_text(f"{text}\n{more}")
     said = start_another(first, config)
-    assert "cannot listen on tcp 15001" in said
+    assert taken in said
     assert rules_and_routes(first) == before
     assert who_answers(first.network.pod) == "endpoint"
