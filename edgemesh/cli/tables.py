@@ -197,6 +197,8 @@ def _parents(body: Body) -> str:
 
 
 _ACCEPTED = Column("ACCEPTED", _accepted)
+_PARENTS = Column("PARENTS", _parents)
+_HOSTNAMES = Column("HOSTNAMES", lambda body: _joined(_spec(body).get("hostnames") or ()))
 _SELECTOR = Column("SELECTOR", lambda body: _pairs(_spec(body).get("selector")), wide=True)
 _COLUMNS: dict[str, tuple[Column, ...]] = {
     "Service": (
@@ -224,9 +226,7 @@ _COLUMNS: dict[str, tuple[Column, ...]] = {
         Column("HOSTS", lambda body: _joined(_spec(body).get("hosts") or ())),
         _ACCEPTED,
     ),
-    "HTTPRoute": (
-        Column("PARENTS", _parents),
-        Column("HOSTNAMES", lambda body: _joined(_spec(body).get("hostnames") or ())),
-        _ACCEPTED,
-    ),
+    "HTTPRoute": (_PARENTS, _HOSTNAMES, _ACCEPTED),
+    "TLSRoute": (_PARENTS, _HOSTNAMES, _ACCEPTED),
+    "TCPRoute": (_PARENTS, _ACCEPTED),
 }

@@ -9,6 +9,7 @@ from edgemesh.model.objects import ObjectKey
 from edgemesh.model.services import ServiceName
 from edgemesh.policy.objects import (
     destination_rules,
+    gateway_connections,
     http_routes,
     traffic_policies,
     virtual_services,
@@ -16,6 +17,7 @@ from edgemesh.policy.objects import (
 from edgemesh.policy.objects.authored import NOTHING_AUTHORED, Authored
 from edgemesh.policy.objects.destination_rules import rule_for, subsets_of
 from edgemesh.policy.objects.reference_grants import is_granted
+from edgemesh.wire.kubernetes.gateway_api.connection_routes import TCPRoute, TLSRoute
 from edgemesh.wire.kubernetes.gateway_api.http_route import HTTPRoute
 from edgemesh.wire.kubernetes.gateway_api.reference_grant import ReferenceGrant
 from edgemesh.wire.kubernetes.istio.destination_rule import DestinationRule
@@ -37,6 +39,7 @@ class PolicyIndex:
         self._policies: TargetIndex[TrafficPolicy] = TargetIndex()
         self._http_routes: TargetIndex[HTTPRoute] = TargetIndex()
         self._virtual_services: TargetIndex[VirtualService] = TargetIndex()
+        self._gateway_connections: TargetIndex[TLSRoute | TCPRoute] = TargetIndex()
         self._grants: dict[str, dict[ObjectKey, ReferenceGrant]] = {}
         # By the Services that routes lead to: those that they are tried for.
         self._callers: TargetIndex[_Services] = TargetIndex()
@@ -62,6 +65,14 @@ class PolicyIndex:
         self._callers.put(key, services, virtual_services.backends_of(view) if view else ())
         return self._virtual_services.put(key, view, services)
 
+    def put_gateway_connections(
+        self, key: ObjectKey, view: TLSRoute | TCPRoute | None
+    ) -> _Services:
+        """See the class."""
+        services = gateway_connections.services_of(view) if view else frozenset()
+        self._callers.put(key, services, gateway_connections.backends_of(view) if view else ())
+        return self._gateway_connections.put(key, view, services)
+
     def put_grant(self, key: ObjectKey, view: ReferenceGrant | None) -> _Services:
         """See the class."""
         grants = self._grants.setdefault(key.namespace, {})
@@ -85,6 +96,7 @@ class PolicyIndex:
             self._policies.about(service),
             self._http_routes.about(service),
             self._virtual_services.about(service),
+            self._gateway_connections.about(service),
         )
         return said if any(said) else NOTHING_AUTHORED
 
@@ -95,6 +107,7 @@ class PolicyIndex:
             or self._policies.find(key)
             or self._http_routes.find(key)
             or self._virtual_services.find(key)
+            or self._gateway_connections.find(key)
         )
 
     def leading_to(self, service: ServiceName) -> _Services:

@@ -71,6 +71,10 @@ class SnapshotBuilder:
         )
         self._touched: set[ServiceName] = set()
         self._built = ServiceIndex(node, inbound_source)
+
+        def put_gateway_connections(key: ObjectKey, view: Any) -> None:
+            self._touch(policies.put_gateway_connections(key, view))
+
         self._takers: Mapping[str, Callable[[ObjectKey, Any], None]] = {
             "Service": self._take_service,
             "EndpointSlice": lambda key, view: self._touch(self._endpoints.put_slice(key, view)),
@@ -81,6 +85,8 @@ class SnapshotBuilder:
             "VirtualService": lambda key, view: self._touch(
                 policies.put_virtual_service(key, view)
             ),
+            "TLSRoute": put_gateway_connections,
+            "TCPRoute": put_gateway_connections,
             "ReferenceGrant": lambda key, view: self._touch(policies.put_grant(key, view)),
             "Pod": self._take_pod,
             "Node": self._take_node,

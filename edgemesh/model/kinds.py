@@ -38,6 +38,8 @@ _ISTIO = (
     "networking.istio.io/v1alpha3",
 )
 
+_GATEWAY = "gateway.networking.k8s.io"
+
 KINDS: tuple[Kind, ...] = (
     Kind("Namespace", "namespaces", ("v1",), namespaced=False, short_names=("ns",)),
     Kind("Node", "nodes", ("v1",), namespaced=False, short_names=("no",)),
@@ -55,13 +57,20 @@ KINDS: tuple[Kind, ...] = (
     Kind(
         "HTTPRoute",
         "httproutes",
-        ("gateway.networking.k8s.io/v1", "gateway.networking.k8s.io/v1beta1"),
+        (f"{_GATEWAY}/v1", f"{_GATEWAY}/v1beta1"),
         judged=True,
     ),
     Kind(
+        "TLSRoute",
+        "tlsroutes",
+        (f"{_GATEWAY}/v1", f"{_GATEWAY}/v1alpha3", f"{_GATEWAY}/v1alpha2"),
+        judged=True,
+    ),
+    Kind("TCPRoute", "tcproutes", (f"{_GATEWAY}/v1alpha2", f"{_GATEWAY}/v1"), judged=True),
+    Kind(
         "ReferenceGrant",
         "referencegrants",
-        ("gateway.networking.k8s.io/v1beta1", "gateway.networking.k8s.io/v1"),
+        (f"{_GATEWAY}/v1beta1", f"{_GATEWAY}/v1"),
         short_names=("refgrant",),
     ),
     Kind(

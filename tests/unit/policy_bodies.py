@@ -63,6 +63,15 @@ def reference_grant(to_name: str = "", namespace: str = "other", **source: str) 
     }
 
 
+def connection_route(kind: str, *rules: Body, name: str = "web", **spec: Any) -> Body:
+    """A TLSRoute or TCPRoute of the Service ``web``, unless ``parentRefs`` says otherwise."""
+    return {
+        **http_route(*rules, name=name, **spec),
+        "apiVersion": "gateway.networking.k8s.io/v1alpha2",
+        "kind": kind,
+    }
+
+
 def backend(name: str, port: int = 80, **fields: Any) -> Body:
     """A ``backendRefs`` entry."""
     return {"name": name, "port": port, **fields}

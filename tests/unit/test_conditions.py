@@ -6,7 +6,14 @@ from typing import Any
 
 import pytest
 from kube_bodies import Body, change, destination_rule, service
-from policy_bodies import backend, http_route, to, traffic_policy, virtual_service
+from policy_bodies import (
+    backend,
+    connection_route,
+    http_route,
+    to,
+    traffic_policy,
+    virtual_service,
+)
 
 from edgemesh.meta.snapshot import SnapshotBuilder
 from edgemesh.model.conditions import Condition
@@ -54,6 +61,8 @@ def outcome(body: Body, *others: Body) -> tuple[bool, str, str]:
         (http_route(TO_WEB), "default/web:80"),
         (virtual_service({"route": [to("web")]}), "default/web:80"),
         (virtual_service({"route": [to("web")]}, hosts=["shop.org"]), "default/web:80"),
+        (connection_route("TLSRoute", TO_WEB, hostnames=["a.org"]), "default/web:443"),
+        (connection_route("TCPRoute", TO_WEB), "default/web:443"),
         (virtual_service(tls=[TLS_RULE]), "default/web:443"),
         (
             virtual_service({"route": [to("web")]}, tls=[TLS_RULE]),
@@ -122,6 +131,23 @@ def test_wrong_fields_are_named_and_the_rest_is_in_force(body: Body, field: str)
             "spec.parentRefs: expected a parent of kind Service, got Gateway gw",
         ),
         (
+            connection_route("TLSRoute", TO_WEB, parentRefs=[{"name": "gw"}]),
+            "NoMatchingParent",
+            "spec.parentRefs: expected a parent of kind Service, got Gateway gw",
+        ),
+        (
+            connection_route("TCPRoute", TO_WEB, parentRefs=[{"kind": "Service", "name": "x"}]),
+            "TargetNotFound",
+            "Service default/x not found",
+        ),
+        (
+            connection_route(
+                "TCPRoute", TO_WEB, parentRefs=[{"kind": "Service", "name": "web", "port": 80}]
+            ),
+            "NoMatchingParent",
+            "no rule of it is for default/web:443",
+        ),
+        (
             http_route(TO_WEB, parentRefs=[]),
             "NoMatchingParent",
             "spec.parentRefs: expected a parent of kind Service, got none",
@@ -187,6 +213,7 @@ def test_a_rule_of_a_service_without_ports_is_in_force_nowhere() -> None:
     "body",
     [
         http_route({"backendRefs": [backend("x"), backend("web")]}),
+        connection_route("TLSRoute", {"backendRefs": [backend("x"), backend("web")]}),
         virtual_service({"route": [to("x", weight=1), to("web", weight=1)]}),
     ],
 )

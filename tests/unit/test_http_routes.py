@@ -22,12 +22,7 @@ from edgemesh.model.routes import (
     TextMatch,
 )
 from edgemesh.model.services import ServicePort
-from edgemesh.policy.objects.http_routes import (
-    backends_of,
-    foreign_parents,
-    routes_of,
-    services_of,
-)
+from edgemesh.policy.objects.http_routes import backends_of, routes_of, services_of
 from edgemesh.wire.kubernetes import decode
 from edgemesh.wire.kubernetes.gateway_api.http_route import HTTPRoute
 
@@ -99,7 +94,6 @@ def test_what_a_route_is_about_and_where_it_leads() -> None:
     view = read(HTTPRoute, body)
     assert services_of(view) == {("default", "web"), ("b", "a")}
     assert backends_of(view) == {("default", "v1"), ("b", "x")}
-    assert [each.name for each in foreign_parents(view)] == ["gw"]
 
 
 def test_a_route_of_another_namespace_is_for_the_callers_of_its_own() -> None:

@@ -175,6 +175,14 @@ def judged(kind: str, spec: dict[str, Any], reason: str = "Accepted") -> dict[st
             ["web", "a", "*.b", "True", "<unknown>"],
         ),
         (
+            judged("TLSRoute", {"parentRefs": [{"name": "a"}], "hostnames": ["*.b"]}),
+            ["web", "a", "*.b", "True", "<unknown>"],
+        ),
+        (
+            judged("TCPRoute", {"parentRefs": [{"name": "a"}]}),
+            ["web", "a", "True", "<unknown>"],
+        ),
+        (
             {"kind": "HTTPRoute", "metadata": {"name": "web"}, "spec": {}},
             ["web", "<none>", "<none>", "Unknown", "<unknown>"],
         ),

@@ -11,12 +11,13 @@ from typing import NamedTuple, TypeVar
 from edgemesh.model.policies import NO_SUBSETS, Policy, Subset
 from edgemesh.model.routes import ConnectionRoute, Route
 from edgemesh.model.services import Endpoint, ServicePort, Transport
-from edgemesh.policy.objects import http_routes, virtual_services
+from edgemesh.policy.objects import gateway_connections, http_routes, virtual_services
 from edgemesh.policy.objects.backends import Neighbours
 from edgemesh.policy.objects.destination_rules import subsets_of, with_rule
 from edgemesh.policy.objects.traffic_policies import in_force, with_traffic_policy
 from edgemesh.policy.routing.connections import ConnectionRouteObject, order_connection_routes
 from edgemesh.policy.routing.precedence import RouteObject, order_routes
+from edgemesh.wire.kubernetes.gateway_api.connection_routes import TCPRoute, TLSRoute
 from edgemesh.wire.kubernetes.gateway_api.http_route import HTTPRoute
 from edgemesh.wire.kubernetes.istio.destination_rule import DestinationRule, RuleSubset
 from edgemesh.wire.kubernetes.istio.virtual_service import VirtualService
@@ -24,6 +25,7 @@ from edgemesh.wire.kubernetes.traffic_policy import TrafficPolicy
 
 LabelsOf = Callable[[str], Mapping[str, str]]
 RouteView = TypeVar("RouteView", HTTPRoute, VirtualService)
+ConnectionView = VirtualService | TLSRoute | TCPRoute
 RouteT = TypeVar("RouteT", Route, ConnectionRoute)
 
 _HTTP_PROTOCOLS = frozenset({"", "http", "http2", "grpc"})
@@ -39,12 +41,14 @@ class Authored(NamedTuple):
         policies: all TrafficPolicies that name it.
         http_routes: those that are attached to it.
         virtual_services: those that are about it.
+        gateway_connections: TLSRoutes and TCPRoutes that are attached to it.
     """
 
     rule: DestinationRule | None = None
     policies: tuple[TrafficPolicy, ...] = ()
     http_routes: tuple[HTTPRoute, ...] = ()
     virtual_services: tuple[VirtualService, ...] = ()
+    gateway_connections: tuple[TLSRoute | TCPRoute, ...] = ()
 
 
 NOTHING_AUTHORED = Authored()
@@ -122,12 +126,21 @@ def connection_routes_for(
     """
     return order_connection_routes(
         ConnectionRouteObject(
-            _usable(virtual_services.connection_routes_of(view, port, neighbours), port),
+            _usable(connection_routes_of(view, port, neighbours), port),
             view.metadata.creation_timestamp or "",
             f"{view.metadata.namespace}/{view.metadata.name}",
         )
-        for view in said.virtual_services
+        for view in (*said.virtual_services, *said.gateway_connections)
     )
+
+
+def connection_routes_of(
+    view: ConnectionView, port: ServicePort, neighbours: Neighbours
+) -> tuple[ConnectionRoute, ...]:
+    """The routes of connections that an object has at a port, in its order."""
+    if isinstance(view, VirtualService):
+        return virtual_services.connection_routes_of(view, port, neighbours)
+    return gateway_connections.connection_routes_of(view, port, neighbours)
 
 
 def is_usable(route: Route | ConnectionRoute, port: ServicePort) -> bool:

@@ -1,7 +1,6 @@
 """HTTPRoutes: which Service ports each is attached to, and the routes that it is there.
 
-Source: https://gateway-api.sigs.k8s.io/reference/spec/#httproute, and GEP-1294 for Services as
-parents.
+Source: https://gateway-api.sigs.k8s.io/reference/spec/#httproute
 """
 
 from __future__ import annotations
@@ -25,14 +24,21 @@ from edgemesh.model.routes import (
 )
 from edgemesh.model.services import ServiceName, ServicePort
 from edgemesh.policy.objects.backends import Neighbours, checked
+from edgemesh.policy.objects.gateway_references import (
+    backend_names,
+    backend_of,
+    callers_namespace,
+    is_attached,
+    nowhere,
+    parent_names,
+)
 from edgemesh.wire.kubernetes.gateway_api.http_route import (
-    BackendReference,
     Filter,
     Header,
     HeaderFilter,
     HeaderMatch,
+    HttpBackendReference,
     HTTPRoute,
-    ParentReference,
     PathMatch,
     PathModifier,
     QueryMatch,
@@ -52,7 +58,6 @@ _VALUE_COMPARISONS = {"Exact": Comparison.EXACT, "RegularExpression": Comparison
 _RETRIED = frozenset(
     {RetryOn.CONNECT_FAILURE, RetryOn.RESET, RetryOn.REFUSED_STREAM, RetryOn.TIMEOUT}
 )
-_CORE_GROUPS = frozenset({"", "core"})
 
 
 class _Effect(NamedTuple):
@@ -67,65 +72,34 @@ class _Effect(NamedTuple):
 
 def services_of(route: HTTPRoute) -> frozenset[ServiceName]:
     """The Services that a route is attached to."""
-    return frozenset(_parent_name(route, parent) for parent in _service_parents(route))
+    return parent_names(route.metadata.namespace, route.spec.parent_refs)
 
 
 def backends_of(route: HTTPRoute) -> frozenset[ServiceName]:
     """The Services that a route may lead to."""
-    namespace = route.metadata.namespace
-    return frozenset(
-        (reference.namespace or namespace, reference.name)
-        for rule in route.spec.rules
-        for reference in rule.backend_refs
-    )
+    references = [each for rule in route.spec.rules for each in rule.backend_refs]
+    return backend_names(route.metadata.namespace, references)
 
 
 def routes_of(route: HTTPRoute, port: ServicePort, neighbours: Neighbours) -> tuple[Route, ...]:
     """The routes of an HTTPRoute at a port; none when it is not attached there.
-
-    A route of another namespace than its parent's is for the callers of its own (GEP-1294,
-    consumer routes).
 
     Args:
         route: the object.
         port: with its policy.
         neighbours: see there.
     """
-    attached = any(_attached(route, parent, port) for parent in _service_parents(route))
-    if not attached:
-        return ()
     namespace = route.metadata.namespace
+    if not is_attached(namespace, route.spec.parent_refs, port):
+        return ()
     scope = RouteMatch(
         hosts=tuple(host.lower() for host in route.spec.hostnames),
-        source_namespace="" if namespace == port.namespace else namespace,
+        source_namespace=callers_namespace(namespace, port),
     )
     return tuple(
         one
         for index, rule in enumerate(route.spec.rules)
         for one in _routes_of_rule(route, rule, scope, port, neighbours, index=index)
-    )
-
-
-def foreign_parents(route: HTTPRoute) -> Iterable[ParentReference]:
-    """The parents that are no Services."""
-    own = list(_service_parents(route))
-    return [parent for parent in route.spec.parent_refs if parent not in own]
-
-
-def _service_parents(route: HTTPRoute) -> Iterator[ParentReference]:
-    """Whoever leaves the group out means that of Services, and not that of Gateways."""
-    return (parent for parent in route.spec.parent_refs if parent.kind == "Service")
-
-
-def _parent_name(route: HTTPRoute, parent: ParentReference) -> ServiceName:
-    return (parent.namespace or route.metadata.namespace, parent.name)
-
-
-def _attached(route: HTTPRoute, parent: ParentReference, port: ServicePort) -> bool:
-    return (
-        _parent_name(route, parent) == (port.namespace, port.service)
-        and parent.port in (None, port.port)
-        and parent.section_name in (None, port.name)
     )
 
 
@@ -186,41 +160,24 @@ def _backends(
 ) -> tuple[Backend, ...]:
     """Where a rule leads; one that leads nowhere is answered 500."""
     if effect.problem:
-        return (_nowhere(effect.problem),)
+        return (nowhere(effect.problem),)
     if not rule.backend_refs:
-        return () if effect.redirect else (_nowhere("the rule names no backend"),)
+        return () if effect.redirect else (nowhere("the rule names no backend"),)
     return tuple(
         checked(_backend(namespace, reference, neighbours), neighbours)
         for reference in rule.backend_refs
     )
 
 
-def _backend(namespace: str, reference: BackendReference, neighbours: Neighbours) -> Backend:
+def _backend(namespace: str, reference: HttpBackendReference, neighbours: Neighbours) -> Backend:
     effect = _effect_of(reference.filters)
-    return Backend(
-        reference.namespace or namespace,
-        reference.name,
-        reference.port or 0,
-        weight=reference.weight,
+    backend = backend_of("HTTPRoute", namespace, reference, neighbours)
+    return replace(
+        backend,
         request=effect.request,
         response=effect.response,
-        problem=_reference_problem(namespace, reference, neighbours) or effect.problem,
+        problem=backend.problem or effect.problem,
     )
-
-
-def _reference_problem(namespace: str, reference: BackendReference, neighbours: Neighbours) -> str:
-    if reference.kind != "Service" or reference.group not in _CORE_GROUPS:
-        group = f"{reference.group}/" if reference.group else ""
-        return f"{group}{reference.kind} {reference.name} is no Service of Kubernetes"
-    name = (reference.namespace or namespace, reference.name)
-    shown = f"Service {name[0]}/{name[1]}"
-    if name[0] != namespace and not neighbours.granted("HTTPRoute", namespace, name):
-        return f"{shown} is in another namespace, where no ReferenceGrant lets it be referred to"
-    return f"{shown}: port required, but missing" if reference.port is None else ""
-
-
-def _nowhere(problem: str) -> Backend:
-    return Backend("", "", 0, problem=problem)
 
 
 def _effect_of(filters: Iterable[Filter]) -> _Effect:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from edgemesh.model.services import ServiceName
-from edgemesh.wire.kubernetes.gateway_api.http_route import GATEWAY_GROUP
 from edgemesh.wire.kubernetes.gateway_api.reference_grant import ReferenceGrant
+from edgemesh.wire.kubernetes.gateway_api.references import GATEWAY_GROUP
 
 
 def is_granted(

@@ -8,10 +8,12 @@ from typing import NamedTuple
 from edgemesh.model.routes import ConnectionRoute, Route
 from edgemesh.model.services import Service, ServiceName, ServicePort
 from edgemesh.policy.objects import http_routes, virtual_services
-from edgemesh.policy.objects.authored import Authored, is_usable
+from edgemesh.policy.objects.authored import Authored, connection_routes_of, is_usable
 from edgemesh.policy.objects.backends import Neighbours
 from edgemesh.policy.objects.conditions import Hindrance, Standing
+from edgemesh.policy.objects.gateway_references import service_parents
 from edgemesh.policy.objects.traffic_policies import concerns, in_force
+from edgemesh.wire.kubernetes.gateway_api.connection_routes import TCPRoute, TLSRoute
 from edgemesh.wire.kubernetes.gateway_api.http_route import HTTPRoute
 from edgemesh.wire.kubernetes.istio.destination_rule import DestinationRule
 from edgemesh.wire.kubernetes.istio.virtual_service import MESH, VirtualService
@@ -51,8 +53,8 @@ def standing_of(
             return _standing_of_policy(view, missing, targets)
         case DestinationRule():
             return _standing_of_rule(view, missing, targets)
-        case HTTPRoute():
-            return _standing_of_http_route(view, missing, targets, neighbours)
+        case HTTPRoute() | TLSRoute() | TCPRoute():
+            return _standing_of_gateway_route(view, missing, targets, neighbours)
     assert isinstance(view, VirtualService)
     return _standing_of_virtual_service(view, missing, targets, neighbours)
 
@@ -95,17 +97,22 @@ def _standing_of_rule(
     return Standing(ports, None if ports else hindrance)
 
 
-def _standing_of_http_route(
-    route: HTTPRoute, missing: Hindrance, targets: Sequence[Target], neighbours: Neighbours
+def _standing_of_gateway_route(
+    route: HTTPRoute | TLSRoute | TCPRoute,
+    missing: Hindrance,
+    targets: Sequence[Target],
+    neighbours: Neighbours,
 ) -> Standing:
-    foreign = [f"{each.kind} {each.name}" for each in http_routes.foreign_parents(route)]
-    if len(foreign) == len(route.spec.parent_refs):
-        what = ", ".join(foreign) or "none"
+    parents = route.spec.parent_refs
+    if not service_parents(parents):
+        what = ", ".join(f"{each.kind} {each.name}" for each in parents) or "none"
         message = f"spec.parentRefs: expected a parent of kind Service, got {what}"
         return Standing((), Hindrance("NoMatchingParent", message), ())
 
-    def routes(port: ServicePort) -> Sequence[Route]:
-        return http_routes.routes_of(route, port, neighbours)
+    def routes(port: ServicePort) -> Sequence[Route | ConnectionRoute]:
+        if isinstance(route, HTTPRoute):
+            return http_routes.routes_of(route, port, neighbours)
+        return connection_routes_of(route, port, neighbours)
 
     return _standing_of_routes(routes, missing, targets)
 
@@ -120,7 +127,7 @@ def _standing_of_virtual_service(
     def routes(port: ServicePort) -> Sequence[Route | ConnectionRoute]:
         return (
             *virtual_services.routes_of(virtual, port, neighbours),
-            *virtual_services.connection_routes_of(virtual, port, neighbours),
+            *connection_routes_of(virtual, port, neighbours),
         )
 
     return _standing_of_routes(routes, missing, targets)

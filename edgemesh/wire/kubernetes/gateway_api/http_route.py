@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Annotated, ClassVar, Literal
 
 from edgemesh.wire.kubernetes.fields import Count, Port
+from edgemesh.wire.kubernetes.gateway_api.references import BackendReference, ParentReference
 from edgemesh.wire.kubernetes.parsed import ChangeableHeader, Duration
 from edgemesh.wire.kubernetes.quantities import (
     Authority,
@@ -19,26 +20,11 @@ from edgemesh.wire.kubernetes.quantities import (
     Method,
     RedirectStatus,
     Text,
-    Weight,
     pattern_problem,
 )
 from edgemesh.wire.kubernetes.tolerant import BINDING, PolicyObject, PolicyView
 
-GATEWAY_GROUP = "gateway.networking.k8s.io"
 ValueMatchType = Literal["Exact", "RegularExpression"]
-
-
-class ParentReference(PolicyView, frozen=True, kw_only=True):
-    """What the route is attached to: a Service, or one port of it."""
-
-    whole: ClassVar[bool] = True
-
-    group: str = GATEWAY_GROUP
-    kind: str = "Gateway"
-    namespace: str = ""
-    name: str
-    section_name: str | None = None
-    port: Port | None = None
 
 
 class PathMatch(PolicyView, frozen=True, kw_only=True):
@@ -154,15 +140,9 @@ class Filter(PolicyView, frozen=True, kw_only=True):
     url_rewrite: RewriteFilter | None = None
 
 
-class BackendReference(PolicyView, frozen=True, kw_only=True):
-    """A Service port, with its share of the requests."""
+class HttpBackendReference(BackendReference, frozen=True, kw_only=True):
+    """A Service port, and what is changed of the requests that go there."""
 
-    group: str = ""
-    kind: str = "Service"
-    namespace: str = ""
-    name: str
-    port: Port | None = None
-    weight: Weight = 1
     filters: tuple[Filter, ...] = ()
 
 
@@ -189,7 +169,7 @@ class RouteRule(PolicyView, frozen=True, kw_only=True):
     name: str = ""
     matches: Annotated[tuple[RequestMatch, ...], BINDING] = ()
     filters: tuple[Filter, ...] = ()
-    backend_refs: tuple[BackendReference, ...] = ()
+    backend_refs: tuple[HttpBackendReference, ...] = ()
     timeouts: RouteTimeouts = RouteTimeouts()
     retry: RouteRetry | None = None
 
