@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 
 import trio
-from http1_peers import OK, asked, call_http, failing
+from http1_peers import GET, OK, asked, call_http, failing, head_of
 from plane_fixtures import Peer, running
 
 from edgemesh.model.policies import Policy, Retries
+from edgemesh.model.settings import HttpSettings
 
 BIG = 24 * 1024 * 1024
 SMALL_BUFFER = 16 * 1024
@@ -100,3 +101,44 @@ async def test_an_answer_before_the_end_of_an_upload_reaches_the_client() -> Non
         assert await client.receive(len(failing(413))) == failing(413)
         await client.send(bytes(5000))
         assert await client.receive_all() == b""
+
+
+async def test_an_endpoint_may_think_for_minutes_before_it_answers() -> None:
+    async with running() as world:
+        server = world.serve()
+        client = await call_http(world, server)
+        await client.send(GET)
+        peer = await asked(server)
+        world.skip(HttpSettings().idle_timeout_seconds - 1)
+        await world.deadlines_pass()
+        await peer.send(OK)
+        assert await client.receive(len(OK)) == OK
+
+
+async def test_an_endpoint_that_says_nothing_for_too_long_is_given_up_and_the_client_told() -> None:
+    async with running() as world:
+        server = world.serve()
+        client = await call_http(world, server)
+        await client.send(GET)
+        peer = await asked(server)
+        world.skip(HttpSettings().idle_timeout_seconds + 1)
+        status, fields = await head_of(client)
+        assert (status, fields["x-edgemesh-reason"]) == (504, "timeout")
+        assert await peer.receive_until_reset() == b""
+
+
+async def test_events_far_apart_keep_their_response_open() -> None:
+    event = b"3\r\n:\n\n\r\n"
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    async with running() as world:
+        server = world.serve()
+        client = await call_http(world, server)
+        await client.send(GET)
+        peer = await asked(server)
+        await peer.send(head)
+        assert await client.receive(len(head)) == head
+        for _ in range(4):
+            world.skip(HttpSettings().idle_timeout_seconds - 1)
+            await world.deadlines_pass()
+            await peer.send(event)
+            assert await client.receive(len(event)) == event
