@@ -103,9 +103,10 @@ def curl(mesh: Mesh, certificates: Path, host: str) -> str:
     return output(mesh.network.pod, [*argv, f"https://{host}/"])
 
 
-def subject_seen(mesh: Mesh, host: str) -> str:
+def subject_seen(mesh: Mesh, host: str, *options: str) -> str:
     """The subject of the certificate that OpenSSL's client is shown."""
-    argv = ["openssl", "s_client", "-connect", f"{SERVICE[4]}:{PORT}", "-servername", host]
+    called = ["-connect", f"{SERVICE[4]}:{PORT}", "-servername", host]
+    argv = ["openssl", "s_client", *called, *options]
     done = subprocess.run(
         command_in(mesh.network.pod, argv),
         input="",
@@ -136,6 +137,29 @@ def test_two_certificates_behind_one_service_are_told_apart_by_server_name(
     }
     assert {flow.alpn for flow in flows if flow.alpn} == {("h2", "http/1.1")}
     assert {(flow.service, flow.path) for flow in flows} == {("default/shop:443", "relay")}
+
+
+def test_what_a_client_offers_by_alpn_chooses_among_routes_for_one_name(
+    mesh: Mesh, servers: dict[str, TcpServer]
+) -> None:
+    def tls_route(name: str, **annotations: str) -> dict[str, Any]:
+        return {
+            "apiVersion": "gateway.networking.k8s.io/v1",
+            "kind": "TLSRoute",
+            "metadata": {"name": name, "namespace": "default", "annotations": annotations},
+            "spec": {
+                "parentRefs": [{"group": "", "kind": "Service", "name": "shop"}],
+                "hostnames": ["*.example.org"],
+                "rules": [{"backendRefs": [{"name": name, "port": PORT}]}],
+            },
+        }
+
+    mesh.apply(shop("https"), tls_route("one"), tls_route("two", **{"edgemesh.io/alpn": "h2"}))
+    host = "any.example.org"
+    assert subject_seen(mesh, host) == "one.example.org"
+    assert subject_seen(mesh, host, "-alpn", "http/1.1") == "one.example.org"
+    assert subject_seen(mesh, host, "-alpn", "http/1.1,h2") == "two.example.org"
+    assert not servers["three"].clients
 
 
 def test_a_name_that_no_rule_has_goes_to_the_service_itself(

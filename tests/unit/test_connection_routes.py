@@ -122,6 +122,17 @@ def test_the_more_of_a_name_a_route_says_the_sooner_it_is_tried() -> None:
     ]
 
 
+def test_of_routes_for_one_name_those_that_ask_for_a_protocol_come_first() -> None:
+    objects = [
+        ConnectionRouteObject((named("a.org", key="old"),), "2025", "old"),
+        ConnectionRouteObject(
+            (ConnectionRoute("h2", TO_V1, server_names=("a.org",), alpn=("h2",)),), "2026", "h2"
+        ),
+        ConnectionRouteObject((ConnectionRoute("any h2", TO_V1, alpn=("h2",)),), "2024", "any"),
+    ]
+    assert [route.key for route in order_connection_routes(objects)] == ["h2", "old", "any h2"]
+
+
 def test_among_equals_the_older_object_comes_first_then_the_name() -> None:
     objects = [
         ConnectionRouteObject((named("*", key=key),), created, key)

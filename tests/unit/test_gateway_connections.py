@@ -53,6 +53,18 @@ def test_a_tls_route_without_names_is_for_every_name_and_a_tcp_route_for_every_c
     assert routes(connection_route("TCPRoute", TO_V1))[0].server_names == ()
 
 
+@pytest.mark.parametrize(
+    ("listed", "alpn"), [("h2", ("h2",)), ("h2, http/1.1", ("h2", "http/1.1")), ("", ("",))]
+)
+def test_a_tls_route_may_be_for_those_who_offer_a_protocol(
+    listed: str, alpn: tuple[str, ...]
+) -> None:
+    for kind, expected in (("TLSRoute", alpn), ("TCPRoute", ())):
+        body = connection_route(kind, TO_V1)
+        body["metadata"]["annotations"] = {"edgemesh.io/alpn": listed}
+        assert routes(body)[0].alpn == expected
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_rules_are_routes_in_their_order(kind: str) -> None:
     found = routes(connection_route(kind, {**TO_V1, "name": "first"}, TO_V1))

@@ -50,6 +50,14 @@ def test_tls_rules_are_by_server_name_and_come_before_tcp_rules() -> None:
     )
 
 
+def test_tls_rules_may_be_for_those_who_offer_a_protocol() -> None:
+    body = virtual_service(tls=[tls("a")], tcp=[{"route": TO_V1}])
+    body["metadata"]["annotations"] = {"edgemesh.io/alpn": "h2"}
+    view = read(VirtualService, body)
+    found = connection_routes_of(view, SHOP.web, SHOP.neighbours)
+    assert [route.alpn for route in found] == [("h2",), ()]
+
+
 def test_each_match_of_a_rule_is_a_route() -> None:
     rule = {"match": [{"sniHosts": ["a"]}, {"sniHosts": ["b"]}], "route": TO_V1}
     assert [(route.key, route.server_names) for route in routes(tls=[rule])] == [

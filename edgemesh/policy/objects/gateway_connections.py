@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from edgemesh.model.routes import Backend, ConnectionRoute
 from edgemesh.model.services import ServiceName, ServicePort
+from edgemesh.policy.objects.alpn import alpn_of
 from edgemesh.policy.objects.backends import Neighbours, checked
 from edgemesh.policy.objects.gateway_references import (
     backend_names,
@@ -50,14 +51,17 @@ def connection_routes_of(
     if not is_attached(metadata.namespace, route.spec.parent_refs, port):
         return ()
     names: tuple[str, ...] = ()
+    alpn: tuple[str, ...] = ()
     if isinstance(route, TLSRoute):
         names = tuple(host.lower() for host in route.spec.hostnames) or _EVERY_NAME
+        alpn = alpn_of(metadata)
     kind = type(route).__name__
     return tuple(
         ConnectionRoute(
             f"{kind} {metadata.namespace}/{metadata.name} rule {rule.name or index}",
             _backends(route, rule, neighbours),
             server_names=names,
+            alpn=alpn,
             source_namespace=callers_namespace(metadata.namespace, port),
         )
         for index, rule in enumerate(route.spec.rules)

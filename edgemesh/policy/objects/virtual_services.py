@@ -25,6 +25,7 @@ from edgemesh.model.routes import (
     RouteMatch,
 )
 from edgemesh.model.services import ServiceName, ServicePort
+from edgemesh.policy.objects.alpn import alpn_of
 from edgemesh.policy.objects.backends import Neighbours, checked, only_port
 from edgemesh.policy.objects.istio_matching import is_possible, split_authority, with_match
 from edgemesh.wire.kubernetes.istio import virtual_service as spec
@@ -225,6 +226,7 @@ def _connection_routes_of_rule(
                 f"VirtualService {metadata.namespace}/{metadata.name} {shown}",
                 backends,
                 server_names=tuple(host.lower() for host in hosts),
+                alpn=alpn_of(metadata) if isinstance(match, TlsMatch) else (),
                 source_labels=tuple(sorted(match.source_labels.items())),
                 source_namespace=match.source_namespace,
             )

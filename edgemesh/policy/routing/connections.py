@@ -31,6 +31,7 @@ class ConnectionRouteObject(NamedTuple):
 
 class _Place(NamedTuple):
     host: HostRank
+    any_alpn: bool
     created: str
     name: str
     position: int
@@ -44,10 +45,14 @@ def order_connection_routes(
     The more of a name a route says, the sooner it is tried: exact names, then wildcards from the
     longest to ``*``, then routes for any connection. So the Gateway API has it, and so does
     Istio by Envoy's filter chains, though its reference speaks of the first rule that matches.
-    Among equals the older object comes first, and in an object the order as written.
+    Of routes for the same name those that ask for a protocol come first, as in Envoy, too. Among
+    equals the older object comes first, and in an object the order as written.
     """
     placed = [
-        (_Place(rank, each.created, each.name, position), replace(route, server_names=names))
+        (
+            _Place(rank, not route.alpn, each.created, each.name, position),
+            replace(route, server_names=names),
+        )
         for each in objects
         for position, route in enumerate(each.routes)
         for rank, names in by_host_rank(route.server_names)
