@@ -84,6 +84,9 @@ class ProxySettings:
         min_probe_interval_seconds: between those of one endpoint, whatever its policy says.
         inbound_linger_seconds: how long calls of an endpoint of this node are let through that is
             not intercepted any more; the rules follow within moments.
+        limited_connection_seconds: how old a connection to an endpoint of another node may be
+            when a request is sent on it, if servers of the Service are limited: that node sees
+            only connections that are opened while it intercepts them.
     """
 
     tcp_port: Port = 15001
@@ -106,6 +109,7 @@ class ProxySettings:
     max_probes: Count = 64
     min_probe_interval_seconds: Seconds = 0.1
     inbound_linger_seconds: Seconds = 10.0
+    limited_connection_seconds: Seconds = 60.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,7 @@ class Decider:
             random,
             max_quota_keys=settings.max_quota_keys,
             max_affinity_clients=settings.max_affinity_clients,
+            limited_connection_seconds=settings.limited_connection_seconds,
         )
         self._clock = clock
         self._linger_seconds = settings.inbound_linger_seconds

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from datagram_fixtures import SERVICE, running_datagrams
 from http1_peers import GET, OK, asked, exchanged, head_of
+from http2_peers import h2_client, h2_endpoint
 from plane_fixtures import Peer, Server, World, running
 
 from edgemesh.model.policies import DEFAULT_POLICY, Policy, Quota, ServerLimits
@@ -120,6 +121,19 @@ async def test_a_request_waits_for_its_turn_and_the_next_is_answered_with_503() 
         assert await second.receive(len(OK)) == OK
 
 
+async def test_requests_of_one_http2_connection_are_let_through_one_by_one() -> None:
+    async with running() as world:
+        server = world.serve()
+        serve_at(world, server.endpoint, ServerLimits(quota=Quota(0.1, 1)), "http2")
+        client = await h2_client(world)
+        streams = [await client.request() for _ in range(2)]
+        endpoint = await h2_endpoint(server)
+        await endpoint.respond(await endpoint.next_request())
+        first, second = [await client.over(stream) for stream in streams]
+        assert first.status == "200"
+        assert (second.status, second.head["x-edgemesh-reason"]) == ("429", "server-quota")
+
+
 async def test_a_connection_of_requests_goes_on_when_nothing_is_limited_any_more() -> None:
     async with running() as world:
         endpoint, client = await http_world(world, ServerLimits(quota=Quota(0.1, 1)))
@@ -156,6 +170,27 @@ async def test_an_endpoint_that_comes_back_meanwhile_is_limited_again() -> None:
         await world.call()
         await server.accept()
         await world.call_in_vain()
+
+
+async def test_connections_to_limited_endpoints_of_other_nodes_are_renewed() -> None:
+    async with running(limited_connection_seconds=2.0) as world:
+        server = world.serve()
+        far = replace(server.endpoint, node="edge-2")
+        world.plane.swap(Snapshot(node=NODE))
+        world.service(far, application_protocol="http")
+        client = await world.call()
+        old = await exchanged(client, server)
+        policy = Policy(server=ServerLimits(quota=Quota(100, 100)))
+        world.service(far, application_protocol="http", policy=policy)
+        kept = await exchanged(client, server)
+        assert await old.receive_all() == b""
+        await client.send(GET)
+        assert await kept.receive(len(GET)) == GET
+        world.skip(4.0)
+        await kept.send(OK)
+        assert await client.receive(len(OK)) == OK
+        await exchanged(client, server)
+        assert await kept.receive_all() == b""
 
 
 async def test_datagrams_beyond_the_quota_are_dropped_until_their_endpoint_is_let_alone() -> None:

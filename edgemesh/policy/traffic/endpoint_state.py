@@ -19,6 +19,8 @@ class EndpointState:
         active: requests (http) or connections (other paths) that are open.
         connections: open connections to it, idle ones of pools, too.
         draining: no longer in the snapshot: nothing new goes there.
+        generation: counts on when connections that were opened before have to be followed by new
+            ones; see `Renewal`.
         breaker: see there.
         calls, failures: that are over; calls that the client gave up count as calls only.
         seconds: that all of them took together.
@@ -36,6 +38,7 @@ class EndpointState:
         "draining",
         "endpoint",
         "failures",
+        "generation",
         "meter",
         "seconds",
         "since",
@@ -54,6 +57,7 @@ class EndpointState:
         self.active = 0
         self.connections = 0
         self.draining = False
+        self.generation = 0
         self.breaker = BreakerState()
         self.calls = 0
         self.failures = 0

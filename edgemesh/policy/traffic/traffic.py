@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 from edgemesh.model.services import PortKey, ServicePort, Snapshot
 from edgemesh.policy.traffic.affinity import Affinity
 from edgemesh.policy.traffic.chooser import Place
 from edgemesh.policy.traffic.endpoint_state import EndpointState
 from edgemesh.policy.traffic.quota import QuotaState
+from edgemesh.policy.traffic.renewal import Renewal
 from edgemesh.policy.traffic.server import ServerState
 from edgemesh.policy.traffic.upstream import Upstream
 
@@ -16,9 +18,9 @@ from edgemesh.policy.traffic.upstream import Upstream
 class _PortTraffic:
     """What is remembered of one Service port."""
 
-    __slots__ = ("client_quota", "drains", "port", "server", "states", "upstreams")
+    __slots__ = ("client_quota", "drains", "port", "renewal", "server", "states", "upstreams")
 
-    def __init__(self, port: ServicePort) -> None:
+    def __init__(self, port: ServicePort, renewal: Renewal) -> None:
         self.port = port
         self.states: dict[tuple[str, int], EndpointState] = {}
         # Whether some of the states are kept for what is still open.
@@ -26,6 +28,7 @@ class _PortTraffic:
         self.upstreams: dict[str, Upstream] = {}
         self.client_quota: QuotaState | None = None
         self.server: ServerState | None = None
+        self.renewal = renewal
 
     def look_again(self) -> None:
         for upstream in self.upstreams.values():
@@ -45,6 +48,7 @@ class Traffic:
         *,
         max_quota_keys: int = 10000,
         max_affinity_clients: int = 10000,
+        limited_connection_seconds: float = 60.0,
     ) -> None:
         """Start without history.
 
@@ -52,10 +56,12 @@ class Traffic:
             random: as above.
             max_quota_keys: sources or routes that have a token bucket, for each quota.
             max_affinity_clients: addresses that are remembered, for each Service port.
+            limited_connection_seconds: see `Renewal`.
         """
         self.random = random
         self._max_quota_keys = max_quota_keys
         self._max_affinity_clients = max_affinity_clients
+        self._limited_connection_seconds = limited_connection_seconds
         self._snapshot = Snapshot()
         self._now = 0.0
         self._ports: dict[PortKey, _PortTraffic] = {}
@@ -113,7 +119,8 @@ class Traffic:
         current = self._snapshot.ports.get(key, port)
         record = self._ports.get(key)
         if record is None:
-            record = self._ports[key] = _PortTraffic(current)
+            renewal = Renewal(self._limited_connection_seconds)
+            record = self._ports[key] = _PortTraffic(current, renewal)
         elif record.port is current:
             return record
         else:
@@ -159,18 +166,27 @@ class Traffic:
         else:
             record.client_quota.change(quota, now)
         limits = record.port.policy.server
+        limited = limits.quota is not None or limits.max_concurrent > 0
         if record.port.inbound:
             return
+        record.renewal.set_limited(now, limited=limited)
         if record.server is not None:
             record.server.change(limits, now)
-        elif limits.quota is not None or limits.max_concurrent:
+        elif limited:
             record.server = ServerState(limits, self._max_quota_keys)
+
+    def _renew(self, record: _PortTraffic, now: float) -> float:
+        return record.renewal.look(record.states.values(), self._snapshot.node, now)
 
     def _open(self, record: _PortTraffic, subset: str) -> Upstream | None:
         if subset and subset not in record.port.subsets:
             return None
         record.upstreams[subset] = Upstream(
-            record.port, subset, self.random, Affinity(self._max_affinity_clients)
+            record.port,
+            subset,
+            self.random,
+            Affinity(self._max_affinity_clients),
+            renew=partial(self._renew, record),
         )
         self._assign(record, subset, self._now)
         return record.upstreams[subset]

@@ -46,6 +46,7 @@ class Upstream:
         "_max_requests",
         "_place",
         "_rates",
+        "_renew",
         "_states",
         "connections",
         "pending",
@@ -57,9 +58,23 @@ class Upstream:
     )
 
     def __init__(
-        self, port: ServicePort, subset: str, random: Callable[[], float], affinity: Affinity
+        self,
+        port: ServicePort,
+        subset: str,
+        random: Callable[[], float],
+        affinity: Affinity,
+        *,
+        renew: Callable[[float], float],
     ) -> None:
-        """Begin with nothing open and no endpoints; `assign` gives them."""
+        """Begin with nothing open and no endpoints; `assign` gives them.
+
+        Args:
+            port: see there.
+            subset: see there.
+            random: gives a number in [0, 1).
+            affinity: where clients' last calls went.
+            renew: `Renewal.look` at a time.
+        """
         self.port = port
         self.subset = subset
         self.policy = port.policy
@@ -77,6 +92,7 @@ class Upstream:
         self._rates: SuccessRates | None = None
         self._events: deque[Event] = deque()
         self._look_again = -_INFINITY
+        self._renew = renew
 
     def assign(
         self,
@@ -142,7 +158,7 @@ class Upstream:
         takes_calls = [state for state in self._states if state.endpoint.weight > 0]
         four, six = selection.families(takes_calls)
         first, second = self._families
-        self._look_again = first.update(four, self.policy, self._place, now)
+        self._look_again = min(self._renew(now), first.update(four, self.policy, self._place, now))
         if four == six:
             # One chooser, so that turns are shared.
             self._choosers = (first, first)

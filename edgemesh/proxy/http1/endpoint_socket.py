@@ -26,6 +26,7 @@ class EndpointSocket(Handler):
 
     Attributes:
         key: where the pool keeps it.
+        generation: that of the endpoint's state when it was opened.
         upstream: the Service port, or subset, whose connections it counts among.
         carrier: whose request is on it, None while it waits in the pool.
         unsent: of the request, not taken by the socket yet.
@@ -42,6 +43,7 @@ class EndpointSocket(Handler):
         "_sock",
         "_watched",
         "carrier",
+        "generation",
         "idle_since",
         "key",
         "unsent",
@@ -57,6 +59,7 @@ class EndpointSocket(Handler):
         self._deadline: Timer[Handler] | None = None
         self._watched = 0
         self.key = key
+        self.generation = key[0].generation
         self.upstream = upstream
         self.carrier: RequestCarrier | None = None
         self.unsent: bytes | memoryview = b""

@@ -48,7 +48,12 @@ class Pool:
     def take(self, key: PoolKey) -> UpstreamConnection | None:
         """The connection that was used last, None when there is none."""
         idle = self._idle.get(key)
-        return idle.pop() if idle else None
+        while idle:
+            connection = idle.pop()
+            if connection.generation == key[0].generation:
+                return connection
+            connection.close(reset=False)
+        return None
 
     def put(self, connection: UpstreamConnection) -> bool:
         """Keep a connection for the next request; false when it is of no more use."""
@@ -58,7 +63,7 @@ class Pool:
             idle = self._idle[key] = deque()
         elif len(idle) >= self._settings.idle_connections:
             return False
-        if key[0].draining:
+        if key[0].draining or connection.generation != key[0].generation:
             return False
         connection.idle_since = self._reactor.now
         idle.append(connection)
