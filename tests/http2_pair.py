@@ -26,14 +26,14 @@ class PlainRequest:
     def __init__(self, pair: Pair, client: Stream, head: RequestHead) -> None:
         self.client = client
         self.head = head
-        self.upstream = pair.upstream.open(self, client, bodiless=head.method == "HEAD")
+        self.upstream = pair.upstream.open(self, client, head.method == "HEAD")
         client.user = self
 
-    def start(self, *, ended: bool) -> None:
-        self.upstream.send_head(self.head.block, end=ended)
+    def start(self, ended: bool) -> None:
+        self.upstream.send_head(self.head.block, ended)
         self.client.partner = self.upstream
 
-    def request_data(self, payload: bytes, *, ended: bool) -> None:
+    def request_data(self, payload: bytes, ended: bool) -> None:
         raise AssertionError(payload, ended)
 
     def request_trailers(self, trailers: Trailers) -> None:
@@ -42,8 +42,8 @@ class PlainRequest:
     def request_reset(self, code: int) -> None:
         self.upstream.reset(code)
 
-    def responded(self, head: ResponseHead, *, ended: bool) -> None:
-        self.client.send_head(head.block, end=ended)
+    def responded(self, head: ResponseHead, ended: bool) -> None:
+        self.client.send_head(head.block, ended)
 
     def response_ended(self) -> None:
         """The data has said so."""
@@ -86,13 +86,13 @@ class Pair:
     def _count_closed(self) -> None:
         self.closed += 1
 
-    def take_request(self, stream: Stream, head: RequestHead, *, ended: bool) -> None:
+    def take_request(self, stream: Stream, head: RequestHead, ended: bool) -> None:
         request = PlainRequest(self, stream, head)
         self.requests.append(request)
-        request.start(ended=ended)
+        request.start(ended)
 
     def refuse_request(self, stream: Stream, status: int, reason: str) -> None:
-        stream.send_head(response_block(status, (("x-reason", reason),)), end=True)
+        stream.send_head(response_block(status, (("x-reason", reason),)), True)
         if not stream.remote_ended:
             stream.reset(ErrorCode.NO_ERROR)
 

@@ -142,7 +142,7 @@ def test_streams_above_the_last_one_of_goaway_are_refused_and_the_others_go_on()
     pair = greeted()
     pair.client.receive(headers(1) + headers(3) + headers(5), 0.0)
     pair.upstream.receive(goaway(1, 0), 0.0)
-    assert not pair.upstream.has_room
+    assert pair.upstream.stream_limit == 0
     assert words(pair.to_client()) == ["RST_STREAM 3 REFUSED_STREAM", "RST_STREAM 5 REFUSED_STREAM"]
     pair.upstream.receive(DONE, 0.0)
     assert [one.stream_id for one in split(pair.to_client())] == [1]
@@ -157,20 +157,28 @@ def test_a_refused_stream_is_told_as_one() -> None:
 
 def test_no_more_streams_are_opened_than_the_endpoint_allows() -> None:
     pair = greeted()
+    assert pair.upstream.stream_limit == 100
     pair.upstream.receive(settings([(3, 1)]), 0.0)
-    assert pair.upstream.has_room
-    pair.client.receive(headers(1), 0.0)
-    assert not pair.upstream.has_room
-    pair.upstream.receive(DONE, 0.0)
-    assert pair.upstream.has_room
+    assert pair.upstream.stream_limit == 1
+    pair.upstream.receive(settings([(3, 7)]), 0.0)
+    assert pair.upstream.stream_limit == 7
+    pair.upstream.retire()
+    pair.upstream.receive(settings([(3, 8)]), 0.0)
+    assert pair.upstream.stream_limit == 0
+
+
+def test_no_streams_are_opened_after_a_fault() -> None:
+    pair = greeted()
+    pair.upstream.receive(data(0), 0.0)
+    assert pair.upstream.stream_limit == 0
 
 
 def test_no_streams_are_opened_beyond_the_last_number() -> None:
     pair = greeted()
     pair.upstream._next_stream = codes.LARGEST_STREAM_ID
-    assert pair.upstream.has_room
     pair.client.receive(headers(1), 0.0)
-    assert not pair.upstream.has_room
+    assert pair.upstream.opened == 2**30
+    assert pair.upstream.stream_limit == 0
 
 
 def test_a_client_that_leaves_says_goodbye() -> None:

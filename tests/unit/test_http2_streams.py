@@ -16,19 +16,19 @@ class Held(PlainRequest):
 
     held: list[tuple[bytes, bool]]
 
-    def start(self, *, ended: bool) -> None:
+    def start(self, ended: bool) -> None:
         self.held = []
         self.upstream.send_head(self.head.block, end=ended)
 
-    def request_data(self, payload: bytes, *, ended: bool) -> None:
+    def request_data(self, payload: bytes, ended: bool) -> None:
         self.held.append((payload, ended))
 
 
 def holding(**limits: object) -> tuple[Pair, Held]:
     """A pair with a request on stream 1 that has no partner yet."""
     pair = greeted(**limits)
-    pair.take_request = lambda stream, head, *, ended: (  # type: ignore[method-assign]
-        pair.requests.append(Held(pair, stream, head)) or pair.requests[-1].start(ended=ended)
+    pair.take_request = lambda stream, head, ended: (  # type: ignore[method-assign]
+        pair.requests.append(Held(pair, stream, head)) or pair.requests[-1].start(ended)
     )
     pair.client.receive(headers(1, POST, WHOLE), 0.0)
     (request,) = pair.requests
@@ -64,15 +64,15 @@ def test_what_is_sent_twice_is_given_back_once() -> None:
     payload = bytes(16384)
     for _ in range(2):
         pair.client.receive(data(1, payload), 0.0)
-        request.upstream.send_data(payload, end=False)
+        request.upstream.send_data(payload, False)
     pair.to_endpoint()
     assert given_back(pair) == {1: 32768}
     request.upstream.reset(codes.ErrorCode.CANCEL)
-    again = pair.upstream.open(request, request.client, bodiless=False)
-    again.send_head(request.head.block, end=False)
+    again = pair.upstream.open(request, request.client, False)
+    again.send_head(request.head.block, False)
     request.client.take_back(32768)
     for _ in range(2):
-        again.send_data(payload, end=False)
+        again.send_data(payload, False)
     pair.to_endpoint()
     assert given_back(pair) == {}
 
@@ -89,7 +89,7 @@ def test_what_waited_on_a_stream_that_is_reset_is_given_back() -> None:
     pair.upstream.receive(settings([(4, 0)]), 0.0)
     for _ in range(4):
         pair.client.receive(data(1, bytes(16384)), 0.0)
-        request.upstream.send_data(bytes(16384), end=False)
+        request.upstream.send_data(bytes(16384), False)
     request.upstream.reset(codes.ErrorCode.CANCEL)
     assert given_back(pair) == {0: 65536, 1: 65536}
 
@@ -98,7 +98,7 @@ def test_what_waited_without_a_source_is_forgotten() -> None:
     pair, request = holding()
     pair.upstream.receive(settings([(4, 0)]), 0.0)
     request.upstream.partner = None
-    request.upstream.send_data(b"x", end=False)
+    request.upstream.send_data(b"x", False)
     request.upstream.reset(codes.ErrorCode.CANCEL)
     assert not pair.upstream.waiting
     assert given_back(pair) == {}
@@ -117,7 +117,7 @@ def test_a_response_that_waits_is_forgotten_with_its_stream() -> None:
 
 def test_trailers_without_data_wait_for_nothing() -> None:
     pair, request = holding()
-    request.upstream.send_data(b"", end=False)
+    request.upstream.send_data(b"", False)
     pair.client.receive(headers(1, {"a": "b"}), 0.0)
     kinds = [(one.kind, one.flags & END) for one in split(pair.to_endpoint())]
     assert kinds == [(codes.HEADERS, 0), (codes.DATA, 0), (codes.HEADERS, END)]
@@ -125,10 +125,10 @@ def test_trailers_without_data_wait_for_nothing() -> None:
 
 def test_an_end_that_came_while_the_window_was_negative_goes_out_when_data_does() -> None:
     pair, request = holding()
-    request.upstream.send_data(b"abc", end=False)
+    request.upstream.send_data(b"abc", False)
     pair.upstream.receive(settings([(4, 0)]), 0.0)
-    request.upstream.send_data(b"d", end=False)
-    request.upstream.send_data(b"", end=True)
+    request.upstream.send_data(b"d", False)
+    request.upstream.send_data(b"", True)
     pair.to_endpoint()
     pair.upstream.receive(window_update(1, 4), 0.0)
     (last,) = split(pair.to_endpoint())
@@ -146,7 +146,7 @@ def test_all_that_waits_goes_on_with_enough_window() -> None:
     pair, request = holding()
     pair.upstream.receive(settings([(4, 0)]), 0.0)
     for payload in (b"abc", b"def", b"ghi"):
-        request.upstream.send_data(payload, end=False)
+        request.upstream.send_data(payload, False)
     pair.to_endpoint()
     pair.upstream.receive(window_update(1, 7), 0.0)
     assert [one.payload for one in split(pair.to_endpoint())] == [b"abc", b"def", b"g"]
@@ -157,7 +157,7 @@ def test_a_stream_may_be_reset_by_who_is_told_of_its_last_head(
 ) -> None:
     pair, request = holding()
     pair.client.receive(data(1, b"", END), 0.0)
-    request.upstream.send_data(b"", end=True)
+    request.upstream.send_data(b"", True)
     monkeypatch.setattr(Held, "responded", lambda self, *_, **__: self.upstream.reset(8))
     pair.upstream.receive(headers(1, OK), 0.0)
     assert pair.closed == 1

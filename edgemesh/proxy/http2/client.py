@@ -81,9 +81,9 @@ class ClientLink(Link):
 
     # As the taker of requests.
 
-    def take_request(self, stream: Stream, head: RequestHead, *, ended: bool) -> None:
+    def take_request(self, stream: Stream, head: RequestHead, ended: bool) -> None:
         """Begin an exchange."""
-        request = Http2Request(self._context, self, stream, head, ended=ended)
+        request = Http2Request(self._context, self, stream, head, ended)
         stream.user = request
         flow = self._flow
         flow.requests += 1
@@ -115,7 +115,7 @@ class ClientLink(Link):
 
     def refuse_request(self, stream: Stream, status: int, reason: str) -> None:
         """Answer a request whose head is not acceptable."""
-        request = Http2Request(self._context, self, stream, None, ended=stream.remote_ended)
+        request = Http2Request(self._context, self, stream, None, stream.remote_ended)
         stream.user = request
         plan = self._current_plan()
         port = plan.port if plan is not None else None

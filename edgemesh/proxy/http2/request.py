@@ -20,7 +20,7 @@ from edgemesh.proxy.http.exchange import Exchange
 from edgemesh.proxy.http1.deadlines import NEVER
 from edgemesh.proxy.http2.answering import grpc_answer, http_answer
 from edgemesh.proxy.http2.changing import changed_request, changed_response
-from edgemesh.proxy.http2.pool import PoolKey
+from edgemesh.proxy.http2.queue import PoolKey
 from edgemesh.proxy.http2.upstream import UpstreamLink
 from edgemesh.wire.http2.block import Block
 from edgemesh.wire.http2.codes import ErrorCode
@@ -66,7 +66,6 @@ class Http2Request:
         side: ClientLink,
         client: Stream,
         head: RequestHead | None,
-        *,
         ended: bool,
     ) -> None:
         """Take a request whose head has come.
@@ -113,28 +112,31 @@ class Http2Request:
             address = flow.client_address[0]
             source = address if (":" in address) is endpoint.is_ipv6 else ""
         key = (state, source)
-        pool = self._context.http2.pool
-        if pool.is_queued_for(key):
-            self._wait_for(key)
-        else:
+        queue = self._context.http2.pool.queue
+        if queue.is_empty or not queue.is_ahead(key):
             self._seek(key)
+        else:
+            self._wait_for(key)
 
     def _seek(self, key: PoolKey) -> None:
         """Take a stream on a connection that stands, or a new one, or wait for one."""
         pool = self._context.http2.pool
-        target = self.exchange.target
         link = pool.find(key)
-        if link is not None:
-            self._go_by(link)
-        elif not pool.may_open(key, target.upstream):
-            self._wait_for(key)
-        else:
+        if link is None:
+            target = self.exchange.target
+            if not pool.may_open(key, target.upstream):
+                self._wait_for(key)
+                return
             link = UpstreamLink(self._context, key, target.upstream)
             problem = link.dial(target.connect_seconds)
             if problem:
                 self.connect_failed(os.strerror(problem))
-            else:
-                self._go_by(link)
+                return
+        if link.stands:
+            self.start_on(link)
+        else:
+            self._link = link
+            link.expect(self)
 
     def can_repeat(self) -> bool:
         """Whether all of the body that was sent is still here."""
@@ -149,12 +151,12 @@ class Http2Request:
             return
         head = self._head
         if head is not None and head.is_grpc and answer.refusal is not None:
-            client.send_head(grpc_answer(answer, answer.refusal), end=True)
+            client.send_head(grpc_answer(answer, answer.refusal), True)
         else:
             block, body = http_answer(answer, head.method if head is not None else "")
-            client.send_head(block, end=not body)
+            client.send_head(block, not body)
             if body:
-                client.send_data(body, end=True)
+                client.send_data(body, True)
         self._dismiss_client(client)
 
     def on_events(self, events: int) -> None:
@@ -166,16 +168,10 @@ class Http2Request:
 
     # On the way to an endpoint.
 
-    def _go_by(self, link: UpstreamLink) -> None:
-        if link.connecting is None:
-            self.start_on(link)
-        else:
-            self._link = link
-            link.connecting.append(self)
-
     def _wait_for(self, key: PoolKey) -> None:
-        target = self.exchange.target
-        if self._context.http2.pool.wait(self, key, target.upstream):
+        upstream = self.exchange.target.upstream
+        most = upstream.policy.limits.max_pending or self._context.http.settings.max_pending
+        if self._context.http2.pool.queue.enter(self, key, upstream, most):
             self._waits_for = key
         else:
             self.exchange.overflowed()
@@ -186,7 +182,7 @@ class Http2Request:
         if key is None:
             # The pool has promised it, and the client has left meanwhile.
             return
-        self._context.http2.pool.redeem(key)
+        self._context.http2.pool.queue.redeem(key)
         self._seek(key)
 
     def connection_is_full(self, key: PoolKey) -> None:
@@ -200,26 +196,25 @@ class Http2Request:
         assert head is not None
         client = self._client
         self._link = None
-        stream = self._upstream = link.connection.open(self, client, bodiless=head.method == "HEAD")
+        stream = self._upstream = link.open(self, client, head.method == "HEAD")
         exchange = self.exchange
         block = head.block if exchange.route is None else changed_request(exchange, head)
         kept = self._kept
         if not kept:
-            stream.send_head(block, end=self._complete and self._trailers is None)
+            stream.send_head(block, self._complete and self._trailers is None)
         else:
             self._send_kept(stream, block, kept)
         if self._trailers is not None:
             stream.send_trailers(self._trailers.block)
-        link.started()
 
     def _send_kept(self, stream: Stream, block: Block, kept: list[bytes]) -> None:
-        stream.send_head(block, end=False)
+        stream.send_head(block, False)
         if self._sent_bytes:
             self._client.take_back(self._sent_bytes)
         self._sent_bytes = self._kept_bytes
         last = len(kept) - 1 if self._complete and self._trailers is None else len(kept)
         for number, payload in enumerate(kept):
-            stream.send_data(payload, end=number == last)
+            stream.send_data(payload, number == last)
 
     def connect_failed(self, why: str) -> None:
         """The connection that was waited for does not stand."""
@@ -229,7 +224,7 @@ class Http2Request:
 
     # From the client.
 
-    def request_data(self, payload: bytes, *, ended: bool) -> None:
+    def request_data(self, payload: bytes, ended: bool) -> None:
         """Send a part of the body on, and keep it while it may be wanted again."""
         self._complete |= ended
         if not self._open:
@@ -247,7 +242,7 @@ class Http2Request:
                 kept.append(payload)
         if upstream is not None:
             self._sent_bytes = self._kept_bytes
-            upstream.send_data(payload, end=ended)
+            upstream.send_data(payload, ended)
 
     def request_trailers(self, trailers: Trailers) -> None:
         """The request is complete."""
@@ -266,11 +261,11 @@ class Http2Request:
 
     # From the endpoint.
 
-    def responded(self, head: ResponseHead, *, ended: bool) -> None:
+    def responded(self, head: ResponseHead, ended: bool) -> None:
         """Pass a head on, unless it is a reason to try again."""
         client = self._client
         if head.is_interim:
-            client.send_head(head.block, end=False)
+            client.send_head(head.block, False)
             return
         exchange = self.exchange
         upstream = self._upstream
@@ -282,9 +277,9 @@ class Http2Request:
         assert upstream is not None
         self._keep_no_more(upstream)
         if exchange.route is None and not exchange.response_headers:
-            client.send_head(head.block, end=ended)
+            client.send_head(head.block, ended)
         else:
-            client.send_head(changed_response(exchange, head), end=ended)
+            client.send_head(changed_response(exchange, head), ended)
         if ended:
             self._finish()
 
@@ -337,6 +332,8 @@ class Http2Request:
             self._upstream = None
             client.partner = None
             del self.exchange
+            if client.local_ended:
+                del client.user
 
     def _break(self, code: int, why: str) -> None:
         """The rest of the response will not come: the client has to notice."""
@@ -370,14 +367,14 @@ class Http2Request:
     def _leave_upstream(self) -> None:
         if self._waits_for is not None:
             key, self._waits_for = self._waits_for, None
-            self._context.http2.pool.leave(self, key)
+            self._context.http2.pool.queue.leave(self, key)
         self._drop_upstream()
 
     def _drop_upstream(self) -> None:
         """Take the request away from the endpoint."""
         link, self._link = self._link, None
-        if link is not None and link.connecting is not None and self in link.connecting:
-            link.connecting.remove(self)
+        if link is not None:
+            link.expect_no_more(self)
         upstream, self._upstream = self._upstream, None
         if upstream is not None and upstream.is_open:
             upstream.reset(ErrorCode.CANCEL)

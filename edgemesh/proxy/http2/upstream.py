@@ -12,10 +12,11 @@ from edgemesh.model.policies import Path
 from edgemesh.policy.traffic.upstream import Upstream
 from edgemesh.proxy.context import Context
 from edgemesh.proxy.http2.link import Link
-from edgemesh.proxy.http2.pool import PoolKey
+from edgemesh.proxy.http2.queue import PoolKey
 from edgemesh.proxy.reactor import OUT, Handler
 from edgemesh.proxy.timers import Timer
 from edgemesh.wire.http2.client_connection import ClientConnection
+from edgemesh.wire.http2.stream import Stream
 
 if TYPE_CHECKING:
     from edgemesh.proxy.http2.request import Http2Request
@@ -27,17 +28,21 @@ class UpstreamLink(Link):
     Attributes:
         key: where the pool keeps it.
         upstream: the Service port, or subset, whose connections it counts among.
-        connecting: requests that wait until the connection stands, None once it does.
+        stands: whether requests may be sent.
+        expected: how many requests wait until it stands.
         idle_since: when its last request was over.
     """
 
     __slots__ = (
         "_deadline",
+        "_expecting",
         "_most_requests",
+        "_pool",
         "_retired",
-        "connecting",
+        "expected",
         "idle_since",
         "key",
+        "stands",
         "upstream",
     )
 
@@ -48,27 +53,19 @@ class UpstreamLink(Link):
         super().__init__(context)
         self.key = key
         self.upstream = upstream
-        self.connecting: list[Http2Request] | None = []
+        self.stands = False
+        self.expected = 0
+        self._expecting: list[Http2Request] = []
+        self._pool = context.http2.pool
         self.idle_since = context.reactor.now
         self._deadline: Timer[Handler] | None = None
         self._most_requests = upstream.policy.limits.max_requests_per_connection
         self._retired = False
 
     @property
-    def has_room(self) -> bool:
-        """Whether it takes one more request now."""
-        connection = self.connection
-        connecting = self.connecting
-        if connecting:
-            most = self._most_requests
-            expected = len(connecting)
-            return expected < connection.peer.max_streams and not 0 < most <= expected
-        return not self._retired and connection.has_room
-
-    @property
     def is_idle(self) -> bool:
         """Whether nobody would miss it."""
-        return not self.connection.streams and not self.connecting
+        return not self.connection.streams and not self.expected
 
     # From dialling to standing.
 
@@ -107,22 +104,40 @@ class UpstreamLink(Link):
             context.http.settings,
             context.http2.settings,
         )
+        if self._most_requests:
+            self.connection.stream_limit = min(self.connection.stream_limit, self._most_requests)
         self.upstream.open_connection(self.key[0])
-        context.http2.pool.add(self)
+        self._pool.add(self)
         if seconds:
             self._deadline = context.reactor.after(seconds, self, self._connect_expired)
         context.reactor.watch_newcomer(self._fd, self, OUT)
         return 0
 
+    def expect(self, request: Http2Request) -> None:
+        """Send a request as soon as the connection stands."""
+        self._expecting.append(request)
+        self.expected += 1
+
+    def expect_no_more(self, request: Http2Request) -> None:
+        """Forget a request that was given up meanwhile."""
+        if request in self._expecting:
+            self._expecting.remove(request)
+            self.expected -= 1
+
+    def _take_expected(self) -> list[Http2Request]:
+        requests, self._expecting = self._expecting, []
+        self.expected = 0
+        return requests
+
     def on_events(self, events: int) -> None:
         """See how connecting went, or go on as a Link."""
-        if self.connecting is None:
+        if self.stands:
             super().on_events(events)
         else:
             self._connected()
 
     def _wake_if_connected(self) -> None:
-        if self.connecting is None:
+        if self.stands:
             self.wake()
 
     def _connected(self) -> None:
@@ -133,11 +148,11 @@ class UpstreamLink(Link):
             return
         meters = self._context.metrics.meters
         meters.held(self.upstream.port, self.key[0], Path.HTTP).connections += 1
-        requests, self.connecting = self.connecting, None
+        self.stands = True
         self.watch()
         self.wake()
-        for request in requests or ():
-            if self.has_room:
+        for request in self._take_expected():
+            if len(self.connection.streams) < self.connection.stream_limit:
                 request.start_on(self)
             else:
                 request.connection_is_full(self.key)
@@ -147,9 +162,9 @@ class UpstreamLink(Link):
         self._connect_failed("connect timed out")
 
     def _connect_failed(self, why: str) -> None:
-        requests, self.connecting = self.connecting, None
+        requests = self._take_expected()
         self.close(reset=True)
-        for request in requests or ():
+        for request in requests:
             request.connect_failed(why)
 
     def _stop_deadline(self) -> None:
@@ -180,17 +195,20 @@ class UpstreamLink(Link):
         """Give up the connection."""
         self._end(type(error).__name__)
 
-    def started(self) -> None:
-        """One more request was sent on it."""
+    def open(self, request: Http2Request, client: Stream, bodiless: bool) -> Stream:
+        """A stream for a request, which is sent next; see ClientConnection."""
+        stream = self.connection.open(request, client, bodiless)
         if 0 < self._most_requests <= self.connection.opened:
             self.retire()
+        return stream
 
     def retire(self) -> None:
         """Take no more requests; close when the last one is over."""
         if not self._retired:
             self._retired = True
-            self._context.http2.pool.retire(self)
-            self._context.http2.pool.serve_waiting(self.key)
+            self.connection.retire()
+            self._pool.retire(self)
+            self._pool.queue.serve(self.key)
         if self.is_idle:
             # Not from here: a request may be just about to be told.
             self._reactor.soon(self, self._close_if_idle)
@@ -205,7 +223,8 @@ class UpstreamLink(Link):
             if self._retired or self.key[0].draining:
                 self.retire()
                 return
-        self._context.http2.pool.serve_waiting(self.key)
+        if not self._pool.queue.is_empty:
+            self._pool.queue.serve(self.key)
 
     def _end(self, why: str) -> None:
         """Close; requests that are on it find out what that means for them."""
@@ -213,7 +232,7 @@ class UpstreamLink(Link):
             return
         streams = list(self.connection.streams.values())
         stale = self.connection.opened > len(streams)
-        self.close(reset=True)
+        self._connect_failed(why)
         for stream in streams:
             stream.forget()
             stream.user.connection_lost(why, stale=stale)
@@ -223,8 +242,7 @@ class UpstreamLink(Link):
         if self._fd < 0:
             return
         self._stop_deadline()
-        pool = self._context.http2.pool
-        pool.remove(self)
+        self._pool.remove(self)
         if not reset:
             self.connection.leave()
             self.flush()
@@ -234,5 +252,5 @@ class UpstreamLink(Link):
         self.detach()
         self._reactor.close(self._sock)
         self.upstream.close_connection(self.key[0])
-        pool.serve_waiting(self.key)
-        pool.serve_any(self.upstream)
+        self._pool.queue.serve(self.key)
+        self._pool.queue.serve_any(self.upstream)

@@ -40,10 +40,10 @@ class ClientConnection(Connection[ResponseHead | Trailers]):
     that does not read must not stop the others. What is kept is bounded stream by stream.
 
     Attributes:
-        opened: streams that were opened ever.
+        stream_limit: so many streams may be open now.
     """
 
-    __slots__ = ("_next_stream", "_stream_closed", "opened")
+    __slots__ = ("_next_stream", "_retired", "_stream_closed", "stream_limit")
 
     def __init__(
         self,
@@ -80,7 +80,8 @@ class ClientConnection(Connection[ResponseHead | Trailers]):
         )
         self._next_stream = 1
         self._stream_closed = stream_closed
-        self.opened = 0
+        self._retired = False
+        self.stream_limit = self.peer.max_streams
         self.write(
             PREFACE
             + settings(
@@ -94,17 +95,12 @@ class ClientConnection(Connection[ResponseHead | Trailers]):
         if http2.connection_window_bytes > DEFAULT_WINDOW:
             self.write(window_update(0, http2.connection_window_bytes - DEFAULT_WINDOW))
 
-    @property
-    def has_room(self) -> bool:
-        """Whether one more stream may be opened."""
-        return (
-            len(self.streams) < self.peer.max_streams
-            and not self.peer_leaves
-            and self.fault is None
-            and self._next_stream <= LARGEST_STREAM_ID
-        )
+    def retire(self) -> None:
+        """Open no more streams."""
+        self._retired = True
+        self.stream_limit = 0
 
-    def open(self, user: Request, partner: Stream, *, bodiless: bool) -> Stream:
+    def open(self, user: Request, partner: Stream, bodiless: bool) -> Stream:
         """A new stream for a request whose head is to be sent next; there must be room.
 
         Args:
@@ -114,7 +110,8 @@ class ClientConnection(Connection[ResponseHead | Trailers]):
         """
         stream_id = self._next_stream
         self._next_stream = stream_id + 2
-        self.opened += 1
+        if self._next_stream > LARGEST_STREAM_ID:
+            self.retire()
         stream = Stream(self, stream_id, self.peer.initial_window, self._initial_receive_window)
         stream.user = user
         stream.partner = partner
@@ -128,11 +125,16 @@ class ClientConnection(Connection[ResponseHead | Trailers]):
         if self.streams.pop(stream.id, None) is not None:
             self._stream_closed()
 
+    @property
+    def opened(self) -> int:
+        """How many streams were opened ever."""
+        return self._next_stream // 2
+
     def leave(self) -> None:
         """Say goodbye; there are no streams any more."""
         self.write(goaway(0, ErrorCode.NO_ERROR))
 
-    def on_headers(self, stream_id: int, block: bytes, *, ended: bool) -> None:
+    def on_headers(self, stream_id: int, block: bytes, ended: bool) -> None:
         """A response's head, or trailers."""
         head = self._headers.kept.get(block)
         if head is None:
@@ -146,7 +148,7 @@ class ClientConnection(Connection[ResponseHead | Trailers]):
         if stream.remote_ended:
             raise StreamFault(ErrorCode.STREAM_CLOSED, "HEADERS after the end of its stream")
         if stream.begun:
-            self._on_trailers(stream, head, ended=ended)
+            self._on_trailers(stream, head, ended)
             return
         if not isinstance(head, ResponseHead):
             raise Malformed("a response without pseudo-header fields")
@@ -154,10 +156,10 @@ class ClientConnection(Connection[ResponseHead | Trailers]):
             if ended:
                 raise Malformed("an interim response with an end")
         else:
-            stream.expected = _expected_body(head, stream, ended=ended)
+            stream.expected = _expected_body(head, stream, ended)
             stream.begun = True
             stream.remote_ended = ended
-        stream.user.responded(head, ended=ended)
+        stream.user.responded(head, ended)
         if ended and stream.local_ended:
             self.close_stream(stream)
 
@@ -182,14 +184,26 @@ class ClientConnection(Connection[ResponseHead | Trailers]):
         """The endpoint wants to have nothing more to do with the request."""
         stream.user.response_reset(code, refused=code == ErrorCode.REFUSED_STREAM)
 
+    def on_settings(self, payload: bytes) -> None:
+        """The endpoint may allow more or fewer streams."""
+        super().on_settings(payload)
+        if not self._retired:
+            self.stream_limit = self.peer.max_streams
+
+    def fail(self, fault: ConnectionFault) -> None:
+        """End the connection with GOAWAY, and open no more streams."""
+        super().fail(fault)
+        self.retire()
+
     def on_goaway(self, last_stream_id: int, code: int) -> None:
         """Section 6.8: streams above the last were not looked at; they may go elsewhere."""
         self.peer_leaves = True
+        self.retire()
         for stream in [s for s in self.streams.values() if s.id > last_stream_id]:
             stream.forget()
             stream.user.response_reset(code, refused=True)
 
-    def _on_trailers(self, stream: Stream, head: ResponseHead | Trailers, *, ended: bool) -> None:
+    def _on_trailers(self, stream: Stream, head: ResponseHead | Trailers, ended: bool) -> None:
         if not ended or not isinstance(head, Trailers):
             raise Malformed("trailers that are none")
         if stream.expected > 0:
@@ -200,7 +214,7 @@ class ClientConnection(Connection[ResponseHead | Trailers]):
         stream.user.response_trailers(head)
 
 
-def _expected_body(head: ResponseHead, stream: Stream, *, ended: bool) -> int:
+def _expected_body(head: ResponseHead, stream: Stream, ended: bool) -> int:
     """How much DATA may come (RFC 9110 section 8.6, RFC 9113 section 8.1.1)."""
     if stream.bodiless or head.status in _WITHOUT_BODY:
         return 0

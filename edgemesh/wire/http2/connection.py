@@ -237,7 +237,7 @@ class Connection(ControlFrameReader, Generic[Head]):
             # Padding goes nowhere, so it is done with at once.
             stream.owe(length - (end - begin), self)
         size = end - begin
-        ended = flags & END_STREAM
+        ended = flags & END_STREAM != 0
         if not size and not ended:
             self.glitch("empty DATA frames")
             return
@@ -250,9 +250,9 @@ class Connection(ControlFrameReader, Generic[Head]):
             stream.remote_ended = True
         partner = stream.partner
         if partner is None:
-            self.without_partner(stream, data[begin:end], ended=bool(ended))
+            stream.user.request_data(data[begin:end], ended)
         else:
-            partner.send_data(data[begin:end], end=bool(ended))
+            partner.send_data(data[begin:end], ended)
         if ended:
             self.on_remote_end(stream)
 
@@ -382,7 +382,3 @@ class Connection(ControlFrameReader, Generic[Head]):
     def tell_reset(self, stream: Stream, code: int) -> None:
         """A stream is gone by the peer's word or fault; it is forgotten already."""
         ...
-
-    def without_partner(self, stream: Stream, payload: bytes, *, ended: bool) -> None:
-        """DATA of a stream that has no partner yet."""
-        stream.user.request_data(payload, ended=ended)

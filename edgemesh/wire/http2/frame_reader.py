@@ -72,7 +72,7 @@ class FrameReader(ABC):
         ...
 
     @abstractmethod
-    def on_headers(self, stream_id: int, block: bytes, *, ended: bool) -> None:
+    def on_headers(self, stream_id: int, block: bytes, ended: bool) -> None:
         """A complete header block."""
         ...
 
@@ -129,9 +129,9 @@ class FrameReader(ABC):
                     else:
                         block = data[begin:position]
                     if flags & END_HEADERS:
-                        self.on_headers(stream_id, block, ended=bool(flags & END_STREAM))
+                        self.on_headers(stream_id, block, flags & END_STREAM != 0)
                     else:
-                        self._begin_block(stream_id, block, ended=bool(flags & END_STREAM))
+                        self._begin_block(stream_id, block, flags & END_STREAM != 0)
                 elif kind == CONTINUATION:
                     self._continue_block(stream_id, data[begin:position], flags)
                 else:
@@ -197,7 +197,7 @@ class FrameReader(ABC):
                 raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "HEADERS that is cut off")
         return begin, end
 
-    def _begin_block(self, stream_id: int, block: bytes, *, ended: bool) -> None:
+    def _begin_block(self, stream_id: int, block: bytes, ended: bool) -> None:
         self._open_block = _OpenBlock(stream_id, block, ended=ended)
 
     def _continue_block(self, stream_id: int, fragment: bytes, flags: int) -> None:
@@ -213,4 +213,4 @@ class FrameReader(ABC):
         block.fragments.append(fragment)
         if flags & END_HEADERS:
             self._open_block = None
-            self.on_headers(stream_id, b"".join(block.fragments), ended=block.ended)
+            self.on_headers(stream_id, b"".join(block.fragments), block.ended)

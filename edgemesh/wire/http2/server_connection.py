@@ -31,7 +31,7 @@ _TOO_LARGE = 431
 class RequestTaker(Protocol):
     """Who is told of new requests."""
 
-    def take_request(self, stream: Stream, head: RequestHead, *, ended: bool) -> None:
+    def take_request(self, stream: Stream, head: RequestHead, ended: bool) -> None:
         """Set the stream's user, at least; with ``ended`` there is no body."""
         ...
 
@@ -129,11 +129,10 @@ class ServerConnection(Connection[RequestHead | Trailers]):
         """The client opens no more streams; those that are open go on."""
         self.peer_leaves = True
 
-    def on_headers(self, stream_id: int, block: bytes, *, ended: bool) -> None:
+    def on_headers(self, stream_id: int, block: bytes, ended: bool) -> None:
         """A request, or trailers."""
-        stream = self.streams.get(stream_id)
-        if stream is not None or stream_id <= self._last_stream or not stream_id & 1:
-            self._on_later_headers(stream_id, stream, block, ended=ended)
+        if stream_id <= self._last_stream or not stream_id & 1:
+            self._on_later_headers(stream_id, block, ended)
             return
         self._last_stream = stream_id
         head = self._headers.kept.get(block)
@@ -141,7 +140,7 @@ class ServerConnection(Connection[RequestHead | Trailers]):
             try:
                 head = self._headers.read(block)
             except (Unacceptable, TooManyFields) as fault:
-                self._refuse(stream_id, fault, ended=ended)
+                self._refuse(stream_id, fault, ended)
                 return
         if not isinstance(head, RequestHead):
             raise Malformed("a request without pseudo-header fields")
@@ -150,10 +149,11 @@ class ServerConnection(Connection[RequestHead | Trailers]):
         expected = head.content_length
         if ended and expected > 0:
             raise Malformed("a body was declared, and there is none")
-        stream = self._open(stream_id)
+        stream = Stream(self, stream_id, self.peer.initial_window, self._initial_receive_window)
+        self.streams[stream_id] = stream
         stream.expected = expected
         stream.remote_ended = ended
-        self._take.take_request(stream, head, ended=ended)
+        self._take.take_request(stream, head, ended)
 
     def last_peer_stream(self) -> int:
         """The last that the client has opened."""
@@ -176,19 +176,13 @@ class ServerConnection(Connection[RequestHead | Trailers]):
         """The client wants no response, or cannot get one any more."""
         stream.user.request_reset(code)
 
-    def _open(self, stream_id: int) -> Stream:
-        stream = Stream(self, stream_id, self.peer.initial_window, self._initial_receive_window)
-        self.streams[stream_id] = stream
-        return stream
-
-    def _on_later_headers(
-        self, stream_id: int, stream: Stream | None, block: bytes, *, ended: bool
-    ) -> None:
+    def _on_later_headers(self, stream_id: int, block: bytes, ended: bool) -> None:
         """Trailers, or what has no place."""
         if not stream_id & 1:
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a stream that no client opens")
         # The table changes with each block, whatever becomes of it.
         head = self._headers.kept.get(block) or self._headers.read(block)
+        stream = self.streams.get(stream_id)
         if stream is None:
             self.on_late_frame(stream_id, "HEADERS")
             return
@@ -203,11 +197,12 @@ class ServerConnection(Connection[RequestHead | Trailers]):
         if stream.local_ended:
             self.close_stream(stream)
 
-    def _refuse(self, stream_id: int, fault: Unacceptable | TooManyFields, *, ended: bool) -> None:
+    def _refuse(self, stream_id: int, fault: Unacceptable | TooManyFields, ended: bool) -> None:
         self.glitch("requests that are not acceptable")
         if len(self.streams) >= self._max_streams or self._left:
             raise StreamFault(ErrorCode.REFUSED_STREAM, "too many streams")
-        stream = self._open(stream_id)
+        stream = Stream(self, stream_id, self.peer.initial_window, self._initial_receive_window)
+        self.streams[stream_id] = stream
         stream.remote_ended = ended
         status = fault.status if isinstance(fault, Unacceptable) else _TOO_LARGE
         self._take.refuse_request(stream, status, fault.reason)

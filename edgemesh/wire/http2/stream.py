@@ -44,7 +44,7 @@ _LAST_HEAD_FLAGS = END_HEADERS | END_STREAM
 class Request(Protocol):
     """Whoever has put two streams together, told what does not pass between them by itself."""
 
-    def request_data(self, payload: bytes, *, ended: bool) -> None:
+    def request_data(self, payload: bytes, ended: bool) -> None:
         """A part of the body, while the client's stream has no partner."""
         ...
 
@@ -56,7 +56,7 @@ class Request(Protocol):
         """The client's stream is gone."""
         ...
 
-    def responded(self, head: ResponseHead, *, ended: bool) -> None:
+    def responded(self, head: ResponseHead, ended: bool) -> None:
         """A head has come, an interim one or the final one."""
         ...
 
@@ -138,7 +138,7 @@ class Stream:
         self.begun = False
         self.head_sent = False
 
-    def send_head(self, block: Block, *, end: bool) -> None:
+    def send_head(self, block: Block, end: bool) -> None:
         """Send a head; it must come before all data."""
         connection = self.connection
         self.head_sent = True
@@ -146,21 +146,23 @@ class Stream:
         if not output:
             connection.wake()
         if block.is_long or connection.table_update_due:
-            self._send_unusual_head(block, end=end)
+            self._send_unusual_head(block, end)
         else:
             flags = _LAST_HEAD_FLAGS if end else _HEAD_FLAGS
             output += (_header(block.length_and_type, flags, self.id), block.data)
         if end:
-            self._end()
+            self.local_ended = True
+            if self.remote_ended:
+                connection.close_stream(self)
 
     def send_trailers(self, block: Block) -> None:
         """End our direction with trailers, after all that waits."""
         if self.waiting is None:
-            self.send_head(block, end=True)
+            self.send_head(block, True)
         else:
             self.ending = block
 
-    def send_data(self, payload: bytes, *, end: bool) -> None:
+    def send_data(self, payload: bytes, end: bool) -> None:
         """Send a part of the body, now or when there is room."""
         connection = self.connection
         size = len(payload)
@@ -171,7 +173,7 @@ class Stream:
             or size > connection.room
         ) and (size or self.waiting is not None):
             # An empty frame needs no window, not even when that is negative (section 6.9.2).
-            self._wait(payload, end=end)
+            self._wait(payload, end)
             return
         self.send_window -= size
         connection.send_window -= size
@@ -182,10 +184,15 @@ class Stream:
         # Type 0, and the flag END_STREAM is 1.
         output += (_header(size << 8, end, self.id), payload)
         source = self.partner
-        if source is not None and source.wants_credit():
+        # Nobody waits for window on a stream that has ended, only on others of its connection.
+        if source is not None and (
+            not source.remote_ended or source.connection.credits_on_delivery
+        ):
             source.owe(size, connection)
         if end:
-            self._end()
+            self.local_ended = True
+            if self.remote_ended:
+                connection.close_stream(self)
 
     def reset(self, code: int) -> None:
         """End the stream in both directions; nothing more is told about it."""
@@ -217,10 +224,6 @@ class Stream:
         if self.waiting is not None:
             while self.pump():
                 pass
-
-    def wants_credit(self) -> bool:
-        """Whether it matters that received bytes have gone on."""
-        return not self.remote_ended or self.connection.credits_on_delivery
 
     def owe(self, size: int, via: Connection[Any]) -> None:
         """Count bytes that have gone on into the output of ``via``.
@@ -280,17 +283,17 @@ class Stream:
         ending = self.ending
         self.waiting = None
         del connection.waiting[self]
-        self.send_data(payload, end=ending is True)
+        self.send_data(payload, ending is True)
         if isinstance(ending, Block):
-            self.send_head(ending, end=True)
+            self.send_head(ending, True)
         return False
 
     def _send_waited(self, payload: bytes) -> None:
         waiting, self.waiting = self.waiting, None
-        self.send_data(payload, end=False)
+        self.send_data(payload, False)
         self.waiting = waiting
 
-    def _wait(self, payload: bytes, *, end: bool) -> None:
+    def _wait(self, payload: bytes, end: bool) -> None:
         waiting = self.waiting
         self.ending = end
         if waiting is not None:
@@ -302,12 +305,7 @@ class Stream:
         # There may be room for a part of it, and then no news of more room would come.
         self.pump()
 
-    def _end(self) -> None:
-        self.local_ended = True
-        if self.remote_ended:
-            self.connection.close_stream(self)
-
-    def _send_unusual_head(self, block: Block, *, end: bool) -> None:
+    def _send_unusual_head(self, block: Block, end: bool) -> None:
         data = block.data
         if self.connection.table_update_due:
             self.connection.table_update_due = False
