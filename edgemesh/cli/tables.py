@@ -227,6 +227,7 @@ _COLUMNS: dict[str, tuple[Column, ...]] = {
         _ACCEPTED,
     ),
     "HTTPRoute": (_PARENTS, _HOSTNAMES, _ACCEPTED),
+    "GRPCRoute": (_PARENTS, _HOSTNAMES, _ACCEPTED),
     "TLSRoute": (_PARENTS, _HOSTNAMES, _ACCEPTED),
     "TCPRoute": (_PARENTS, _ACCEPTED),
 }

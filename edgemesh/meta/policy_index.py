@@ -10,7 +10,7 @@ from edgemesh.model.services import ServiceName
 from edgemesh.policy.objects import (
     destination_rules,
     gateway_connections,
-    http_routes,
+    gateway_requests,
     traffic_policies,
     virtual_services,
 )
@@ -18,6 +18,7 @@ from edgemesh.policy.objects.authored import NOTHING_AUTHORED, Authored
 from edgemesh.policy.objects.destination_rules import rule_for, subsets_of
 from edgemesh.policy.objects.reference_grants import is_granted
 from edgemesh.wire.kubernetes.gateway_api.connection_routes import TCPRoute, TLSRoute
+from edgemesh.wire.kubernetes.gateway_api.grpc_route import GRPCRoute
 from edgemesh.wire.kubernetes.gateway_api.http_route import HTTPRoute
 from edgemesh.wire.kubernetes.gateway_api.reference_grant import ReferenceGrant
 from edgemesh.wire.kubernetes.istio.destination_rule import DestinationRule
@@ -37,7 +38,7 @@ class PolicyIndex:
     def __init__(self) -> None:
         self._rules: TargetIndex[DestinationRule] = TargetIndex()
         self._policies: TargetIndex[TrafficPolicy] = TargetIndex()
-        self._http_routes: TargetIndex[HTTPRoute] = TargetIndex()
+        self._gateway_requests: TargetIndex[HTTPRoute | GRPCRoute] = TargetIndex()
         self._virtual_services: TargetIndex[VirtualService] = TargetIndex()
         self._gateway_connections: TargetIndex[TLSRoute | TCPRoute] = TargetIndex()
         self._grants: dict[str, dict[ObjectKey, ReferenceGrant]] = {}
@@ -53,11 +54,11 @@ class PolicyIndex:
         """See the class."""
         return self._policies.put(key, view, traffic_policies.services_of(view) if view else ())
 
-    def put_http_route(self, key: ObjectKey, view: HTTPRoute | None) -> _Services:
+    def put_gateway_requests(self, key: ObjectKey, view: HTTPRoute | GRPCRoute | None) -> _Services:
         """See the class."""
-        services = http_routes.services_of(view) if view else frozenset()
-        self._callers.put(key, services, http_routes.backends_of(view) if view else ())
-        return self._http_routes.put(key, view, services)
+        services = gateway_requests.services_of(view) if view else frozenset()
+        self._callers.put(key, services, gateway_requests.backends_of(view) if view else ())
+        return self._gateway_requests.put(key, view, services)
 
     def put_virtual_service(self, key: ObjectKey, view: VirtualService | None) -> _Services:
         """See the class."""
@@ -94,7 +95,7 @@ class PolicyIndex:
         said = Authored(
             rule_for(service[1], self._rules.about(service)),
             self._policies.about(service),
-            self._http_routes.about(service),
+            self._gateway_requests.about(service),
             self._virtual_services.about(service),
             self._gateway_connections.about(service),
         )
@@ -105,7 +106,7 @@ class PolicyIndex:
         return (
             self._rules.find(key)
             or self._policies.find(key)
-            or self._http_routes.find(key)
+            or self._gateway_requests.find(key)
             or self._virtual_services.find(key)
             or self._gateway_connections.find(key)
         )

@@ -72,22 +72,18 @@ class SnapshotBuilder:
         self._touched: set[ServiceName] = set()
         self._built = ServiceIndex(node, inbound_source)
 
-        def put_gateway_connections(key: ObjectKey, view: Any) -> None:
-            self._touch(policies.put_gateway_connections(key, view))
-
         self._takers: Mapping[str, Callable[[ObjectKey, Any], None]] = {
             "Service": self._take_service,
-            "EndpointSlice": lambda key, view: self._touch(self._endpoints.put_slice(key, view)),
-            "Endpoints": lambda key, view: self._touch(self._endpoints.put_endpoints(key, view)),
-            "DestinationRule": lambda key, view: self._touch(policies.put_rule(key, view)),
-            "TrafficPolicy": lambda key, view: self._touch(policies.put_policy(key, view)),
-            "HTTPRoute": lambda key, view: self._touch(policies.put_http_route(key, view)),
-            "VirtualService": lambda key, view: self._touch(
-                policies.put_virtual_service(key, view)
-            ),
-            "TLSRoute": put_gateway_connections,
-            "TCPRoute": put_gateway_connections,
-            "ReferenceGrant": lambda key, view: self._touch(policies.put_grant(key, view)),
+            "EndpointSlice": self._touching(self._endpoints.put_slice),
+            "Endpoints": self._touching(self._endpoints.put_endpoints),
+            "DestinationRule": self._touching(policies.put_rule),
+            "TrafficPolicy": self._touching(policies.put_policy),
+            "VirtualService": self._touching(policies.put_virtual_service),
+            "HTTPRoute": self._touching(policies.put_gateway_requests),
+            "GRPCRoute": self._touching(policies.put_gateway_requests),
+            "TLSRoute": self._touching(policies.put_gateway_connections),
+            "TCPRoute": self._touching(policies.put_gateway_connections),
+            "ReferenceGrant": self._touching(policies.put_grant),
             "Pod": self._take_pod,
             "Node": self._take_node,
         }
@@ -152,6 +148,12 @@ class SnapshotBuilder:
     def _tell(self, key: ObjectKey, problems: Iterable[object]) -> None:
         if problems:
             self.problems[key] = "; ".join(map(str, problems))
+
+    def _touching(
+        self, put: Callable[[ObjectKey, Any], Iterable[ServiceName]]
+    ) -> Callable[[ObjectKey, Any], None]:
+        """What takes an object, or its absence, and touches the Services that it changes."""
+        return lambda key, view: self._touch(put(key, view))
 
     def _touch(self, names: Iterable[ServiceName]) -> None:
         self._touched.update(names)

@@ -60,6 +60,7 @@ KINDS: tuple[Kind, ...] = (
         (f"{_GATEWAY}/v1", f"{_GATEWAY}/v1beta1"),
         judged=True,
     ),
+    Kind("GRPCRoute", "grpcroutes", ("gateway.networking.k8s.io/v1",), judged=True),
     Kind(
         "TLSRoute",
         "tlsroutes",

@@ -22,7 +22,8 @@ from edgemesh.model.routes import (
     TextMatch,
 )
 from edgemesh.model.services import ServicePort
-from edgemesh.policy.objects.http_routes import backends_of, routes_of, services_of
+from edgemesh.policy.objects.gateway_requests import backends_of, services_of
+from edgemesh.policy.objects.http_routes import routes_of
 from edgemesh.wire.kubernetes import decode
 from edgemesh.wire.kubernetes.gateway_api.http_route import HTTPRoute
 
@@ -208,6 +209,15 @@ def test_a_filter_that_cannot_be_used_is_not_skipped(filter_: Body, problem: str
     assert problem in problems_of(body)[0]
     of_backend = http_route({"backendRefs": [backend("v1", 8080, filters=[filter_])]})
     assert routes(of_backend)[0].backends[0].problem == found.backends[0].problem
+
+
+def test_a_backend_changes_headers_alone() -> None:
+    filter_ = {"type": "URLRewrite", "urlRewrite": {"hostname": "a"}}
+    body = http_route({"backendRefs": [backend("v1", 8080, filters=[filter_])]})
+    assert routes(body)[0].backends[0].problem == "the filter URLRewrite cannot be used"
+    assert problems_of(body) == [
+        "spec.rules[0].backendRefs[0].filters[0].urlRewrite: not supported, got a mapping; ignored"
+    ]
 
 
 def test_mirroring_is_told_and_skipped() -> None:

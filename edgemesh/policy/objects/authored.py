@@ -11,20 +11,26 @@ from typing import NamedTuple, TypeVar
 from edgemesh.model.policies import NO_SUBSETS, Policy, Subset
 from edgemesh.model.routes import ConnectionRoute, Route
 from edgemesh.model.services import Endpoint, ServicePort, Transport
-from edgemesh.policy.objects import gateway_connections, http_routes, virtual_services
+from edgemesh.policy.objects import (
+    gateway_connections,
+    grpc_routes,
+    http_routes,
+    virtual_services,
+)
 from edgemesh.policy.objects.backends import Neighbours
 from edgemesh.policy.objects.destination_rules import subsets_of, with_rule
 from edgemesh.policy.objects.traffic_policies import in_force, with_traffic_policy
 from edgemesh.policy.routing.connections import ConnectionRouteObject, order_connection_routes
 from edgemesh.policy.routing.precedence import RouteObject, order_routes
 from edgemesh.wire.kubernetes.gateway_api.connection_routes import TCPRoute, TLSRoute
+from edgemesh.wire.kubernetes.gateway_api.grpc_route import GRPCRoute
 from edgemesh.wire.kubernetes.gateway_api.http_route import HTTPRoute
 from edgemesh.wire.kubernetes.istio.destination_rule import DestinationRule, RuleSubset
 from edgemesh.wire.kubernetes.istio.virtual_service import VirtualService
 from edgemesh.wire.kubernetes.traffic_policy import TrafficPolicy
 
 LabelsOf = Callable[[str], Mapping[str, str]]
-RouteView = TypeVar("RouteView", HTTPRoute, VirtualService)
+RequestView = VirtualService | HTTPRoute | GRPCRoute
 ConnectionView = VirtualService | TLSRoute | TCPRoute
 RouteT = TypeVar("RouteT", Route, ConnectionRoute)
 
@@ -39,14 +45,14 @@ class Authored(NamedTuple):
     Args:
         rule: the DestinationRule that counts.
         policies: all TrafficPolicies that name it.
-        http_routes: those that are attached to it.
+        gateway_requests: routes of requests that are attached to it.
         virtual_services: those that are about it.
         gateway_connections: TLSRoutes and TCPRoutes that are attached to it.
     """
 
     rule: DestinationRule | None = None
     policies: tuple[TrafficPolicy, ...] = ()
-    http_routes: tuple[HTTPRoute, ...] = ()
+    gateway_requests: tuple[HTTPRoute | GRPCRoute, ...] = ()
     virtual_services: tuple[VirtualService, ...] = ()
     gateway_connections: tuple[TLSRoute | TCPRoute, ...] = ()
 
@@ -100,11 +106,11 @@ def routes_for(port: ServicePort, said: Authored, neighbours: Neighbours) -> tup
         said: about its Service.
         neighbours: see there.
     """
-    if not (said.http_routes or said.virtual_services):
+    if not (said.gateway_requests or said.virtual_services):
         return ()
     objects = [
-        *_route_objects(said.http_routes, http_routes.routes_of, port, neighbours),
-        *_route_objects(said.virtual_services, virtual_services.routes_of, port, neighbours),
+        *_route_objects(said.gateway_requests, port, neighbours),
+        *_route_objects(said.virtual_services, port, neighbours),
     ]
     ordered = order_routes(objects)
     name = (port.namespace, port.service)
@@ -132,6 +138,17 @@ def connection_routes_for(
         )
         for view in (*said.virtual_services, *said.gateway_connections)
     )
+
+
+def request_routes_of(
+    view: RequestView, port: ServicePort, neighbours: Neighbours
+) -> tuple[Route, ...]:
+    """The routes of requests that an object has at a port, in its order."""
+    if isinstance(view, VirtualService):
+        return virtual_services.routes_of(view, port, neighbours)
+    if isinstance(view, GRPCRoute):
+        return grpc_routes.routes_of(view, port, neighbours)
+    return http_routes.routes_of(view, port, neighbours)
 
 
 def connection_routes_of(
@@ -162,14 +179,13 @@ def _usable(routes: Iterable[RouteT], port: ServicePort) -> tuple[RouteT, ...]:
 
 
 def _route_objects(
-    views: Iterable[RouteView],
-    routes_of: Callable[[RouteView, ServicePort, Neighbours], tuple[Route, ...]],
+    views: Iterable[RequestView],
     port: ServicePort,
     neighbours: Neighbours,
 ) -> Iterator[RouteObject]:
     """The objects that have routes at a port."""
     for view in views:
-        routes = _usable(routes_of(view, port, neighbours), port)
+        routes = _usable(request_routes_of(view, port, neighbours), port)
         if routes:
             metadata = view.metadata
             yield RouteObject(

@@ -7,13 +7,18 @@ from typing import NamedTuple
 
 from edgemesh.model.routes import ConnectionRoute, Route
 from edgemesh.model.services import Service, ServiceName, ServicePort
-from edgemesh.policy.objects import http_routes, virtual_services
-from edgemesh.policy.objects.authored import Authored, connection_routes_of, is_usable
+from edgemesh.policy.objects.authored import (
+    Authored,
+    connection_routes_of,
+    is_usable,
+    request_routes_of,
+)
 from edgemesh.policy.objects.backends import Neighbours
 from edgemesh.policy.objects.conditions import Hindrance, Standing
 from edgemesh.policy.objects.gateway_references import service_parents
 from edgemesh.policy.objects.traffic_policies import concerns, in_force
 from edgemesh.wire.kubernetes.gateway_api.connection_routes import TCPRoute, TLSRoute
+from edgemesh.wire.kubernetes.gateway_api.grpc_route import GRPCRoute
 from edgemesh.wire.kubernetes.gateway_api.http_route import HTTPRoute
 from edgemesh.wire.kubernetes.istio.destination_rule import DestinationRule
 from edgemesh.wire.kubernetes.istio.virtual_service import MESH, VirtualService
@@ -53,7 +58,7 @@ def standing_of(
             return _standing_of_policy(view, missing, targets)
         case DestinationRule():
             return _standing_of_rule(view, missing, targets)
-        case HTTPRoute() | TLSRoute() | TCPRoute():
+        case HTTPRoute() | GRPCRoute() | TLSRoute() | TCPRoute():
             return _standing_of_gateway_route(view, missing, targets, neighbours)
     assert isinstance(view, VirtualService)
     return _standing_of_virtual_service(view, missing, targets, neighbours)
@@ -98,7 +103,7 @@ def _standing_of_rule(
 
 
 def _standing_of_gateway_route(
-    route: HTTPRoute | TLSRoute | TCPRoute,
+    route: HTTPRoute | GRPCRoute | TLSRoute | TCPRoute,
     missing: Hindrance,
     targets: Sequence[Target],
     neighbours: Neighbours,
@@ -110,8 +115,8 @@ def _standing_of_gateway_route(
         return Standing((), Hindrance("NoMatchingParent", message), ())
 
     def routes(port: ServicePort) -> Sequence[Route | ConnectionRoute]:
-        if isinstance(route, HTTPRoute):
-            return http_routes.routes_of(route, port, neighbours)
+        if isinstance(route, HTTPRoute | GRPCRoute):
+            return request_routes_of(route, port, neighbours)
         return connection_routes_of(route, port, neighbours)
 
     return _standing_of_routes(routes, missing, targets)
@@ -126,7 +131,7 @@ def _standing_of_virtual_service(
 
     def routes(port: ServicePort) -> Sequence[Route | ConnectionRoute]:
         return (
-            *virtual_services.routes_of(virtual, port, neighbours),
+            *request_routes_of(virtual, port, neighbours),
             *connection_routes_of(virtual, port, neighbours),
         )
 

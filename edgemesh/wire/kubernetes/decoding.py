@@ -16,7 +16,12 @@ from edgemesh.wire.kubernetes import (
 )
 from edgemesh.wire.kubernetes.conversion import convert
 from edgemesh.wire.kubernetes.fields import FieldError
-from edgemesh.wire.kubernetes.gateway_api import connection_routes, http_route, reference_grant
+from edgemesh.wire.kubernetes.gateway_api import (
+    connection_routes,
+    grpc_route,
+    http_route,
+    reference_grant,
+)
 from edgemesh.wire.kubernetes.istio import destination_rule, virtual_service
 from edgemesh.wire.kubernetes.metadata import GenericObject, ObjectView
 from edgemesh.wire.kubernetes.tolerant import FieldProblem, PolicyObject, read_tolerantly
@@ -44,6 +49,7 @@ _POLICY_VIEWS: dict[str, type[PolicyObject]] = {
         destination_rule.DestinationRule,
         virtual_service.VirtualService,
         http_route.HTTPRoute,
+        grpc_route.GRPCRoute,
         connection_routes.TLSRoute,
         connection_routes.TCPRoute,
         reference_grant.ReferenceGrant,

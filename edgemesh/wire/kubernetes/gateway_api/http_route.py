@@ -8,13 +8,17 @@ from __future__ import annotations
 from typing import Annotated, ClassVar, Literal
 
 from edgemesh.wire.kubernetes.fields import Count, Port
-from edgemesh.wire.kubernetes.gateway_api.references import BackendReference, ParentReference
-from edgemesh.wire.kubernetes.parsed import ChangeableHeader, Duration
+from edgemesh.wire.kubernetes.gateway_api.references import ParentReference
+from edgemesh.wire.kubernetes.gateway_api.requests import (
+    FilteredBackend,
+    HeaderMatch,
+    HeadersFilter,
+    ValueMatchType,
+)
+from edgemesh.wire.kubernetes.parsed import Duration
 from edgemesh.wire.kubernetes.quantities import (
     Authority,
     ErrorStatus,
-    HeaderName,
-    HeaderValue,
     HostPattern,
     HttpPath,
     Method,
@@ -23,8 +27,6 @@ from edgemesh.wire.kubernetes.quantities import (
     pattern_problem,
 )
 from edgemesh.wire.kubernetes.tolerant import BINDING, PolicyObject, PolicyView
-
-ValueMatchType = Literal["Exact", "RegularExpression"]
 
 
 class PathMatch(PolicyView, frozen=True, kw_only=True):
@@ -40,20 +42,6 @@ class PathMatch(PolicyView, frozen=True, kw_only=True):
         if self.type == "RegularExpression":
             return pattern_problem(self.value)
         return "" if self.value.startswith("/") else "expected a path that begins with /"
-
-
-class HeaderMatch(PolicyView, frozen=True, kw_only=True):
-    """A condition on a header."""
-
-    whole: ClassVar[bool] = True
-
-    type: ValueMatchType = "Exact"
-    name: HeaderName
-    value: Text
-
-    def check(self) -> str:
-        """Refuse a pattern that cannot be used."""
-        return pattern_problem(self.value) if self.type == "RegularExpression" else ""
 
 
 class QueryMatch(PolicyView, frozen=True, kw_only=True):
@@ -79,21 +67,6 @@ class RequestMatch(PolicyView, frozen=True, kw_only=True):
     headers: tuple[HeaderMatch, ...] = ()
     query_params: tuple[QueryMatch, ...] = ()
     method: Method | None = None
-
-
-class Header(PolicyView, frozen=True, kw_only=True):
-    """A header and its value."""
-
-    name: ChangeableHeader
-    value: HeaderValue
-
-
-class HeaderFilter(PolicyView, frozen=True, kw_only=True):
-    """Changes to the headers of one message."""
-
-    set: tuple[Header, ...] = ()
-    add: tuple[Header, ...] = ()
-    remove: tuple[ChangeableHeader, ...] = ()
 
 
 class PathModifier(PolicyView, frozen=True, kw_only=True):
@@ -128,22 +101,13 @@ class RewriteFilter(PolicyView, frozen=True, kw_only=True):
     path: PathModifier | None = None
 
 
-class Filter(PolicyView, frozen=True, kw_only=True):
-    """A filter; what it does stands in the field that ``type`` names."""
+class Filter(HeadersFilter, frozen=True, kw_only=True):
+    """A filter of a rule; what it does stands in the field that ``type`` names."""
 
     unsupported: ClassVar[frozenset[str]] = frozenset({"requestMirror", "extensionRef", "cors"})
 
-    type: str
-    request_header_modifier: HeaderFilter | None = None
-    response_header_modifier: HeaderFilter | None = None
     request_redirect: RedirectFilter | None = None
     url_rewrite: RewriteFilter | None = None
-
-
-class HttpBackendReference(BackendReference, frozen=True, kw_only=True):
-    """A Service port, and what is changed of the requests that go there."""
-
-    filters: tuple[Filter, ...] = ()
 
 
 class RouteTimeouts(PolicyView, frozen=True, kw_only=True):
@@ -169,7 +133,7 @@ class RouteRule(PolicyView, frozen=True, kw_only=True):
     name: str = ""
     matches: Annotated[tuple[RequestMatch, ...], BINDING] = ()
     filters: tuple[Filter, ...] = ()
-    backend_refs: tuple[HttpBackendReference, ...] = ()
+    backend_refs: tuple[FilteredBackend, ...] = ()
     timeouts: RouteTimeouts = RouteTimeouts()
     retry: RouteRetry | None = None
 
