@@ -19,6 +19,7 @@ async def trace(
     namespace: Annotated[str, Parameter(name=["--namespace", "-n"])] = "default",
     caller: Annotated[str, Parameter(name="--from")] = "",
     ipv6: Annotated[bool, Parameter(name=["--ipv6", "-6"], negative="")] = False,
+    server_name: str = "",
     as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
     agent: AgentOptions = NO_OPTIONS,
 ) -> int:
@@ -33,11 +34,14 @@ async def trace(
         caller: the Pod of this node that calls, by name, NAMESPACE/NAME or address; else the
             node itself does.
         ipv6: call by IPv6.
+        server_name: that a TLS client would name: the decision is the one about such a call.
         as_json: print the hops as a JSON array.
         agent: which agent.
     """
     settings = agent.settings()
     reached = Agent(settings, agent.path(settings))
-    hops = await walk(reached, service, namespace, caller=caller, ipv6=ipv6)
+    hops = await walk(
+        reached, service, namespace, caller=caller, ipv6=ipv6, server_name=server_name
+    )
     print(msgspec.json.encode(hops).decode() if as_json else trace_page(hops))
     return 1 if first_failure(hops) else 0

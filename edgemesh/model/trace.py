@@ -16,6 +16,7 @@ class TraceQuestion:
         port: its number, 0 for the Service's first port.
         client: the address that calls, "" for the node itself.
         ipv6: whether it is called by its IPv6 address, where it has one of both.
+        server_name: that a TLS client would name, "" for a call without TLS.
     """
 
     namespace: str
@@ -23,17 +24,19 @@ class TraceQuestion:
     port: int = 0
     client: str = ""
     ipv6: bool = False
+    server_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class TracedPort:
-    """The port that the question means.
+    """The port that the question means, or that its route leads to.
 
     Args:
         port, name, transport, node_port, application_protocol, source: those of the
             ServicePort.
         policy: what is in force, in few words.
-        address: the one that is called, "" when the Service has none (headless).
+        address: the one that is called, "" when the Service has none (headless), or it is
+            another that is called.
         endpoints: those that take new connections.
     """
 
@@ -61,6 +64,8 @@ class TraceAnswer:
         candidates: endpoints in the order in which they would be tried.
         path: the forwarding path, "" when refused.
         refusal: why the call would be refused, "" when it would not.
+        route: the key of the route that the connection takes, "" for none.
+        target: where that leads, None for ``port``.
     """
 
     revision: int
@@ -74,6 +79,8 @@ class TraceAnswer:
     candidates: tuple[Endpoint, ...] = ()
     path: str = ""
     refusal: str = ""
+    route: str = ""
+    target: TracedPort | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,6 +53,8 @@ def _rest(policy: Policy) -> Iterator[str]:
 def _routing(port: ServicePort) -> Iterator[str]:
     if port.routes:
         yield f"{len(port.routes)} routes"
+    if port.connection_routes:
+        yield f"{len(port.connection_routes)} routes of connections"
     if port.subsets:
         yield f"subsets {' '.join(port.subsets)}"
 

@@ -28,8 +28,8 @@ def explain_call(
     address = _address(service, ipv6=question.ipv6)
     verdict = Verdict(None)
     if port is not None and address:
-        client = (question.client or address, 0)
-        verdict = preview(FlowFacts(port.transport, client, (address, port.port)))
+        verdict = preview(_facts(question, port, address))
+    target = verdict.target
     return TraceAnswer(
         snapshot.revision,
         known=True,
@@ -42,6 +42,18 @@ def explain_call(
         candidates=tuple(state.endpoint for state in verdict.candidates),
         path=verdict.path,
         refusal=verdict.refusal or "",
+        route=verdict.route,
+        target=_traced(target, "") if target and target is not port else None,
+    )
+
+
+def _facts(question: TraceQuestion, port: ServicePort, address: str) -> FlowFacts:
+    return FlowFacts(
+        port.transport,
+        (question.client or address, 0),
+        (address, port.port),
+        "tls" if question.server_name else "",
+        question.server_name.lower(),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
@@ -40,6 +41,8 @@ def certificate(directory: Path, name: str) -> tuple[Path, Path]:
 
 def answer(name: str, context: ssl.SSLContext, connection: socket.socket) -> None:
     """Answer one request over TLS, with the protocol that was agreed on by ALPN."""
+    if not connection.recv(1, socket.MSG_PEEK):
+        return  # A trace that only connects.
     with context.wrap_socket(connection, server_side=True) as tls:
         tls.recv(65536)
         body = f"{name} {tls.selected_alpn_protocol()}"
@@ -160,6 +163,28 @@ def test_what_a_client_offers_by_alpn_chooses_among_routes_for_one_name(
     assert subject_seen(mesh, host, "-alpn", "http/1.1") == "one.example.org"
     assert subject_seen(mesh, host, "-alpn", "http/1.1,h2") == "two.example.org"
     assert not servers["three"].clients
+
+
+@pytest.mark.usefixtures("servers")
+def test_a_trace_tells_where_a_name_leads(mesh: Mesh) -> None:
+    mesh.apply(shop("https"), virtual_service(tls=[by_name("one.example.org", "one")]))
+    argv = [
+        sys.executable,
+        "-m",
+        "edgemesh.cli.main",
+        "trace",
+        "shop",
+        "--config",
+        str(mesh.config),
+    ]
+    done = subprocess.run(
+        command_in(mesh.network.node, [*argv, "--server-name", "one.example.org"]),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    [decision] = [line for line in done.stdout.splitlines() if line.startswith("decision")]
+    assert "10.2.0.2:8443 next by VirtualService default/shop tls rule 0;" in decision
 
 
 def test_a_name_that_no_rule_has_goes_to_the_service_itself(

@@ -22,7 +22,7 @@ from edgemesh.model.policies import (
     Subset,
     Timeouts,
 )
-from edgemesh.model.routes import Route
+from edgemesh.model.routes import ConnectionRoute, Route
 from edgemesh.model.services import ServicePort, Transport
 from edgemesh.policy.describe import describe_policy
 
@@ -72,6 +72,15 @@ def test_the_rest_is_told_where_it_is_not_the_default() -> None:
 def test_routes_and_subsets_come_last() -> None:
     subsets = {name: Subset(name, frozenset(), Policy()) for name in ("v1", "v2")}
     port = ServicePort(
-        "default", "web", "", Transport.TCP, 80, subsets=subsets, routes=(Route("a"), Route("b"))
+        "default",
+        "web",
+        "",
+        Transport.TCP,
+        80,
+        subsets=subsets,
+        routes=(Route("a"), Route("b")),
+        connection_routes=(ConnectionRoute("c", ()),),
     )
-    assert describe_policy(port) == "round_robin, 2 routes, subsets v1 v2"
+    assert describe_policy(port) == (
+        "round_robin, 2 routes, 1 routes of connections, subsets v1 v2"
+    )

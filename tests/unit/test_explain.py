@@ -9,6 +9,7 @@ from edgemesh.model.services import Endpoint, Service, ServicePort, Snapshot, Tr
 from edgemesh.model.trace import TraceAnswer, TraceQuestion
 from edgemesh.policy.explain import explain_call
 from edgemesh.policy.traffic.endpoint_state import EndpointState
+from edgemesh.policy.traffic.traffic import Traffic
 from edgemesh.policy.verdict import Verdict
 
 ENDPOINTS = (Endpoint("10.1.0.1", 8080), Endpoint("10.1.0.2", 8080))
@@ -72,6 +73,18 @@ def test_a_refusal_is_told() -> None:
     refused = Verdict(HTTP, refusal=Refusal.NO_ENDPOINT)
     answer, _ = ask(TraceQuestion("default", "web", 80), refused)
     assert (answer.candidates, answer.path, answer.refusal) == ((), "", "no-endpoint")
+
+
+def test_where_a_route_leads_is_told_and_the_server_name_is_that_of_a_tls_client() -> None:
+    v1 = ServicePort("default", "v1", "", Transport.TCP, 443, endpoints=ENDPOINTS[:1])
+    upstream = Traffic(lambda: 0.0).upstream(v1)
+    routed = Verdict(HTTP, CANDIDATES[:1], "relay", upstream=upstream, route="to v1")
+    answer, facts = ask(TraceQuestion("default", "web", 80, server_name="A.example.org"), routed)
+    assert (facts.application_protocol, facts.server_name) == ("tls", "a.example.org")
+    assert answer.route == "to v1"
+    assert answer.target is not None
+    assert (answer.target.port, answer.target.endpoints) == (443, ENDPOINTS[:1])
+    assert ask(TraceQuestion("default", "web", 80))[0].target is None
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,27 @@ def test_a_call_that_works_is_told_hop_by_hop() -> None:
     ]
 
 
+def test_a_routed_call_is_told_by_where_its_route_leads() -> None:
+    v1 = (Endpoint("10.1.0.9", 8443),)
+    target = TracedPort(443, "", "TCP", 0, "", "random", "preserve", "", v1)
+    routed = dataclasses.replace(
+        ANSWER,
+        port=dataclasses.replace(PORT, endpoints=()),
+        candidates=v1,
+        route="TLSRoute default/web rule 0",
+        target=target,
+    )
+    assert endpoints_hop(call(routed)).detail == "1: 10.1.0.9:8443"
+    assert decision_hop(call(routed)).detail == (
+        "10.1.0.9:8443 next by TLSRoute default/web rule 0; random, path relay, "
+        "it sees the client's address"
+    )
+    refused = dataclasses.replace(routed, candidates=(), refusal="no-backend", target=None)
+    hop = decision_hop(call(refused))
+    assert hop.detail == "the call is refused: no-backend by TLSRoute default/web rule 0"
+    assert hop.remedy.startswith("edgemesh get")
+
+
 def test_an_agent_that_does_not_answer_fails_first_and_the_rest_is_skipped() -> None:
     silent = call(None, problem="no agent answers")
     assert agent_hop(silent).state is HopState.FAILED

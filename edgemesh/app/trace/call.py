@@ -16,7 +16,7 @@ from edgemesh.app.ask import ask_agent
 from edgemesh.kernel.pod_socket import pod_socket
 from edgemesh.model.errors import OperatorError
 from edgemesh.model.settings import Settings
-from edgemesh.model.trace import TraceAnswer
+from edgemesh.model.trace import TraceAnswer, TracedPort
 
 
 class HopState(StrEnum):
@@ -102,6 +102,11 @@ class Call:
         if port is None or (":" in port.address) is not self.ipv6:
             return ""
         return port.address
+
+    @property
+    def target(self) -> TracedPort | None:
+        """The port that the call goes to, None when there is none."""
+        return (self.answer.target or self.answer.port) if self.answer else None
 
     @property
     def family(self) -> str:

@@ -25,7 +25,7 @@ _LAST_WORD_SECONDS = 0.5
 
 async def endpoint_hop(call: Call) -> Hop:
     """Whether the agent's host reaches the endpoints, past its own rules."""
-    port = call.answer.port if call.answer else None
+    port = call.target
     if port is None or not port.endpoints:
         return Hop("endpoint", HopState.SKIPPED, "no endpoint to try")
     if port.transport != Transport.TCP:

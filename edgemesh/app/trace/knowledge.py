@@ -9,6 +9,7 @@ from edgemesh.wire.host_port import joined
 
 _REMEDY_OF_REFUSAL = {
     Refusal.NO_ENDPOINT: "make a Pod ready that the Service's selector matches",
+    Refusal.NO_BACKEND: "edgemesh get KIND NAME -o yaml: the conditions say what is missing",
     Refusal.NO_SERVICE: "see the hop 'service'",
     Refusal.SELF_DESTINATION: "the Service's port is the agent's own: change proxy.tcp_port",
 }
@@ -54,7 +55,7 @@ def service_hop(call: Call) -> Hop:
 
 def endpoints_hop(call: Call) -> Hop:
     """Whether anything takes new connections."""
-    port = call.answer.port if call.answer else None
+    port = call.target
     if port is None:
         return Hop("endpoints", HopState.SKIPPED, "no port to look at")
     if not port.endpoints:
@@ -74,21 +75,23 @@ def decision_hop(call: Call) -> Hop:
     answer = call.answer
     if answer is None or not call.address:
         return Hop("decision", HopState.SKIPPED, "no address that the agent would decide about")
+    by_route = f" by {answer.route}" if answer.route else ""
     if answer.refusal:
         return Hop(
             "decision",
             HopState.FAILED,
-            f"the call is refused: {answer.refusal}",
+            f"the call is refused: {answer.refusal}{by_route}",
             _REMEDY_OF_REFUSAL.get(Refusal(answer.refusal), "see edgemesh status"),
         )
-    assert answer.port is not None
+    target = call.target
+    assert target is not None
     first, *others = answer.candidates
     then = f", then {', '.join(map(show_endpoint, others))}" if others else ""
-    source = "the client's" if answer.port.source == Source.PRESERVE else "the node's"
+    source = "the client's" if target.source == Source.PRESERVE else "the node's"
     return Hop(
         "decision",
         HopState.OK,
-        f"{show_endpoint(first)} next{then}; {answer.port.policy}, path {answer.path}, "
+        f"{show_endpoint(first)} next{then}{by_route}; {target.policy}, path {answer.path}, "
         f"it sees {source} address",
     )
 

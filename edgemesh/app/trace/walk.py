@@ -14,7 +14,13 @@ from edgemesh.model.trace import TraceAnswer, TraceQuestion
 
 
 async def walk(
-    agent: Agent, target: str, namespace: str, *, caller: str = "", ipv6: bool = False
+    agent: Agent,
+    target: str,
+    namespace: str,
+    *,
+    caller: str = "",
+    ipv6: bool = False,
+    server_name: str = "",
 ) -> list[Hop]:
     """Look at every hop of a call; one that fails does not end the walk.
 
@@ -24,6 +30,7 @@ async def walk(
         namespace: of the Service and of the Pod where they name none.
         caller: a Pod of this node, by name or address, "" for the node itself.
         ipv6: call by IPv6; else by IPv4, or by IPv6 where the Service has nothing else.
+        server_name: that a TLS client would name, "" for none.
 
     Raises:
         OperatorError: the target is none, or the Pod cannot be found.
@@ -31,7 +38,7 @@ async def walk(
     service_namespace, service, port = parse_service(target, namespace)
     addresses = await find_addresses(agent, caller, namespace) if caller else [""]
     client = _of_family(addresses, ipv6=ipv6)
-    question = TraceQuestion(service_namespace, service, port, client, ipv6)
+    question = TraceQuestion(service_namespace, service, port, client, ipv6, server_name)
     answer: TraceAnswer | None = None
     problem = ""
     try:
