@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,21 @@ from edgemesh.meta.server import Metamanager
 from edgemesh.model.errors import OperatorError
 from edgemesh.model.services import Endpoint
 from edgemesh.model.settings import MetaSettings
-from edgemesh.model.trace import TraceAnswer, TraceQuestion
+from edgemesh.model.trace import TraceAnswer, TracedPort, TraceQuestion
 from edgemesh.store.store import Store
 from edgemesh.wire.message import Message
 
 SETTINGS = MetaSettings(answer_timeout_seconds=0.2)
 QUESTION = TraceQuestion("default", "web", 80)
-ANSWER = TraceAnswer(7, known=True, candidates=(Endpoint("10.1.0.1", 8080),), path="relay")
+V1 = (Endpoint("10.1.0.1", 8080),)
+ANSWER = TraceAnswer(
+    7,
+    known=True,
+    candidates=V1,
+    path="relay",
+    route="to v1",
+    target=TracedPort(443, "", "TCP", 0, "tls", "random", "node", "", V1),
+)
 
 
 @pytest.fixture
@@ -47,9 +56,7 @@ async def test_question_and_answer_survive_the_way(agent: Metamanager, tmp_path:
 
     agent.add_query("trace", answer)
     assert await ask(tmp_path) == ANSWER
-    assert asked == [
-        {"namespace": "default", "service": "web", "port": 80, "client": "", "ipv6": False}
-    ]
+    assert asked == [asdict(QUESTION)]
 
 
 async def test_without_an_agent_there_is_one_line_with_a_remedy(tmp_path: Path) -> None:
