@@ -6,7 +6,6 @@ import hashlib
 import json
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, TypeVar
@@ -14,8 +13,8 @@ from typing import Any, TypeVar
 import httpx
 import pytest
 from http_endpoint import PART_BYTES, digest, http_endpoint, parts
-from interception_lab import PORT, SERVER, SERVICE, call, inside, output
-from lab_homes import wait_for
+from http_programs import Nginx, nginx, no_request_fails
+from interception_lab import PORT, SERVER, SERVICE, inside, output
 from mesh import Mesh, endpoints, new_mesh, service
 
 from edgemesh.lab.network import command_in
@@ -30,46 +29,7 @@ FILES = f"http://{FILES_ADDRESS}"
 FILE_PARTS = 400
 BIG_PARTS = 1600  # 100 MiB
 
-NGINX = """
-daemon off;
-user root;
-worker_processes 1;
-pid {directory}/nginx.pid;
-error_log {directory}/error.log;
-events {{ worker_connections 1024; }}
-http {{
-    access_log off;
-    keepalive_requests 1000000;
-    server {{ listen {address}:8081; root {directory}; }}
-}}
-"""
-
-
-@contextmanager
-def nginx(mesh: Mesh, directory: Path) -> Iterator[None]:
-    """Serve the files of a directory."""
-    config = directory / "nginx.conf"
-    config.write_text(NGINX.format(directory=directory, address=SERVER[4]))
-    argv = ["nginx", "-c", str(config), "-p", str(directory)]
-    with subprocess.Popen(
-        command_in(mesh.network.server, argv), stderr=subprocess.DEVNULL
-    ) as process:
-        try:
-            wait_for(lambda: listens(mesh), "nginx listens")
-            yield
-        finally:
-            process.terminate()
-
-
-def listens(mesh: Mesh) -> bool:
-    try:
-        call(mesh.network.server, SERVER[4], 8081).close()
-    except ConnectionRefusedError:
-        return False
-    return True
-
-
-Serving = tuple[Mesh, SimpleQueue[str], Path]
+Serving = tuple[Mesh, SimpleQueue[str], Nginx, Path]
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +40,7 @@ def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
     with (
         new_mesh() as mesh,
         http_endpoint(mesh.network.server, (SERVER[4], 8080)) as events,
-        nginx(mesh, directory),
+        nginx(mesh.network.server, directory, [(SERVER[4], 8081)]) as server,
     ):
         mesh.start()
         mesh.apply(
@@ -89,7 +49,7 @@ def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
             service("files", [FILES_ADDRESS], [("TCP", PORT)], application_protocol="http"),
             *endpoints("files", [SERVER[4]], [("TCP", 8081)]),
         )
-        yield mesh, events, directory
+        yield mesh, events, server, directory
 
 
 @pytest.fixture
@@ -103,8 +63,13 @@ def events(serving: Serving) -> SimpleQueue[str]:
 
 
 @pytest.fixture
-def directory(serving: Serving) -> Path:
+def server(serving: Serving) -> Nginx:
     return serving[2]
+
+
+@pytest.fixture
+def directory(serving: Serving) -> Path:
+    return serving[3]
 
 
 @pytest.fixture
@@ -231,19 +196,10 @@ def test_a_session_of_httpx_has_cookies_redirects_forms_and_streams_on_one_conne
 
 
 def test_a_server_that_is_reloaded_again_and_again_costs_no_get(
-    mesh: Mesh, directory: Path
+    mesh: Mesh, server: Nginx, directory: Path
 ) -> None:
     (directory / "small").write_text("small")
-    argv = ["wrk", "-t1", "-c32", "-d3", f"{FILES}/small"]
-    with subprocess.Popen(
-        command_in(mesh.network.pod, argv), stdout=subprocess.PIPE, text=True
-    ) as process:
-        reload = ["nginx", "-c", str(directory / "nginx.conf"), "-p", str(directory)]
-        while process.poll() is None:
-            output(mesh.network.server, [*reload, "-s", "reload"])
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(0.5)
-        told, _ = process.communicate()
-    assert "requests in 3." in told
-    assert "Socket errors" not in told
-    assert "Non-2xx" not in told
+    with no_request_fails(mesh.network.pod, f"{FILES}/small") as load:
+        for _ in range(5):
+            server.reload()
+            load.goes_on(0.5)
