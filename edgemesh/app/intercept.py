@@ -8,7 +8,7 @@ import trio
 
 from edgemesh.kernel.netfilter import open_interception
 from edgemesh.model.errors import OperatorError
-from edgemesh.model.services import Snapshot
+from edgemesh.model.services import InboundAddress, Snapshot
 from edgemesh.observe.log import get_logger
 from edgemesh.policy.addresses import service_addresses
 
@@ -46,8 +46,13 @@ class Interceptor:
 
     @property
     def addresses(self) -> int:
-        """How many service addresses are intercepted."""
-        return len(self._standing)
+        """How many addresses of Services and node ports are intercepted."""
+        return len(self._standing) - self.endpoints
+
+    @property
+    def endpoints(self) -> int:
+        """How many endpoints of this node are intercepted, since their servers are limited."""
+        return sum(isinstance(target, InboundAddress) for target in self._standing)
 
     def want(self, snapshot: Snapshot) -> None:
         """Intercept what ``snapshot`` serves, from as soon as the kernel has it."""

@@ -106,6 +106,7 @@ class AgentState:
                 addresses=self.interceptor.addresses,
                 enabled=settings.netfilter.enabled,
                 revision=self.interceptor.revision,
+                endpoints=self.interceptor.endpoints,
             ),
             store=StoreStatus(
                 url=settings.shown_store_url,

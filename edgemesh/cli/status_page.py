@@ -73,7 +73,8 @@ def _interception(interception: InterceptionStatus) -> str:
         return "left to others (netfilter.enabled is false)"
     if not interception.installed:
         return f"NOT INSTALLED ({how})"
-    return f"{how}, {interception.addresses} addresses"
+    limited = f", {interception.endpoints} limited endpoints" if interception.endpoints else ""
+    return f"{how}, {interception.addresses} addresses{limited}"
 
 
 def _counts(counts: Mapping[str, int]) -> str:

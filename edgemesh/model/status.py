@@ -13,7 +13,8 @@ class InterceptionStatus:
 
     ``backend``, ``mode``, ``family``, ``fail`` and ``enabled`` are those of the settings;
     ``installed`` whether the rules stand; ``addresses`` how many (address, transport, port)
-    they intercept, and ``revision`` the one of the snapshot that wants these.
+    they intercept for Services, ``endpoints`` how many because of what the server of an endpoint
+    of this node lets through, and ``revision`` the one of the snapshot that wants these.
     """
 
     backend: str
@@ -24,6 +25,7 @@ class InterceptionStatus:
     addresses: int
     enabled: bool = True
     revision: int = 0
+    endpoints: int = 0
 
 
 @dataclass(frozen=True, slots=True)

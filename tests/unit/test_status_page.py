@@ -62,6 +62,12 @@ def test_missing_rules_are_not_overlooked() -> None:
     assert "interception  NOT INSTALLED (iptables redirect, ipv4, fail closed)" in page
 
 
+def test_endpoints_that_are_intercepted_are_told_where_there_are_any() -> None:
+    some = dataclasses.replace(STATUS.interception, endpoints=2)
+    page = status_page(dataclasses.replace(STATUS, interception=some))
+    assert "12 addresses, 2 limited endpoints\n" in page
+
+
 def test_rules_that_are_switched_off_are_not_missing() -> None:
     off = InterceptionStatus("nft", "tproxy", "both", "open", False, 0, enabled=False)
     page = status_page(dataclasses.replace(STATUS, interception=off))
