@@ -7,8 +7,16 @@ import trio
 from http1_peers import GET, OK, POST, asked, call_http, exchanged, failing, head_of
 from plane_fixtures import Peer, World, running
 
-from edgemesh.model.policies import Breaker, Limits, Policy, Quota, Retries, Timeouts
-from edgemesh.model.routes import Comparison, DirectResponse, Redirect, Route, RouteMatch, TextMatch
+from edgemesh.model.policies import Breaker, Limits, Policy, Quota, Retries, Subset, Timeouts
+from edgemesh.model.routes import (
+    Backend,
+    Comparison,
+    DirectResponse,
+    Redirect,
+    Route,
+    RouteMatch,
+    TextMatch,
+)
 
 RETRIES = Policy(retries=Retries(attempts=2, backoff_seconds=0.001))
 
@@ -46,6 +54,26 @@ async def test_beyond_its_quota_a_request_is_told_when_to_come_again() -> None:
         status, fields = await head_of(client)
         assert (status, fields["x-edgemesh-reason"]) == (429, "quota")
         assert fields["retry-after"] == "2"
+
+
+async def test_a_route_to_a_subset_takes_one_token_of_its_services_quota() -> None:
+    policy = Policy(client_quota=Quota(rate=0.001, burst=2))
+    async with running() as world:
+        server = world.serve()
+        place = (server.endpoint.address, server.endpoint.port)
+        client = await call_http(
+            world,
+            server,
+            policy=policy,
+            subsets={"blue": Subset("blue", frozenset({place}), policy)},
+            routes=(Route("to blue", backends=(Backend("default", "echo", 80, "blue"),)),),
+        )
+        peer = await exchanged(client, server)
+        await client.send(GET)
+        assert await peer.receive(len(GET)) == GET
+        await peer.send(OK)
+        assert await client.receive(len(OK)) == OK
+        assert await refused(client) == (429, "quota")
 
 
 async def test_when_all_endpoints_refuse_to_connect_each_is_tried_and_the_answer_is_502() -> None:

@@ -41,7 +41,8 @@ def enter(exchange: Exchange, context: Context) -> Answer | None:
         wait = _take_token(exchange, context, plan)
         if wait:
             return refuse(Refusal.QUOTA, wait_seconds=wait)
-    if target is not plan and target.client_quota is not None:
+    # A subset has the quota of its port, which is taken already.
+    if target.client_quota not in (None, plan.client_quota):
         wait = _take_token(exchange, context, target)
         if wait:
             return refuse(Refusal.QUOTA, wait_seconds=wait)
