@@ -193,6 +193,27 @@ async def test_connections_to_limited_endpoints_of_other_nodes_are_renewed() -> 
         assert await kept.receive_all() == b""
 
 
+async def test_http2_connections_to_limited_endpoints_of_other_nodes_are_renewed() -> None:
+    async with running(limited_connection_seconds=2.0) as world:
+        server = world.serve()
+        far = replace(server.endpoint, node="edge-2")
+        world.plane.swap(Snapshot(node=NODE))
+        world.service(far, application_protocol="http2")
+        client = await h2_client(world)
+        under_way = await client.request()
+        old = await h2_endpoint(server)
+        asked_before = await old.next_request()
+        policy = Policy(server=ServerLimits(quota=Quota(100, 100)))
+        world.service(far, application_protocol="http2", policy=policy)
+        later = await client.request()
+        new = await h2_endpoint(server)
+        await new.respond(await new.next_request())
+        assert (await client.over(later)).status == "200"
+        await old.respond(asked_before)
+        assert (await client.over(under_way)).status == "200"
+        await old.until_closed()
+
+
 async def test_datagrams_beyond_the_quota_are_dropped_until_their_endpoint_is_let_alone() -> None:
     async with running_datagrams() as there:
         server, client = await there.speaker(), await there.speaker()

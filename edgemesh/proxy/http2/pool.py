@@ -45,11 +45,20 @@ class Pool:
 
     def find(self, key: PoolKey) -> UpstreamLink | None:
         """A connection with room for one more request, None when there is none."""
-        for link in self._links.get(key, ()):
+        links = self._links.get(key, ())
+        if links and links[0].generation != key[0].generation:
+            self._retire_old(key)
+            links = self._links.get(key, ())
+        for link in links:
             connection = link.connection
             if len(connection.streams) + link.expected < connection.stream_limit:
                 return link
         return None
+
+    def _retire_old(self, key: PoolKey) -> None:
+        for link in list(self._links[key]):
+            if link.stands and link.generation != key[0].generation:
+                link.retire()
 
     def may_open(self, key: PoolKey, upstream: Upstream) -> bool:
         """Whether one more connection may be opened; an idle one may give way for it."""

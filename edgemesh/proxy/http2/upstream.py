@@ -27,6 +27,7 @@ class UpstreamLink(Link):
 
     Attributes:
         key: where the pool keeps it.
+        generation: that of the endpoint's state when it was opened.
         upstream: the Service port, or subset, whose connections it counts among.
         stands: whether requests may be sent.
         expected: how many requests wait until it stands.
@@ -40,6 +41,7 @@ class UpstreamLink(Link):
         "_pool",
         "_retired",
         "expected",
+        "generation",
         "idle_since",
         "key",
         "stands",
@@ -52,6 +54,7 @@ class UpstreamLink(Link):
         """Prepare; see `dial`."""
         super().__init__(context)
         self.key = key
+        self.generation = key[0].generation
         self.upstream = upstream
         self.stands = False
         self.expected = 0
