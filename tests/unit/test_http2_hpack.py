@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import time
+import timeit
 
 import hpack
 import pytest
+from hpack.huffman import HuffmanEncoder
+from hpack.huffman_constants import REQUEST_CODES, REQUEST_CODES_LENGTH
+from hpack.huffman_table import decode_huffman as theirs
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,6 +17,7 @@ from edgemesh.wire.http2.codes import ConnectionFault, ErrorCode
 from edgemesh.wire.http2.hpack_decoder import HpackDecoder
 from edgemesh.wire.http2.hpack_encoder import encode_block, encode_field, encode_integer
 from edgemesh.wire.http2.hpack_table import STATIC_TABLE, Field, SensitiveField
+from edgemesh.wire.http2.huffman import NotHuffman, decode_huffman
 
 LIMIT = 65536
 NAMES = st.sampled_from([name for name, _ in STATIC_TABLE[1:]]) | st.binary(min_size=1, max_size=20)
@@ -71,6 +76,31 @@ def test_any_bytes_mean_what_they_mean_to_another_decoder_or_are_refused(block: 
         # hpack takes any number of size updates, and larger numbers.
         return
     assert found == expected
+
+
+@given(st.binary(max_size=300))
+def test_huffman_texts_are_those_of_another_encoder(text: bytes) -> None:
+    encoded = HuffmanEncoder(REQUEST_CODES, REQUEST_CODES_LENGTH).encode(text)
+    assert decode_huffman(encoded) == text
+
+
+@given(st.binary(max_size=40))
+def test_any_bytes_are_a_huffman_text_to_us_if_they_are_to_another(text: bytes) -> None:
+    try:
+        expected = bytes(theirs(text))
+    except hpack.HPACKDecodingError:
+        with pytest.raises(NotHuffman):
+            decode_huffman(text)
+    else:
+        assert decode_huffman(text) == expected
+
+
+def test_a_long_huffman_text_is_decoded_fast() -> None:
+    """A microsecond for each octet would let a client stop all others for long."""
+    encoded = HuffmanEncoder(REQUEST_CODES, REQUEST_CODES_LENGTH).encode(b"edge-mesh/" * 5000)
+    decode_huffman(encoded)
+    ours = min(timeit.repeat(lambda: decode_huffman(encoded), number=1, repeat=5))
+    assert ours < min(timeit.repeat(lambda: theirs(encoded), number=1, repeat=5)) / 2
 
 
 def test_never_indexed_fields_stay_so() -> None:

@@ -334,6 +334,7 @@ class Http2Request:
             del self.exchange
             if client.local_ended:
                 del client.user
+        self._active = self._context.reactor.now
 
     def _break(self, code: int, why: str) -> None:
         """The rest of the response will not come: the client has to notice."""

@@ -59,6 +59,7 @@ class Connection(ControlFrameReader, Generic[Head]):
         "_headers",
         "_initial_receive_window",
         "_output_bytes",
+        "_pump_due",
         "_receive_window",
         "_resets",
         "_settings_unacknowledged",
@@ -128,6 +129,7 @@ class Connection(ControlFrameReader, Generic[Head]):
         # Of streams up to here it is not known any more whether we have reset them.
         self._borne_up_to = 0
         self._window_at_ping = self._receive_window
+        self._pump_due = False
         self.table_update_due = False
         self.fault: ConnectionFault | None = None
         self.peer_leaves = False
@@ -146,6 +148,10 @@ class Connection(ControlFrameReader, Generic[Head]):
                 self._read(data, now)
             except ConnectionFault as fault:
                 self.fail(fault)
+            if self._pump_due:
+                # Once for all updates that came together.
+                self._pump_due = False
+                self.pump()
 
     def written(self) -> None:
         """Everything that was taken from `output` is in the socket: there is room again."""
@@ -297,8 +303,7 @@ class Connection(ControlFrameReader, Generic[Head]):
         self.send_window += increment
         if self.send_window > LARGEST_WINDOW:
             raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "a window that is too large")
-        if self.waiting:
-            self.pump()
+        self._pump_due = True
 
     def on_rst_stream(self, stream_id: int, code: int) -> None:
         """Section 6.4."""
@@ -327,7 +332,7 @@ class Connection(ControlFrameReader, Generic[Head]):
                     raise ConnectionFault(
                         ErrorCode.FLOW_CONTROL_ERROR, "SETTINGS make a window too large"
                     )
-            self.pump()
+            self._pump_due = True
 
     def on_settings_ack(self) -> None:
         """What the peer may send on the streams that are open changes with it."""

@@ -6,7 +6,6 @@ that encode it.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -17,9 +16,10 @@ from edgemesh.wire.http2.hpack_encoder import encode_field
 from edgemesh.wire.http2.hpack_table import Field
 
 # RFC 9110 section 5.6.2 (token), without capitals: RFC 9113 section 8.2.1.
-_NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+")
-# RFC 9110 section 5.5: visible characters, obs-text, space and tab in between.
-_VALUE = re.compile(rb"(?:[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)?")
+_NAME_OCTETS = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz"
+# RFC 9110 section 5.5: visible characters, obs-text, and space and tab in between.
+_VALUE_OCTETS = b"\t" + bytes(range(0x20, 0x7F)) + bytes(range(0x80, 0x100))
+_BLANKS = b" \t"
 
 # Section 8.2.2: they speak of one connection, and HTTP/2 has its own way to say it.
 _CONNECTION_SPECIFIC = frozenset(
@@ -120,11 +120,12 @@ def content_length(noted: dict[bytes, bytes]) -> int:
 def _check(item: Field) -> tuple[bytes, _Role]:
     """How a field is encoded, and its role."""
     name, value = item
-    if not _VALUE.fullmatch(value):
+    # What is left without allowed octets: faster by far than a regular expression.
+    if value.translate(None, _VALUE_OCTETS) or value.strip(_BLANKS) != value:
         raise Malformed("a value with a character that has no place there")
     if name[:1] == b":":
         return encode_field(item), _Role.PSEUDO
-    if not _NAME.fullmatch(name):
+    if not name or name.translate(None, _NAME_OCTETS):
         raise Malformed("a name with a character that has no place there")
     role = _Role.PLAIN
     if name in _CONNECTION_SPECIFIC:

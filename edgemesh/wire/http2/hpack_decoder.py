@@ -1,16 +1,12 @@
 """HPACK decoding (RFC 7541), for hostile blocks as much as for usual ones.
 
 The hpack library decodes a literal by copying the rest of the block, so that a block of many
-short ones takes time by the square of its length; this one looks at every byte once. Only the
-Huffman code is hpack's.
+short ones takes time by the square of its length; this one looks at every byte once.
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
-
-from hpack.exceptions import HPACKDecodingError
-from hpack.huffman_table import decode_huffman
 
 from edgemesh.wire.http2.codes import ConnectionFault, ErrorCode
 from edgemesh.wire.http2.hpack_table import (
@@ -20,6 +16,7 @@ from edgemesh.wire.http2.hpack_table import (
     Field,
     SensitiveField,
 )
+from edgemesh.wire.http2.huffman import NotHuffman, decode_huffman
 
 # What we announce by announcing nothing (RFC 9113 section 6.5.2).
 TABLE_BYTES = 4096
@@ -174,8 +171,8 @@ def _text(block: bytes, position: int) -> tuple[bytes, int]:
 
 def _huffman(text: bytes) -> bytes:
     try:
-        return bytes(decode_huffman(text))
-    except HPACKDecodingError as error:
+        return decode_huffman(text)
+    except NotHuffman as error:
         raise _broken("a text that is no Huffman code") from error
 
 
