@@ -20,6 +20,8 @@ async def trace(
     caller: Annotated[str, Parameter(name="--from")] = "",
     ipv6: Annotated[bool, Parameter(name=["--ipv6", "-6"], negative="")] = False,
     server_name: str = "",
+    request: str = "",
+    header: Annotated[tuple[str, ...], Parameter(negative="")] = (),
     as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
     agent: AgentOptions = NO_OPTIONS,
 ) -> int:
@@ -35,13 +37,23 @@ async def trace(
             node itself does.
         ipv6: call by IPv6.
         server_name: that a TLS client would name: the decision is the one about such a call.
+        request: on a port whose requests are routed, the one that is meant: 'GET /path' or
+            'GET http://host/path'.
+        header: of the request, as 'name: value'; may be given again.
         as_json: print the hops as a JSON array.
         agent: which agent.
     """
     settings = agent.settings()
     reached = Agent(settings, agent.path(settings))
     hops = await walk(
-        reached, service, namespace, caller=caller, ipv6=ipv6, server_name=server_name
+        reached,
+        service,
+        namespace,
+        caller=caller,
+        ipv6=ipv6,
+        server_name=server_name,
+        request=request,
+        headers=header,
     )
     print(msgspec.json.encode(hops).decode() if as_json else trace_page(hops))
     return 1 if first_failure(hops) else 0

@@ -8,6 +8,27 @@ from edgemesh.model.services import Endpoint
 
 
 @dataclass(frozen=True, slots=True)
+class TracedRequest:
+    """A request that is asked about, as routing sees requests.
+
+    Args:
+        method, host, path, query: as in the head of a request; the host in lower case.
+        headers: names in lower case.
+    """
+
+    method: str = "GET"
+    host: str = ""
+    path: str = "/"
+    query: str = ""
+    headers: tuple[tuple[str, str], ...] = ()
+
+    def value(self, name: str) -> str | None:
+        """The value of a header by its name; None when there is no such header."""
+        values = [value for each, value in self.headers if each == name]
+        return ", ".join(values) if values else None
+
+
+@dataclass(frozen=True, slots=True)
 class TraceQuestion:
     """``null/trace``: which call is meant.
 
@@ -17,6 +38,7 @@ class TraceQuestion:
         client: the address that calls, "" for the node itself.
         ipv6: whether it is called by its IPv6 address, where it has one of both.
         server_name: that a TLS client would name, "" for a call without TLS.
+        request: on the path of requests, the one that is meant; None for no certain one.
     """
 
     namespace: str
@@ -25,6 +47,7 @@ class TraceQuestion:
     client: str = ""
     ipv6: bool = False
     server_name: str = ""
+    request: TracedRequest | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +87,8 @@ class TraceAnswer:
         candidates: endpoints in the order in which they would be tried.
         path: the forwarding path, "" when refused.
         refusal: why the call would be refused, "" when it would not.
-        route: the key of the route that the connection takes, "" for none.
+        route: the key of the route that the connection or the request takes, "" for none.
+        routes: how many there are for requests of which none was named.
         target: where that leads, None for ``port``.
     """
 
@@ -80,6 +104,7 @@ class TraceAnswer:
     path: str = ""
     refusal: str = ""
     route: str = ""
+    routes: int = 0
     target: TracedPort | None = None
 
 

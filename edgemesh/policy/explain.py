@@ -5,21 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from edgemesh.model.flows import FlowFacts
+from edgemesh.model.policies import Path
 from edgemesh.model.services import Service, ServicePort, Snapshot
-from edgemesh.model.trace import TraceAnswer, TracedPort, TraceQuestion
+from edgemesh.model.trace import TraceAnswer, TracedPort, TracedRequest, TraceQuestion
 from edgemesh.policy.describe import describe_policy
 from edgemesh.policy.verdict import Verdict
 
 
 def explain_call(
-    snapshot: Snapshot, question: TraceQuestion, preview: Callable[[FlowFacts], Verdict]
+    snapshot: Snapshot,
+    question: TraceQuestion,
+    preview: Callable[[FlowFacts, TracedRequest | None], Verdict],
 ) -> TraceAnswer:
     """Answer a trace.
 
     Args:
         snapshot: what the data plane goes by.
         question: which call is meant.
-        preview: the verdict about a flow, found without leaving a mark on balancing.
+        preview: the verdict about a flow and a request on it, found without leaving a mark on
+            balancing.
     """
     service = snapshot.services.get((question.namespace, question.service))
     if service is None:
@@ -28,7 +32,7 @@ def explain_call(
     address = _address(service, ipv6=question.ipv6)
     verdict = Verdict(None)
     if port is not None and address:
-        verdict = preview(_facts(question, port, address))
+        verdict = preview(_facts(question, port, address), question.request)
     target = verdict.target
     return TraceAnswer(
         snapshot.revision,
@@ -43,8 +47,15 @@ def explain_call(
         path=verdict.path,
         refusal=verdict.refusal or "",
         route=verdict.route,
+        routes=_undecided_routes(verdict, question),
         target=_traced(target, "") if target and target is not port else None,
     )
+
+
+def _undecided_routes(verdict: Verdict, question: TraceQuestion) -> int:
+    if verdict.port is None or verdict.path != Path.HTTP or question.request is not None:
+        return 0
+    return len({route.key for route in verdict.port.routes})
 
 
 def _facts(question: TraceQuestion, port: ServicePort, address: str) -> FlowFacts:

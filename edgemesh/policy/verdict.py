@@ -13,12 +13,14 @@ from edgemesh.model.policies import (
     Policy,
     QuotaScope,
 )
-from edgemesh.model.routes import ConnectionRoute
+from edgemesh.model.routes import Backend, ConnectionRoute
 from edgemesh.model.services import ServicePort, Snapshot, Source, Transport
 from edgemesh.policy.paths import forwarding_path
-from edgemesh.policy.routing.backends import backend_port, by_weight
+from edgemesh.policy.routing.backends import backend_port, by_weight, pick_backend
 from edgemesh.policy.routing.connections import connection_route
-from edgemesh.policy.routing.request import Caller
+from edgemesh.policy.routing.hashing import hash_text
+from edgemesh.policy.routing.request import Caller, RequestFacts
+from edgemesh.policy.routing.table import route_table
 from edgemesh.policy.traffic.calls import Call
 from edgemesh.policy.traffic.endpoint_state import EndpointState
 from edgemesh.policy.traffic.traffic import Traffic
@@ -129,6 +131,7 @@ def preview(
     *,
     listener_port: int,
     attempts: int,
+    request: RequestFacts | None = None,
 ) -> Verdict:
     """Where a flow or its requests would go now, without taking a token or a turn.
 
@@ -139,6 +142,10 @@ def preview(
         now: as above.
         listener_port: as above.
         attempts: how many endpoints may be tried, 1 or more.
+        request: one that the flow carries, where requests are looked at; None for no certain one.
+
+    Returns:
+        One without an endpoint and without a refusal when the request's route answers by itself.
     """
     port = find_port(snapshot, facts.transport, facts.destination)
     if port is None:
@@ -146,10 +153,21 @@ def preview(
     path = forwarding_path(port, facts.application_protocol or port.application_protocol)
     upstream, route = traffic.upstream(port), ""
     if path is Path.RELAY:
+        request = None
         upstream, route = _way(snapshot, facts, traffic, port)
+    elif request is not None and port.routes:
+        taken = route_table(port.routes).match(request, _caller(snapshot, facts))
+        if taken is None:
+            return Verdict(port, refusal=Refusal.NO_ROUTE)
+        route = taken.key
+        if taken.redirect is not None or taken.direct is not None:
+            return Verdict(port, path=path, route=route)
+        backend = pick_backend(taken, traffic.random)
+        if backend is not None:
+            upstream = _upstream(snapshot, traffic, port, backend)
     if upstream is None:
         return Verdict(port, refusal=Refusal.NO_BACKEND, route=route)
-    call = _call(facts, upstream.policy.balancing)
+    call = _call(facts, upstream.policy.balancing, request)
     states = upstream.preview(call, now, attempts)
     if isinstance(states, Refusal):
         return Verdict(port, refusal=states, route=route)
@@ -201,16 +219,27 @@ def _way(
     if route is None:
         return traffic.upstream(port), ""
     backend = by_weight(route.backends, traffic.random)
+    return _upstream(snapshot, traffic, port, backend), route.key
+
+
+def _upstream(
+    snapshot: Snapshot, traffic: Traffic, port: ServicePort, backend: Backend
+) -> Upstream | None:
     target = backend_port(backend, port, snapshot)
-    return traffic.upstream(target, backend.subset) if target else None, route.key
+    return traffic.upstream(target, backend.subset) if target else None
 
 
 def _route(snapshot: Snapshot, facts: FlowFacts, port: ServicePort) -> ConnectionRoute | None:
-    pod = snapshot.pods.get(facts.client[0])
-    caller = Caller(pod.namespace, pod.labels) if pod else None
     # What a cleartext request names is routed by its routes.
     server_name = facts.server_name if facts.application_protocol == "tls" else ""
-    return connection_route(port.connection_routes, server_name, facts.alpn, caller)
+    return connection_route(
+        port.connection_routes, server_name, facts.alpn, _caller(snapshot, facts)
+    )
+
+
+def _caller(snapshot: Snapshot, facts: FlowFacts) -> Caller | None:
+    pod = snapshot.pods.get(facts.client[0])
+    return Caller(pod.namespace, pod.labels) if pod else None
 
 
 def _unknown(facts: FlowFacts, listener_port: int) -> Verdict:
@@ -218,9 +247,13 @@ def _unknown(facts: FlowFacts, listener_port: int) -> Verdict:
     return Verdict(None, refusal=Refusal.SELF_DESTINATION if itself else Refusal.NO_SERVICE)
 
 
-def _call(facts: FlowFacts, balancing: Balancing) -> Call:
+def _call(facts: FlowFacts, balancing: Balancing, request: RequestFacts | None = None) -> Call:
     client = facts.client[0]
     hash_key = balancing.hash_key
-    # A flow has no headers, cookies or query parameters.
-    by_address = hash_key is None or hash_key.source is HashSource.SOURCE_ADDRESS
-    return Call(client, ":" in facts.destination[0], client if by_address else None)
+    if request is not None:
+        text = hash_text(hash_key, request, client)
+    else:
+        # A flow has no headers, cookies or query parameters.
+        by_address = hash_key is None or hash_key.source is HashSource.SOURCE_ADDRESS
+        text = client if by_address else None
+    return Call(client, ":" in facts.destination[0], text)

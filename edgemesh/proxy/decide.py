@@ -8,6 +8,7 @@ from dataclasses import replace
 from edgemesh.model.flows import FlowFacts
 from edgemesh.model.services import ServicePort, Snapshot, Transport
 from edgemesh.model.settings import ProxySettings
+from edgemesh.policy.routing.request import RequestFacts
 from edgemesh.policy.traffic.traffic import Traffic
 from edgemesh.policy.verdict import Verdict, decide, find_port, preview
 
@@ -83,8 +84,13 @@ class Decider:
             listener_port=self._listener_ports[facts.transport],
         )
 
-    def preview(self, facts: FlowFacts) -> Verdict:
-        """What `decide` would say now, and who would follow, without counting as a flow."""
+    def preview(self, facts: FlowFacts, request: RequestFacts | None = None) -> Verdict:
+        """What `decide` would say now, and who would follow, without counting as a flow.
+
+        Args:
+            facts: about the flow.
+            request: on it, where requests are routed and balanced; None for no certain one.
+        """
         return preview(
             self.snapshot,
             facts,
@@ -92,4 +98,5 @@ class Decider:
             self._clock(),
             listener_port=self._listener_ports[facts.transport],
             attempts=self._attempts,
+            request=request,
         )

@@ -63,6 +63,24 @@ spec:
 ---
 apiVersion: v1
 kind: Service
+metadata: {name: routed}
+spec:
+  selector: {app: nobody}
+  ports: [{port: 80, appProtocol: http}]
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: routed}
+spec:
+  parentRefs: [{kind: Service, group: "", name: routed}]
+  rules:
+  - matches: [{path: {type: PathPrefix, value: /web}}]
+    backendRefs: [{name: web, port: 80}]
+  - matches: [{headers: [{name: x-user, value: jane}]}]
+    filters: [{type: RequestRedirect, requestRedirect: {hostname: example.org}}]
+---
+apiVersion: v1
+kind: Service
 metadata: {name: direct}
 spec:
   clusterIP: None
@@ -157,6 +175,21 @@ def test_a_call_that_is_relayed_is_followed_to_its_endpoint(node: Node) -> None:
     assert hops["call"]["detail"].endswith("over path relay")
 
 
+def test_a_request_is_followed_to_where_its_route_leads(node: Node) -> None:
+    hops = node.trace("routed", "--request", "GET /web/shop", "--from", "client")
+    assert set(states(hops).values()) == {"ok"}
+    told = hops["decision"]["detail"]
+    assert "(default/web-" in told
+    assert "by HTTPRoute default/routed rule 0" in told
+
+
+def test_a_header_may_lead_a_request_elsewhere_and_none_nowhere(node: Node) -> None:
+    answered = node.trace("routed", "--header", "x-user: jane")["decision"]
+    assert answered["detail"] == "answered by HTTPRoute default/routed rule 1 itself; path http"
+    refused = node.trace("routed", "--request", "POST /")["decision"]
+    assert refused["detail"] == "the call is refused: no-route"
+
+
 def test_a_call_is_made_by_the_pod_that_is_named(node: Node) -> None:
     [client] = [pod for pod in load(node.home).pods if pod.key.name == "client"]
     hops = node.trace("web:80", "--from", "default/client")
@@ -215,7 +248,7 @@ def test_status_tells_what_the_agent_does(node: Node) -> None:
     assert status.node == "edge-1"
     assert status.pid == node.agent_pid
     assert status.interception.installed
-    assert status.snapshot.services == 6
+    assert status.snapshot.services == 7
     assert node.run("status").stdout.startswith("edgemesh ")
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from edgemesh.model.flows import FlowFacts, Refusal
+from edgemesh.model.routes import Route
 from edgemesh.model.services import Endpoint, Service, ServicePort, Snapshot, Transport
-from edgemesh.model.trace import TraceAnswer, TraceQuestion
+from edgemesh.model.trace import TraceAnswer, TracedRequest, TraceQuestion
 from edgemesh.policy.explain import explain_call
 from edgemesh.policy.traffic.endpoint_state import EndpointState
 from edgemesh.policy.traffic.traffic import Traffic
@@ -31,7 +34,7 @@ CANDIDATES = tuple(EndpointState(endpoint, 0.0, lambda: None) for endpoint in EN
 def ask(question: TraceQuestion, verdict: Verdict | None = None) -> tuple[TraceAnswer, FlowFacts]:
     seen: list[FlowFacts] = []
 
-    def preview(facts: FlowFacts) -> Verdict:
+    def preview(facts: FlowFacts, _: TracedRequest | None) -> Verdict:
         seen.append(facts)
         return verdict or Verdict(HTTP, CANDIDATES, "relay")
 
@@ -40,7 +43,7 @@ def ask(question: TraceQuestion, verdict: Verdict | None = None) -> tuple[TraceA
 
 
 def test_a_service_that_the_data_plane_lacks_is_unknown() -> None:
-    answer = explain_call(SNAPSHOT, TraceQuestion("default", "nothing"), lambda _: Verdict(None))
+    answer = explain_call(SNAPSHOT, TraceQuestion("default", "nothing"), lambda *_: Verdict(None))
     assert answer == TraceAnswer(7, known=False)
 
 
@@ -93,9 +96,29 @@ def test_where_a_route_leads_is_told_and_the_server_name_is_that_of_a_tls_client
     ids=["no such port", "no address to call"],
 )
 def test_nothing_is_decided_where_there_is_nothing_to_call(question: TraceQuestion) -> None:
-    def preview(_: FlowFacts) -> Verdict:
+    def preview(*_: object) -> Verdict:
         raise AssertionError
 
     answer = explain_call(SNAPSHOT, question, preview)
     assert answer.known
     assert answer.candidates == ()
+
+
+ROUTES = tuple(Route(f"HTTPRoute default/web rule {number}") for number in (0, 0, 1))
+ROUTED = replace(HTTP, routes=ROUTES)
+
+
+def test_it_is_told_how_many_rules_route_requests_of_which_none_is_named() -> None:
+    answer, _ = ask(TraceQuestion("default", "web", 80), Verdict(ROUTED, CANDIDATES, "http"))
+    assert answer.routes == 2
+
+
+@pytest.mark.parametrize(
+    ("path", "request_"), [("relay", None), ("http", TracedRequest())], ids=["relayed", "named"]
+)
+def test_rules_are_not_counted_where_nothing_is_left_to_be_decided(
+    path: str, request_: TracedRequest | None
+) -> None:
+    question = TraceQuestion("default", "web", 80, request=request_)
+    answer, _ = ask(question, Verdict(ROUTED, CANDIDATES, path))
+    assert answer.routes == 0

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from edgemesh.app.trace.call import Agent, Call, Caller, Hop, HopState, parse_service
+from edgemesh.app.trace.call import Agent, Call, Caller, Hop, HopState, parse_request, parse_service
 from edgemesh.app.trace.knowledge import agent_hop, decision_hop, endpoints_hop, service_hop
 from edgemesh.cli.trace_page import first_failure, trace_page
 from edgemesh.model.errors import OperatorError
 from edgemesh.model.services import Endpoint
 from edgemesh.model.settings import Settings
-from edgemesh.model.trace import TraceAnswer, TracedPort
+from edgemesh.model.trace import TraceAnswer, TracedPort, TracedRequest
 
 ENDPOINTS = (Endpoint("10.1.0.1", 8080, pod="default/web-1"), Endpoint("fd00::2", 8080))
 PORT = TracedPort(80, "http", "TCP", 0, "http", "round_robin", "node", "10.96.0.1", ENDPOINTS)
@@ -130,6 +130,20 @@ def test_a_refusal_fails_with_its_reason() -> None:
     assert hop.remedy
 
 
+def test_rules_that_route_each_request_are_counted() -> None:
+    hop = decision_hop(call(dataclasses.replace(ANSWER, path="http", routes=2)))
+    assert hop.state is HopState.OK
+    assert hop.detail == (
+        "each request is routed by itself, by 2 rules: --request 'GET /' tells of one; path http"
+    )
+
+
+def test_a_route_that_answers_by_itself_is_told() -> None:
+    answer = dataclasses.replace(ANSWER, path="http", candidates=(), route="HTTPRoute a/b rule 0")
+    hop = decision_hop(call(answer))
+    assert hop.detail == "answered by HTTPRoute a/b rule 0 itself; path http"
+
+
 def test_the_source_that_the_endpoint_sees_is_told() -> None:
     port = dataclasses.replace(PORT, source="preserve")
     hop = decision_hop(call(dataclasses.replace(ANSWER, port=port, candidates=ENDPOINTS[:1])))
@@ -165,3 +179,34 @@ def test_a_service_may_be_named_shortly_or_in_full(text: str, parsed: tuple[str,
 def test_what_names_no_service_is_refused_in_one_line(text: str) -> None:
     with pytest.raises(OperatorError, match="is no Service"):
         parse_service(text, "default")
+
+
+@pytest.mark.parametrize(
+    ("text", "parsed"),
+    [
+        ("/", TracedRequest(host="web")),
+        ("GET /orders?n=1", TracedRequest("GET", "web", "/orders", "n=1")),
+        ("post http://Shop:80/orders", TracedRequest("POST", "shop", "/orders")),
+        ("http://shop", TracedRequest(host="shop")),
+    ],
+)
+def test_a_request_may_be_named_shortly_or_in_full(text: str, parsed: TracedRequest) -> None:
+    assert parse_request(text, (), "web") == parsed
+
+
+def test_headers_alone_mean_the_root() -> None:
+    wanted = TracedRequest(host="web", headers=(("x-user", "jane"), ("x-empty", "")))
+    assert parse_request("", ("X-User: jane", "x-empty: "), "web") == wanted
+    assert parse_request("", (), "web") is None
+
+
+@pytest.mark.parametrize("text", ["GET", "orders", "ftp://shop/", "http://[", "GET orders"])
+def test_what_is_no_request_is_refused_in_one_line(text: str) -> None:
+    with pytest.raises(OperatorError, match="is no request"):
+        parse_request(text, (), "web")
+
+
+@pytest.mark.parametrize("header", ["x-user", ": jane", "x-user:"])
+def test_what_is_no_header_is_refused_in_one_line(header: str) -> None:
+    with pytest.raises(OperatorError, match="is no header"):
+        parse_request("", (header,), "web")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import trio
 
@@ -16,7 +17,7 @@ from edgemesh.app.ask import ask_agent
 from edgemesh.kernel.pod_socket import pod_socket
 from edgemesh.model.errors import OperatorError
 from edgemesh.model.settings import Settings
-from edgemesh.model.trace import TraceAnswer, TracedPort
+from edgemesh.model.trace import TraceAnswer, TracedPort, TracedRequest
 
 
 class HopState(StrEnum):
@@ -133,6 +134,46 @@ def parse_service(text: str, namespace: str) -> tuple[str, str, int]:
     if not valid:
         raise OperatorError(f"{text!r} is no Service", "write web, web:80 or web.namespace:80")
     return own_namespace.partition(".")[0] or namespace, service, int(port or 0)
+
+
+def parse_request(text: str, headers: Sequence[str], host: str) -> TracedRequest | None:
+    """Read ``GET /orders?n=1``, ``/orders``, ``POST http://shop/orders``.
+
+    Args:
+        text: the request; "" for none, or for ``GET /`` when there are headers.
+        headers: each as ``name: value``.
+        host: that is called when the text names none.
+
+    Raises:
+        OperatorError: one of them is none.
+    """
+    if not text and not headers:
+        return None
+    method, _, target = text.strip().rpartition(" ")
+    try:
+        url = urlsplit(target or "/")
+        valid = url.scheme == "http" if url.netloc else url.path.startswith("/")
+    except ValueError:
+        valid = False
+    if not valid:
+        raise OperatorError(
+            f"{text!r} is no request", "write 'GET /path' or 'GET http://host/path'"
+        )
+    fields = [(name.strip().lower(), value.strip()) for name, _, value in map(_split, headers)]
+    return TracedRequest(
+        method.strip().upper() or "GET",
+        url.hostname or host,
+        url.path or "/",
+        url.query,
+        (*fields,),
+    )
+
+
+def _split(header: str) -> tuple[str, str, str]:
+    parts = header.partition(":")
+    if not all(parts):
+        raise OperatorError(f"{header!r} is no header", "write 'name: value'")
+    return parts
 
 
 async def find_addresses(agent: Agent, word: str, namespace: str) -> list[str]:

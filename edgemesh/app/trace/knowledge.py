@@ -10,6 +10,7 @@ from edgemesh.wire.host_port import joined
 _REMEDY_OF_REFUSAL = {
     Refusal.NO_ENDPOINT: "make a Pod ready that the Service's selector matches",
     Refusal.NO_BACKEND: "edgemesh get KIND NAME -o yaml: the conditions say what is missing",
+    Refusal.NO_ROUTE: "no route of the Service matches such a request",
     Refusal.NO_SERVICE: "see the hop 'service'",
     Refusal.SELF_DESTINATION: "the Service's port is the agent's own: change proxy.tcp_port",
 }
@@ -82,6 +83,15 @@ def decision_hop(call: Call) -> Hop:
             HopState.FAILED,
             f"the call is refused: {answer.refusal}{by_route}",
             _REMEDY_OF_REFUSAL.get(Refusal(answer.refusal), "see edgemesh status"),
+        )
+    if not answer.candidates:
+        return Hop("decision", HopState.OK, f"answered{by_route} itself; path {answer.path}")
+    if answer.routes:
+        return Hop(
+            "decision",
+            HopState.OK,
+            f"each request is routed by itself, by {answer.routes} rules: --request 'GET /' tells "
+            f"of one; path {answer.path}",
         )
     target = call.target
     assert target is not None

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from edgemesh.app.trace.call import Agent, Call, Caller, Hop, find_addresses, parse_service
+from edgemesh.app.trace.call import (
+    Agent,
+    Call,
+    Caller,
+    Hop,
+    find_addresses,
+    parse_request,
+    parse_service,
+)
 from edgemesh.app.trace.connections import call_hop, endpoint_hop
 from edgemesh.app.trace.interception import listener_hop, route_hop, rule_hop
 from edgemesh.app.trace.knowledge import agent_hop, decision_hop, endpoints_hop, service_hop
@@ -21,6 +29,8 @@ async def walk(
     caller: str = "",
     ipv6: bool = False,
     server_name: str = "",
+    request: str = "",
+    headers: Sequence[str] = (),
 ) -> list[Hop]:
     """Look at every hop of a call; one that fails does not end the walk.
 
@@ -31,14 +41,17 @@ async def walk(
         caller: a Pod of this node, by name or address, "" for the node itself.
         ipv6: call by IPv6; else by IPv4, or by IPv6 where the Service has nothing else.
         server_name: that a TLS client would name, "" for none.
+        request: ``GET /path``, "" for no certain one.
+        headers: of the request, each as ``name: value``.
 
     Raises:
-        OperatorError: the target is none, or the Pod cannot be found.
+        OperatorError: the target or the request is none, or the Pod cannot be found.
     """
     service_namespace, service, port = parse_service(target, namespace)
     addresses = await find_addresses(agent, caller, namespace) if caller else [""]
     client = _of_family(addresses, ipv6=ipv6)
-    question = TraceQuestion(service_namespace, service, port, client, ipv6, server_name)
+    asked = parse_request(request, headers, service)
+    question = TraceQuestion(service_namespace, service, port, client, ipv6, server_name, asked)
     answer: TraceAnswer | None = None
     problem = ""
     try:
