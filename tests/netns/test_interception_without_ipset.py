@@ -14,20 +14,26 @@ PROGRAM = """
 import subprocess
 from edgemesh.kernel.commands import find_tool
 from edgemesh.kernel.netfilter import open_interception
-from edgemesh.model.services import NodePort, ServiceAddress, Transport
+from edgemesh.model.services import InboundAddress, NodePort, ServiceAddress, Transport
 from edgemesh.model.settings import NetfilterSettings, ProxySettings
 
 assert find_tool("ipset") is None
 settings = NetfilterSettings(backend="iptables", mode="MODE")
 held = open_interception(settings, ProxySettings(), owned=False)
 web = ServiceAddress("10.96.0.1", Transport.TCP, 80)
-targets = {web, ServiceAddress("fd00:96::a", Transport.UDP, 53), NodePort(Transport.TCP, 30080)}
+targets = {
+    web,
+    ServiceAddress("fd00:96::a", Transport.UDP, 53),
+    NodePort(Transport.TCP, 30080),
+    InboundAddress("10.1.0.2", Transport.TCP, 80),
+}
 held.install()
 held.update(targets, ())
 held.update(targets, ())
 assert held.addresses() == targets, held.addresses()
 rules = subprocess.run(["iptables-save"], capture_output=True, text=True).stdout
 assert rules.count("-A EDGEMESH-SERVICES") == 2, rules
+assert "-A EDGEMESH-INBOUND -d 10.1.0.2/32 -p tcp -m tcp --dport 80 -g" in rules, rules
 assert "-d 10.96.0.1/32 -p tcp -m tcp --dport 80 -g EDGEMESH-DIVERT" in rules, rules
 held.update((), {web})
 held.update((), {web})
