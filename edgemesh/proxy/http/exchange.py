@@ -91,37 +91,26 @@ class Exchange:
         bytes_sent, bytes_received: of bodies, counted by the carrier.
     """
 
-    __slots__ = (
-        "_carrier",
-        "_context",
-        "_pass",
-        "_pause",
-        "_repeating",
-        "_retries",
-        "_tried",
-        "_trying",
-        "backend",
-        "begun",
-        "bytes_received",
-        "bytes_sent",
-        "call",
-        "deadline",
-        "flow",
-        "grpc_status",
-        "plan",
-        "protocol",
-        "refusal",
-        "request",
-        "responded_at",
-        "response_headers",
-        "route",
-        "state",
-        "status",
-        "target",
-        "tries",
-        "try_began",
-        "try_deadline",
-    )
+    # What most requests never set is not set for each of them.
+    _tried: tuple[EndpointState, ...] = ()
+    _trying = False
+    _repeating = False
+    _pause: Timer[Handler] | None = None
+    _pass: Pass | None = None
+    _retries: Retries | None = None
+    route: Route | None = None
+    backend: Backend | None = None
+    state: EndpointState | None = None
+    responded_at = 0.0
+    tries = 0
+    deadline = 0.0
+    try_deadline = 0.0
+    status = 0
+    grpc_status: int | None = None
+    refusal: Refusal | None = None
+    response_headers: tuple[tuple[str, str], ...] = ()
+    bytes_sent = 0
+    bytes_received = 0
 
     def __init__(
         self,
@@ -148,28 +137,11 @@ class Exchange:
         self._context = context
         self._carrier = carrier
         self.call = call
-        self._tried: tuple[EndpointState, ...] = ()
-        self._trying = False
-        self._repeating = False
-        self._pause: Timer[Handler] | None = None
-        self._pass: Pass | None = None
-        self._retries: Retries | None = None
         self.flow = flow
         self.request = request
         self.protocol = protocol
         self.plan = self.target = plan
-        self.route: Route | None = None
-        self.backend: Backend | None = None
-        self.state: EndpointState | None = None
         self.begun = self.try_began = context.reactor.now
-        self.responded_at = 0.0
-        self.tries = 0
-        self.deadline = self.try_deadline = 0.0
-        self.status = 0
-        self.grpc_status: int | None = None
-        self.refusal: Refusal | None = None
-        self.response_headers: tuple[tuple[str, str], ...] = ()
-        self.bytes_sent = self.bytes_received = 0
 
     def begin(self) -> None:
         """Route, admit, choose; the carrier is told what to do before this returns, or later."""
@@ -177,7 +149,8 @@ class Exchange:
         if answer is not None:
             self._answer(answer)
             return
-        self._retries = self.target.policy.retries
+        if self.target.policy.retries is not None:
+            self._retries = self.target.policy.retries
         if self.route is not None and self.route.retries is not None:
             self._retries = self.route.retries
         self._try()
@@ -185,7 +158,8 @@ class Exchange:
     # Tries.
 
     def _try(self) -> None:
-        self._pause = None
+        if self._pause is not None:
+            self._pause = None
         target = self.target
         upstream = target.upstream
         now = self._context.reactor.now

@@ -117,6 +117,11 @@ class ClientConnection:
             self._buffer += data
         else:
             self._head_began = self._active
+            if not carrier.busy:
+                head = self._context.http.heads.requests.young.get(data)
+                if head is not None:
+                    self._begin(head, b"")
+                    return
             self._buffer = data
         if not carrier.busy:
             self._next_requests()
@@ -162,14 +167,13 @@ class ClientConnection:
             if head is None:
                 self._deadlines.by(self.due())
                 break
-            self._begin(head)
+            rest, self._buffer = self._buffer[head.size :], b""
+            self._begin(head, rest)
         self._serving = False
         if self._ended and not carrier.busy and not self._closing and self._flow.stage is self:
             self._flow.finish(Ending.CLOSED, reset=False)
 
-    def _begin(self, head: RequestHead) -> None:
-        rest = self._buffer[head.size :]
-        self._buffer = b""
+    def _begin(self, head: RequestHead, rest: bytes) -> None:
         plan = self._plan if self._swaps == self._context.decider.swaps else self._current_plan()
         carrier = self._carrier
         self._flow.requests += 1

@@ -56,6 +56,10 @@ class HeadReader:
 
     Args:
         settings: the limits.
+
+    Attributes:
+        requests: heads that came before, by their bytes. Who finds there what it has just read
+            need not look for its end.
     """
 
     def __init__(self, settings: HttpSettings) -> None:
@@ -66,7 +70,7 @@ class HeadReader:
             settings.head_cache_bytes,
             settings.max_cached_head_bytes,
         )
-        self._requests = HeadCache[RequestHead](*limits)
+        self.requests = HeadCache[RequestHead](*limits)
         self._responses = HeadCache[ResponseHead](*limits)
 
     def read_request(self, data: bytes | bytearray, start: int = 0) -> RequestHead | None:
@@ -84,7 +88,7 @@ class HeadReader:
         end = data.find(_END, start)
         if end >= 0:
             raw = bytes(data[start : end + 4])
-            return self._requests.young.get(raw) or self._parse_request(raw)
+            return self.requests.young.get(raw) or self._parse_request(raw)
         begin = start + 2 if data.startswith(b"\r\n", start) else start
         check_beginning(data, begin, self._settings, REQUEST)
         return None
@@ -106,12 +110,12 @@ class HeadReader:
         return None
 
     def _parse_request(self, raw: bytes) -> RequestHead:
-        head = self._requests.older(raw)
+        head = self.requests.older(raw)
         if head is None:
             proper = raw.removeprefix(b"\r\n")
             check_size(proper, self._settings, REQUEST)
             head = parse_request(proper, len(raw), self._fields, self._settings.max_fields)
-            self._requests.keep(raw, head)
+            self.requests.keep(raw, head)
         return head
 
     def _parse_response(self, raw: bytes) -> ResponseHead:
