@@ -258,6 +258,24 @@ async def test_a_deadline_is_kept(*, grpc: bool) -> None:
         await endpoint.until(lambda: endpoint.heard[1].reset == 8)
 
 
+async def test_a_connection_on_which_nothing_comes_any_more_is_not_used_again() -> None:
+    async with running() as world:
+        client, server = await h2_pair(world, policy=Policy(timeouts=Timeouts(request=5)))
+        await client.request()
+        silent = await h2_endpoint(server)
+        await silent.respond(await silent.next_request())
+        await client.over(1)
+        world.skip(1)
+        lost = await client.request()
+        await silent.next_request()
+        world.skip(6)
+        assert (await client.over(lost)).status == "504"
+        again = await client.request()
+        endpoint = await h2_endpoint(server)
+        await endpoint.respond(await endpoint.next_request())
+        assert (await client.over(again)).status == "200"
+
+
 async def test_a_grpc_client_s_own_deadline_is_kept() -> None:
     async with running() as world:
         client, server = await h2_pair(world)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import httpx
 import pytest
 import trio
 from http2_peers import GET, GRPC, POST, H2Peer, h2_client, h2_endpoint, h2_pair
@@ -214,6 +215,31 @@ async def test_grpc_calls_have_trailers_and_their_own_name_in_reports() -> None:
         )
         heard = await client.over(stream_id)
         assert (heard.body, heard.trailers) == (b"\0\0\0\0\1y", {"grpc-status": "0"})
+
+
+async def test_httpx_asks_many_things_at_a_time() -> None:
+    async with running() as world:
+        server = world.serve()
+        world.service(server.endpoint, application_protocol="http2")
+        answers: list[bytes] = []
+
+        async def ask(client: httpx.AsyncClient, number: int) -> None:
+            response = await client.post(f"http://127.0.0.1:{world.port}/{number}", content=b"x")
+            assert response.http_version == "HTTP/2"
+            answers.append(response.content)
+
+        async with (
+            httpx.AsyncClient(http1=False, http2=True, trust_env=False) as client,
+            trio.open_nursery() as nursery,
+        ):
+            for number in range(50):
+                nursery.start_soon(ask, client, number)
+            endpoint = await h2_endpoint(server)
+            for _ in range(50):
+                stream_id = await endpoint.next_request()
+                path = endpoint.heard[stream_id].head[":path"]
+                await endpoint.respond(stream_id, body=path.encode())
+        assert sorted(answers) == sorted(f"/{number}".encode() for number in range(50))
 
 
 async def test_nothing_spins_while_a_connection_is_silent() -> None:

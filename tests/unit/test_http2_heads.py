@@ -13,6 +13,7 @@ from edgemesh.wire.http2.heads import (
     RequestHead,
     ResponseHead,
     Trailers,
+    is_authority,
     request_block,
     response_block,
     trailers_block,
@@ -147,6 +148,12 @@ def test_a_grpc_message_survives_its_way(message: str) -> None:
     encoded = grpc_fields.percent_encode(message)
     assert all(" " <= character <= "~" for character in encoded)
     assert unquote(encoded) == message
+
+
+def test_what_a_request_may_be_for_is_known() -> None:
+    assert is_authority("web.default:80")
+    assert not is_authority("web default")
+    assert not is_authority("wéb")
 
 
 def test_interim_responses_are_told_from_final_ones() -> None:

@@ -7,7 +7,13 @@ from edgemesh.policy.routing.rewrite import rewritten
 from edgemesh.proxy.http.changes import request_changes, response_changes
 from edgemesh.proxy.http.exchange import Exchange
 from edgemesh.wire.http2.block import Block
-from edgemesh.wire.http2.heads import RequestHead, ResponseHead, request_block, response_block
+from edgemesh.wire.http2.heads import (
+    RequestHead,
+    ResponseHead,
+    is_authority,
+    request_block,
+    response_block,
+)
 
 
 def changed_request(exchange: Exchange, head: RequestHead) -> Block:
@@ -22,7 +28,7 @@ def changed_request(exchange: Exchange, head: RequestHead) -> Block:
     headers = head.headers
     if route.rewrite is not None:
         target, host = rewritten(route, head)
-        if host is not None:
+        if host is not None and is_authority(host):
             authority = host
             headers = tuple(item for item in headers if item[0] != "host")
     for change in changes:

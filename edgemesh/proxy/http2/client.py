@@ -27,7 +27,7 @@ def serve(flow: Flow) -> None:
 class ClientLink(Link):
     """The stage of a flow, the handler of its socket, and who takes its requests."""
 
-    __slots__ = ("_active", "_call", "_deadlines", "_flow", "_newcomer", "_plan", "_swaps")
+    __slots__ = ("_call", "_deadlines", "_flow", "_newcomer", "_plan", "_swaps")
 
     connection: ServerConnection
 
@@ -40,7 +40,6 @@ class ClientLink(Link):
         self._fd = flow.client.fileno()
         self._call = Call(flow.client_address[0], ":" in flow.destination[0], None)
         self._deadlines = Deadlines(context.reactor, self)
-        self._active = context.reactor.now
         self._newcomer = True
         self._plan: PortPlan | None = None
         self._swaps = -1
@@ -72,7 +71,7 @@ class ClientLink(Link):
     def drain(self) -> None:
         """Let the client open no more streams; close when its last one is over."""
         self.connection.leave()
-        self._active = self._reactor.now
+        self.heard_at = self._reactor.now
         self._deadlines.by(self.due())
 
     def set_deadline(self, due: float) -> None:
@@ -135,7 +134,6 @@ class ClientLink(Link):
 
     def heard(self) -> None:
         """Look whether the connection goes on."""
-        self._active = self._reactor.now
         if self.connection.is_over:
             self.flush()
             if self._fd >= 0 and self.connection.fault is not None:
@@ -182,11 +180,11 @@ class ClientLink(Link):
         settings = self._context.http.settings
         connection = self.connection
         if connection.is_in_block:
-            return self._active + settings.head_timeout_seconds
+            return self.heard_at + settings.head_timeout_seconds
         if not connection.streams:
             if connection.leaving:
-                return self._active + settings.drain_idle_seconds
-            return self._active + settings.keepalive_timeout_seconds
+                return self.heard_at + settings.drain_idle_seconds
+            return self.heard_at + settings.keepalive_timeout_seconds
         return min(
             (cast("Http2Request", stream.user).due() for stream in connection.streams.values()),
             default=NEVER,

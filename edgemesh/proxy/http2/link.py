@@ -28,6 +28,7 @@ class Link(ABC):
     Attributes:
         connection: what is said.
         bytes_in, bytes_out: that were read and written.
+        heard_at: when something was read last.
     """
 
     __slots__ = (
@@ -42,6 +43,7 @@ class Link(ABC):
         "bytes_in",
         "bytes_out",
         "connection",
+        "heard_at",
     )
 
     connection: Connection[Any]
@@ -58,6 +60,7 @@ class Link(ABC):
         self._watched = -1
         self.bytes_in = 0
         self.bytes_out = 0
+        self.heard_at = context.reactor.now
 
     @abstractmethod
     def heard(self) -> None:
@@ -157,7 +160,8 @@ class Link(ABC):
             self.ended()
             return
         self.bytes_in += count
-        self.connection.receive(bytes(buffer[:count]), self._reactor.now)
+        self.heard_at = now = self._reactor.now
+        self.connection.receive(bytes(buffer[:count]), now)
         self.heard()
         if self._unsent and self._fd >= 0:
             self.watch()

@@ -195,7 +195,7 @@ class Http2Request:
         head = self._head
         assert head is not None
         client = self._client
-        self._link = None
+        self._link = link
         stream = self._upstream = link.open(self, client, head.method == "HEAD")
         exchange = self.exchange
         block = head.block if exchange.route is None else changed_request(exchange, head)
@@ -374,7 +374,7 @@ class Http2Request:
     def _drop_upstream(self) -> None:
         """Take the request away from the endpoint."""
         link, self._link = self._link, None
-        if link is not None:
+        if link is not None and not link.stands:
             link.expect_no_more(self)
         upstream, self._upstream = self._upstream, None
         if upstream is not None and upstream.is_open:
@@ -408,6 +408,10 @@ class Http2Request:
             self._drop_upstream()
             self._client.reset(ErrorCode.CANCEL)
         else:
+            link = self._link
+            if link is not None and link.stands and link.heard_at < exchange.try_began:
+                # Nothing at all has come since: others should not wait for it, too.
+                link.retire()
             self._leave_upstream()
             exchange.expired()
 

@@ -199,6 +199,11 @@ def _has_port(authority: bytes) -> bool:
     return b":" in authority.rpartition(b"]")[2]
 
 
+def is_authority(text: str) -> bool:
+    """Whether a request may be for this host, with a port or without."""
+    return text.isascii() and _AUTHORITY.fullmatch(text.encode()) is not None
+
+
 def request_block(head: RequestHead, authority: str, target: str, headers: Headers) -> Block:
     """The block of a request with changes; what is never to be indexed stays so."""
     pseudo = [
@@ -223,5 +228,7 @@ def trailers_block(headers: Headers) -> Block:
 def _encode_headers(like: _Message | None, headers: Headers) -> bytes:
     # Equality of tuples does not care for their class: those that came are used again.
     known = {item: item for item in like.fields} if like is not None else {}
-    fields = ((name.encode("latin-1"), value.encode("latin-1")) for name, value in headers)
+    fields = (
+        (name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in headers
+    )
     return encode_block(known.get(item, item) for item in fields)
