@@ -229,7 +229,9 @@ def web_and_bystander(mesh: Mesh) -> Iterator[None]:
     where = mesh.network.server
     for version, service_address in SERVICE.items():
         device = {4: "", 6: "veth2"}[version]
-        output(where, ["ip", "address", "add", service_address, "dev", "eth0"])
+        # Else nobody can bind to an IPv6 address before it was looked for elsewhere.
+        at_once = ["nodad"] if version == 6 else []
+        output(where, ["ip", "address", "add", service_address, "dev", "eth0", *at_once])
         add_route(mesh.network.node, service_address, via=SERVER[version], device=device)
     with (
         TcpServer(where, (SERVER[4], 8080), name_and_client("endpoint")),
