@@ -90,6 +90,8 @@ class TraceAnswer:
         route: the key of the route that the connection or the request takes, "" for none.
         routes: how many there are for requests of which none was named.
         target: where that leads, None for ``port``.
+        node: the one that answers.
+        server: what endpoints of the target let through, in few words; "" for everything.
     """
 
     revision: int
@@ -106,6 +108,8 @@ class TraceAnswer:
     route: str = ""
     routes: int = 0
     target: TracedPort | None = None
+    node: str = ""
+    server: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from edgemesh.model.policies import Balancing, Locality, Path, Policy, Quota, QuotaScope
+from edgemesh.model.policies import (
+    Balancing,
+    Locality,
+    Path,
+    Policy,
+    Quota,
+    QuotaScope,
+    ServerLimits,
+)
 from edgemesh.model.services import ServicePort
 
 
@@ -14,6 +22,16 @@ def describe_policy(port: ServicePort) -> str:
     ``least_request prefer_zone, client 100/s burst 20, breaker after 5 errors, 2 retries``.
     """
     return ", ".join((_balancing(port.policy.balancing), *_rest(port.policy), *_routing(port)))
+
+
+def describe_server(limits: ServerLimits) -> str:
+    """What a node lets through to its endpoints: ``500/s burst 50 and 8 at a time``; "" for all."""
+    words = []
+    if limits.quota is not None:
+        words.append(_quota(limits.quota))
+    if limits.max_concurrent:
+        words.append(f"{limits.max_concurrent} at a time")
+    return " and ".join(words)
 
 
 def _balancing(balancing: Balancing) -> str:
@@ -32,10 +50,9 @@ def _rest(policy: Policy) -> Iterator[str]:
         yield f"asks for path {policy.path}"
     if policy.client_quota is not None:
         yield f"client {_quota(policy.client_quota)}"
-    if policy.server.quota is not None:
-        yield f"server {_quota(policy.server.quota)}"
-    if policy.server.max_concurrent:
-        yield f"server {policy.server.max_concurrent} at a time"
+    server = describe_server(policy.server)
+    if server:
+        yield f"server {server}"
     if policy.breaker is not None:
         yield f"breaker after {policy.breaker.consecutive_errors} errors"
     if policy.limits.max_connections:

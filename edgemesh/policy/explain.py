@@ -8,7 +8,7 @@ from edgemesh.model.flows import FlowFacts
 from edgemesh.model.policies import Path
 from edgemesh.model.services import Service, ServicePort, Snapshot
 from edgemesh.model.trace import TraceAnswer, TracedPort, TracedRequest, TraceQuestion
-from edgemesh.policy.describe import describe_policy
+from edgemesh.policy.describe import describe_policy, describe_server
 from edgemesh.policy.verdict import Verdict
 
 
@@ -34,6 +34,7 @@ def explain_call(
     if port is not None and address:
         verdict = preview(_facts(question, port, address), question.request)
     target = verdict.target
+    limited = target or port
     return TraceAnswer(
         snapshot.revision,
         known=True,
@@ -49,6 +50,8 @@ def explain_call(
         route=verdict.route,
         routes=_undecided_routes(verdict, question),
         target=_traced(target, "") if target and target is not port else None,
+        node=snapshot.node,
+        server=describe_server(limited.policy.server) if limited else "",
     )
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 import pytest
 import trio
-from lab_homes import manifest_of, unique_home
+from lab_homes import manifest_of, unique_home, wait_for
 
 from edgemesh.lab import cluster, rollout
 from edgemesh.lab.network import command_in
@@ -110,6 +110,16 @@ spec:
 """
 
 
+LIMITED = """
+apiVersion: policy.edgemesh.io/v1alpha1
+kind: TrafficPolicy
+metadata: {name: direct}
+spec:
+  targetRef: {kind: Service, name: direct}
+  concurrency: {maxConcurrent: 5}
+"""
+
+
 @dataclass(frozen=True)
 class Node:
     home: Home
@@ -129,6 +139,9 @@ class Node:
             check=False,
             text=True,
         )
+
+    def status(self) -> AgentStatus:
+        return msgspec.json.decode(self.run("status", "--json").stdout, type=AgentStatus)
 
     def trace(self, *words: str) -> dict[str, dict[str, Any]]:
         """The hops by name; the exit code must tell whether one of them failed."""
@@ -230,6 +243,17 @@ def test_a_headless_service_is_called_past_the_agent(node: Node) -> None:
     assert states(hops)["call"] == "ok"
 
 
+def test_a_limited_endpoint_is_told_with_its_node_and_calls_of_it_are_followed(node: Node) -> None:
+    trio.run(rollout.apply, node.home, manifest_of(LIMITED))
+    wait_for(lambda: node.status().interception.endpoints == 4, "the endpoints are intercepted")
+    hops = node.trace("direct", "--from", "client")
+    assert "gets 5 at a time, whoever calls: this node sees to it" in hops["server"]["detail"]
+    assert hops["call"]["detail"].endswith("an endpoint for each request: path http")
+    assert "past the agent" in node.trace("direct")["call"]["detail"]
+    trio.run(rollout.delete, node.home, [one.key for one in manifest_of(LIMITED)])
+    wait_for(lambda: not node.status().interception.endpoints, "the endpoints are let alone")
+
+
 def test_datagrams_are_followed_up_to_the_decision(node: Node) -> None:
     found = states(node.trace("datagrams"))
     assert (found["rule"], found["listener"], found["decision"]) == ("ok", "ok", "ok")
@@ -244,7 +268,7 @@ def test_a_pod_that_nobody_knows_is_one_line_and_exit_code_2(node: Node) -> None
 
 
 def test_status_tells_what_the_agent_does(node: Node) -> None:
-    status = msgspec.json.decode(node.run("status", "--json").stdout, type=AgentStatus)
+    status = node.status()
     assert status.node == "edge-1"
     assert status.pid == node.agent_pid
     assert status.interception.installed

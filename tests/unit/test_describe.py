@@ -63,8 +63,8 @@ def test_the_rest_is_told_where_it_is_not_the_default() -> None:
         health_check=HealthCheck(),
     )
     assert described(policy) == (
-        "round_robin, asks for path http, client 2.5/s burst 3, server 100/s burst 20 per source, "
-        "server 4 at a time, breaker after 5 errors, 10 connections, 20 requests, 2 retries, "
+        "round_robin, asks for path http, client 2.5/s burst 3, server 100/s burst 20 per source "
+        "and 4 at a time, breaker after 5 errors, 10 connections, 20 requests, 2 retries, "
         "deadline 15 s, tcp health checks"
     )
 

@@ -8,7 +8,13 @@ from pathlib import Path
 import pytest
 
 from edgemesh.app.trace.call import Agent, Call, Caller, Hop, HopState, parse_request, parse_service
-from edgemesh.app.trace.knowledge import agent_hop, decision_hop, endpoints_hop, service_hop
+from edgemesh.app.trace.knowledge import (
+    agent_hop,
+    decision_hop,
+    endpoints_hop,
+    server_hop,
+    service_hop,
+)
 from edgemesh.cli.trace_page import first_failure, trace_page
 from edgemesh.model.errors import OperatorError
 from edgemesh.model.services import Endpoint
@@ -210,3 +216,33 @@ def test_what_is_no_request_is_refused_in_one_line(text: str) -> None:
 def test_what_is_no_header_is_refused_in_one_line(header: str) -> None:
     with pytest.raises(OperatorError, match="is no header"):
         parse_request("", (header,), "web")
+
+
+@pytest.mark.parametrize(
+    ("node", "detail"),
+    [
+        ("edge-1", "10.1.0.3:80 gets 5/s burst 5, whoever calls: this node sees to it"),
+        ("edge-2", "10.1.0.3:80 gets 5/s burst 5, whoever calls: edge-2 sees to it"),
+        ("", "10.1.0.3:80 gets 5/s burst 5, but nobody sees to it: no node is known to run it"),
+    ],
+)
+def test_who_limits_what_the_endpoint_gets_is_told(node: str, detail: str) -> None:
+    limited = dataclasses.replace(
+        ANSWER,
+        node="edge-1",
+        server="5/s burst 5",
+        candidates=(Endpoint("10.1.0.3", 80, node=node),),
+    )
+    hop = server_hop(call(limited))
+    assert (hop.state, hop.detail) == (HopState.OK, detail)
+    headless = dataclasses.replace(
+        limited, candidates=(), port=dataclasses.replace(PORT, endpoints=limited.candidates)
+    )
+    assert server_hop(call(headless)) == hop
+
+
+def test_where_nothing_is_limited_no_server_is_told() -> None:
+    assert server_hop(call()).detail == "gets whatever calls there are"
+    nobody = dataclasses.replace(ANSWER, server="5/s", candidates=(), port=None)
+    for answer in (None, nobody):
+        assert server_hop(call(answer)).state is HopState.SKIPPED

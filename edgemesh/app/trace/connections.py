@@ -64,9 +64,17 @@ async def call_hop(call: Call) -> Hop:
             problem = error.strerror or str(error)
             return Hop("call", HopState.FAILED, f"{where}: {problem}", "see the hops above")
         told = f"{where}: connected in {seconds * 1000:.1f} ms"
-        if direct:
+        if direct and not _is_let_through_here(call, direct):
             return Hop("call", HopState.OK, f"{told}, past the agent: the Service is headless")
         return await _follow(call, sock, told)
+
+
+def _is_let_through_here(call: Call, endpoint: Endpoint) -> bool:
+    """Whether this node intercepts calls of an endpoint; its own it lets pass."""
+    answer = call.answer
+    if answer is None or not answer.server or not call.caller.address:
+        return False
+    return bool(answer.node) and endpoint.node == answer.node
 
 
 def _first_of_family(call: Call, endpoints: Sequence[Endpoint]) -> Endpoint | None:

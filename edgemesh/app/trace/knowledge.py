@@ -106,6 +106,25 @@ def decision_hop(call: Call) -> Hop:
     )
 
 
+def server_hop(call: Call) -> Hop:
+    """Who limits what is let through to the endpoint."""
+    answer = call.answer
+    if answer is None:
+        return Hop("server", HopState.SKIPPED, "no agent to ask")
+    if not answer.server:
+        return Hop("server", HopState.OK, "gets whatever calls there are")
+    endpoints = answer.candidates or (call.target.endpoints if call.target else ())
+    if not endpoints:
+        return Hop("server", HopState.SKIPPED, "no endpoint to let calls through to")
+    node = endpoints[0].node
+    where = f"{show_endpoint(endpoints[0])} gets {answer.server}"
+    if not node:
+        detail = f"{where}, but nobody sees to it: no node is known to run it"
+        return Hop("server", HopState.OK, detail)
+    by = "this node" if node == answer.node else node
+    return Hop("server", HopState.OK, f"{where}, whoever calls: {by} sees to it")
+
+
 def show_endpoint(endpoint: Endpoint) -> str:
     """``10.1.0.1:8080 (default/web-1)``."""
     address = joined(endpoint.address, endpoint.port)

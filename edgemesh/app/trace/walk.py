@@ -15,7 +15,13 @@ from edgemesh.app.trace.call import (
 )
 from edgemesh.app.trace.connections import call_hop, endpoint_hop
 from edgemesh.app.trace.interception import listener_hop, route_hop, rule_hop
-from edgemesh.app.trace.knowledge import agent_hop, decision_hop, endpoints_hop, service_hop
+from edgemesh.app.trace.knowledge import (
+    agent_hop,
+    decision_hop,
+    endpoints_hop,
+    server_hop,
+    service_hop,
+)
 from edgemesh.app.trace.name import name_hop
 from edgemesh.model.errors import OperatorError
 from edgemesh.model.trace import TraceAnswer, TraceQuestion
@@ -71,6 +77,7 @@ async def walk(
         await route_hop(call),
         listener_hop(call),
         decision_hop(call),
+        server_hop(call),
         await endpoint_hop(call),
         await call_hop(call),
     ]
