@@ -27,6 +27,12 @@ class Refusal(StrEnum):
     ENDPOINT_FAILED = "endpoint-failed"
 
 
+# Where an answer of edgemesh's own says its Refusal.
+REASON_HEADER = "x-edgemesh-reason"
+# Said by the node of an endpoint that has all the calls that it may have: nothing is wrong with it.
+AT_ITS_LIMIT = frozenset({Refusal.SERVER_QUOTA, Refusal.SERVER_OVERFLOW})
+
+
 class Ending(StrEnum):
     """Why a flow that was forwarded, or should have been, is over."""
 

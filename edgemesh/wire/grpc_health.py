@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from edgemesh.model.flows import AT_ITS_LIMIT, REASON_HEADER
 from edgemesh.model.settings import Http2Settings, HttpSettings
 from edgemesh.wire.http2.client_connection import parse_response
 from edgemesh.wire.http2.codes import (
@@ -160,7 +161,9 @@ class HealthCall(ControlFrameReader):
 
     def _on_status(self, head: ResponseHead | Trailers) -> None:
         status = head.grpc_status
-        if status is None:
+        if head.value(REASON_HEADER) in AT_ITS_LIMIT:
+            self._end("")
+        elif status is None:
             self._end("an answer without grpc-status")
         elif status:
             self._end(f"grpc-status {status}")

@@ -84,6 +84,16 @@ async def test_the_status_of_the_answer_counts(status: bytes, problem: str) -> N
     assert await outcome(answer, end=True) == problem
 
 
+async def test_an_endpoint_at_its_limit_is_well() -> None:
+    for reason, problem in (
+        (b"server-quota", ""),
+        (b"server-overflow", ""),
+        (b"endpoint-failed", "HTTP status 503"),
+    ):
+        head = b"HTTP/1.1 503 Service Unavailable\r\nX-Edgemesh-Reason: " + reason
+        assert await outcome(head + b"\r\nContent-Length: 0\r\n\r\n") == problem
+
+
 async def test_an_answer_may_come_in_pieces_and_after_interim_ones() -> None:
     whole = b"HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n"
     whole += b"HTTP/1.0 204 No Content\r\nServer: x\r\n\r\n"

@@ -47,6 +47,12 @@ def head(*fields: tuple[bytes, bytes], end: bool = False, stream: int = 1) -> by
 
 
 OK = head((b":status", b"200"), (b"content-type", b"application/grpc"))
+AT_ITS_LIMIT = head(
+    (b":status", b"200"),
+    (b"grpc-status", b"8"),
+    (b"x-edgemesh-reason", b"server-quota"),
+    end=True,
+)
 TRAILERS = head((b"grpc-status", b"0"), end=True)
 
 
@@ -123,6 +129,7 @@ def test_output_is_taken_once() -> None:
             GREETING + head((b":status", b"200"), (b"grpc-status", b"12"), end=True),
             "grpc-status 12",
         ),
+        (GREETING + AT_ITS_LIMIT, ""),
         (GREETING + OK + head((b"grpc-status", b"5"), end=True), "grpc-status 5"),
         (GREETING + OK + head((b"x", b"y"), end=True), "an answer without grpc-status"),
         (GREETING + OK + data(message(b"\x08\x01"), END_STREAM), "an answer without grpc-status"),

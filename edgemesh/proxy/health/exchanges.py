@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 import trio
 
+from edgemesh.model.flows import AT_ITS_LIMIT, REASON_HEADER
 from edgemesh.model.policies import HealthCheck
 from edgemesh.wire.grpc_health import HealthCall
 from edgemesh.wire.http1.heads import MalformedHead, ResponseHead
@@ -84,5 +85,7 @@ def _request(check: HealthCheck, host: str) -> bytes:
 
 
 def _judge(head: ResponseHead, check: HealthCheck) -> str:
+    if head.value(REASON_HEADER) in AT_ITS_LIMIT:
+        return ""
     first, last = check.statuses
     return "" if first <= head.status <= last else f"HTTP status {head.status}"

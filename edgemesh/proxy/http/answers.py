@@ -8,10 +8,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from edgemesh.model.flows import Refusal
+from edgemesh.model.flows import REASON_HEADER, Refusal
 from edgemesh.model.routes import DirectResponse
-
-REASON_HEADER = "x-edgemesh-reason"
 
 _STATUSES = {
     Refusal.MALFORMED: 400,
