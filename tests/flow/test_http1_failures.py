@@ -7,6 +7,7 @@ import trio
 from http1_peers import GET, OK, POST, asked, call_http, exchanged, failing, head_of
 from plane_fixtures import Peer, World, running
 
+from edgemesh.model.flows import Refusal
 from edgemesh.model.policies import Breaker, Limits, Policy, Quota, Retries, Subset, Timeouts
 from edgemesh.model.routes import (
     Backend,
@@ -17,6 +18,7 @@ from edgemesh.model.routes import (
     RouteMatch,
     TextMatch,
 )
+from edgemesh.model.services import Snapshot
 
 RETRIES = Policy(retries=Retries(attempts=2, backoff_seconds=0.001))
 
@@ -33,6 +35,19 @@ async def test_a_service_without_endpoints_answers_503_and_the_connection_goes_o
         client = await call_http(world)
         assert await refused(client) == (503, "no-endpoint")
         assert await refused(client) == (503, "no-endpoint")
+
+
+async def test_while_its_service_is_unknown_each_of_a_clients_requests_is_answered() -> None:
+    async with running() as world:
+        server = world.serve()
+        client = await call_http(world, server)
+        await exchanged(client, server)
+        world.plane.swap(Snapshot())
+        await client.send(GET + GET)
+        for _ in range(2):
+            status, fields = await head_of(client)
+            assert (status, fields["x-edgemesh-reason"]) == (503, "no-service")
+        assert world.plane.metrics.refusals.by_reason[Refusal.NO_SERVICE] == 2
 
 
 async def test_a_service_that_is_gone_answers_503_and_one_that_comes_serves_at_once() -> None:
@@ -359,20 +374,3 @@ async def test_a_body_that_comes_while_its_try_is_repeated_is_not_lost() -> None
             assert await peer.receive(len(body)) == body
         await peer.send(OK)
         assert await client.receive(len(OK)) == OK
-
-
-async def test_an_endpoint_that_switches_protocols_before_the_requests_end_has_failed() -> None:
-    head = (
-        b"POST /chat HTTP/1.1\r\nHost: web\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-        b"Content-Length: 10\r\n\r\n"
-    )
-    async with running() as world:
-        server = world.serve()
-        client = await call_http(world, server)
-        await client.send(head + b"half")
-        peer = await asked(server, head)
-        await peer.send(
-            b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
-        )
-        status, fields = await head_of(client)
-        assert (status, fields["x-edgemesh-reason"]) == (502, "endpoint-failed")

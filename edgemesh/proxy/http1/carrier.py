@@ -99,6 +99,7 @@ class RequestCarrier:
         if head.framing is not _NO_BODY or not body.is_unused:
             body.begin(head)
         if plan is None:
+            self._context.reports.refused_request(None, Refusal.NO_SERVICE)
             self.answer(refuse(Refusal.NO_SERVICE))
             return
         self.exchange = Exchange(
@@ -217,6 +218,11 @@ class RequestCarrier:
         self._client.response_is_over()
 
     # As the endpoint's side has it.
+
+    @property
+    def may_switch(self) -> bool:
+        """Whether the client has asked for another protocol, and said all that it had to."""
+        return bool(self._head.upgrade) and self.body.is_complete
 
     def request_bytes(self) -> bytes:
         """The request from its start, as far as it has come."""

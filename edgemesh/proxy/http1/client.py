@@ -179,6 +179,8 @@ class ClientConnection:
         self._flow.requests += 1
         carrier.begin(head, plan)
         if plan is None:
+            if carrier.body.is_complete:
+                self._buffer = rest
             return
         if rest and not carrier.body.is_complete:
             self._take_body(rest)

@@ -165,10 +165,10 @@ class UpstreamConnection(EndpointSocket):
 
     def _switch(self, carrier: RequestCarrier, head: ResponseHead, data: bytes) -> None:
         """From here on the connection speaks another protocol (RFC 9110 section 7.8)."""
-        if carrier.body.is_complete:
+        if carrier.may_switch:
             carrier.tunnel(self, head, data)
         else:
-            self._malformed(carrier, "101 before the end of the request")
+            self._malformed(carrier, "101 that was not asked for")
 
     def _pass_on(self, carrier: RequestCarrier, data: bytes, body: int) -> None:
         """Give the client some of the response; ``body`` is how much of it is no head."""
