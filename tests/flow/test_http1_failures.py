@@ -19,6 +19,7 @@ from edgemesh.model.routes import (
     TextMatch,
 )
 from edgemesh.model.services import Snapshot
+from edgemesh.policy.traffic.upstream import Upstream
 
 RETRIES = Policy(retries=Retries(attempts=2, backoff_seconds=0.001))
 
@@ -281,7 +282,7 @@ async def test_a_request_waits_for_a_connection_when_there_may_be_no_more() -> N
         assert await second.receive(len(OK)) == OK
 
 
-def upstreams(world: World) -> list[object]:
+def upstreams(world: World) -> list[Upstream]:
     return list(world.plane.decider.traffic.upstreams())
 
 
