@@ -113,6 +113,17 @@ async def test_a_client_that_does_not_read_does_not_stop_another() -> None:
         assert len(other.on(stream_id).body) == 500_000
 
 
+async def test_a_client_that_broke_a_rule_gets_to_read_so_though_it_goes_on_sending() -> None:
+    async with running() as world:
+        client, _ = await h2_pair(world)
+        await client.peer.send(b"\0\0\0\0\0\0\0\0\0" + bytes(100_000))
+        await client.until_closed()
+        assert client.goodbye is not None
+        await client.peer.send(bytes(100_000))
+        world.skip(3)
+        assert (await world.report()).ending == "error"
+
+
 async def test_who_floods_and_does_not_read_is_cut() -> None:
     async with running() as world:
         client, _ = await h2_pair(world)
@@ -120,6 +131,8 @@ async def test_who_floods_and_does_not_read_is_cut() -> None:
             for _ in range(3000):
                 client.h2.ping(bytes(8))
             await client.send()
+        await client.until_closed()
+        client.peer.close()
         report = await world.report()
         assert report.ending == "error"
         assert "PING" in report.reason

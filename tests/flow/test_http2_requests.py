@@ -195,6 +195,7 @@ async def test_a_broken_client_is_told_why_and_others_go_on() -> None:
         await client.until_closed()
         assert client.goodbye is not None
         assert client.goodbye.error_code == 1
+        client.peer.close()
         await endpoint.until(lambda: endpoint.heard[1].reset == 8)
         stream_id = await other.request()
         await endpoint.respond(await endpoint.next_request())

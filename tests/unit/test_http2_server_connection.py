@@ -258,11 +258,12 @@ def test_who_has_seen_a_response_begin_may_reset_as_often_as_it_likes() -> None:
 
 
 def test_whether_a_head_is_awaited_is_known() -> None:
-    assert Pair().client.is_in_block
+    assert Pair().client.in_head_since == 0.0
     pair = greeted()
-    assert not pair.client.is_in_block
-    pair.client.receive(headers(1, GET, 0), 0.0)
-    assert pair.client.is_in_block
+    assert pair.client.in_head_since is None
+    pair.client.receive(headers(1, GET, 0), 5.0)
+    pair.client.receive(frame(codes.CONTINUATION, 0, 1), 7.0)
+    assert pair.client.in_head_since == 5.0
 
 
 def test_what_is_sent_by_a_closed_connection_is_given_back_to_who_sent_it() -> None:

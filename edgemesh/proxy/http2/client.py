@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from typing import cast
 
 from edgemesh.model.flows import Ending, Refusal
@@ -27,7 +28,15 @@ def serve(flow: Flow) -> None:
 class ClientLink(Link):
     """The stage of a flow, the handler of its socket, and who takes its requests."""
 
-    __slots__ = ("_call", "_deadlines", "_flow", "_newcomer", "_plan", "_swaps")
+    __slots__ = (
+        "_call",
+        "_closing_since",
+        "_deadlines",
+        "_flow",
+        "_newcomer",
+        "_plan",
+        "_swaps",
+    )
 
     connection: ServerConnection
 
@@ -41,6 +50,7 @@ class ClientLink(Link):
         self._call = Call(flow.client_address[0], ":" in flow.destination[0], None)
         self._deadlines = Deadlines(context.reactor, self)
         self._newcomer = True
+        self._closing_since = NEVER
         self._plan: PortPlan | None = None
         self._swaps = -1
         self.connection = ServerConnection(
@@ -60,13 +70,15 @@ class ClientLink(Link):
         """The flow is over: so are its requests."""
         self._deadlines.stop()
         self._context.http.connections.discard(self)
-        streams = list(self.connection.streams.values())
-        for stream in streams:
-            stream.forget()
-            stream.user.request_reset(ErrorCode.CANCEL)
+        self._cancel_all()
         self._flow.bytes_sent = self.bytes_in
         self._flow.bytes_received = self.bytes_out
         self.detach()
+
+    def _cancel_all(self) -> None:
+        for stream in list(self.connection.streams.values()):
+            stream.forget()
+            stream.user.request_reset(ErrorCode.CANCEL)
 
     def drain(self) -> None:
         """Let the client open no more streams; close when its last one is over."""
@@ -103,7 +115,7 @@ class ClientLink(Link):
         if head.grpc_timeout is not None:
             deadline = exchange.begun + head.grpc_timeout
             exchange.deadline = min(exchange.deadline or deadline, deadline)
-        due = exchange.begun + plan.idle_seconds
+        due = exchange.begun + exchange.target.idle_seconds
         if due < self._deadlines.at or exchange.deadline or exchange.try_deadline:
             self._deadlines.by(request.due())
         if self._newcomer:
@@ -134,19 +146,29 @@ class ClientLink(Link):
 
     def heard(self) -> None:
         """Look whether the connection goes on."""
-        if self.connection.is_over:
-            self.flush()
-            if self._fd >= 0 and self.connection.fault is not None:
-                # It does not even read what it did wrong.
-                self._end()
+        connection = self.connection
+        if not connection.is_over:
+            return
+        self.flush()
+        fault = connection.fault
+        if fault is not None and self._unsent:
+            # It does not even read what it did wrong.
+            self._flow.finish(Ending.ERROR, fault.reason)
 
     def lost(self, why: str) -> None:
         """End the flow."""
-        self._flow.finish(Ending.CLIENT_RESET, why)
+        fault = self.connection.fault
+        if fault is not None:
+            self._flow.finish(Ending.ERROR, fault.reason)
+        else:
+            self._flow.finish(Ending.CLIENT_RESET, why)
 
     def ended(self) -> None:
         """A client that closes its direction gives up what it has asked for."""
-        if self.connection.streams:
+        fault = self.connection.fault
+        if fault is not None:
+            self._flow.finish(Ending.ERROR, fault.reason, reset=False)
+        elif self.connection.streams:
             self._flow.finish(Ending.CLIENT_RESET, "closed with requests open")
         else:
             self._flow.finish(Ending.CLOSED, reset=False)
@@ -163,15 +185,27 @@ class ClientLink(Link):
     def flush(self) -> None:
         """Write what there is; with the last of it the connection may be over."""
         super().flush()
-        if self._fd >= 0 and not self._unsent and self.connection.is_over:
-            self._end()
-
-    def _end(self) -> None:
-        fault = self.connection.fault
-        if fault is not None:
-            self._flow.finish(Ending.ERROR, fault.reason, reset=False)
-        else:
+        if self._fd < 0 or self._unsent or not self.connection.is_over:
+            return
+        if self.connection.fault is None:
             self._flow.finish(Ending.CLOSED, reset=False)
+        elif self._closing_since == NEVER:
+            self._linger()
+
+    def _linger(self) -> None:
+        """Let a client that broke a rule read what it was told.
+
+        A socket that is closed with unread bytes resets the connection, and takes back what was
+        sent before (RFC 9112 section 9.6): so what still comes is read for a while.
+        """
+        self._closing_since = self._reactor.now
+        self._cancel_all()
+        try:
+            self._sock.shutdown(socket.SHUT_WR)
+        except OSError as error:
+            self.lost(error.strerror or "")
+            return
+        self._deadlines.by(self.due())
 
     # Deadlines.
 
@@ -179,8 +213,11 @@ class ClientLink(Link):
         """When something has taken too long."""
         settings = self._context.http.settings
         connection = self.connection
-        if connection.is_in_block:
-            return self.heard_at + settings.head_timeout_seconds
+        if self._closing_since != NEVER:
+            return self._closing_since + settings.linger_seconds
+        head_since = connection.in_head_since
+        if head_since is not None:
+            return max(head_since, self._flow.started) + settings.head_timeout_seconds
         if not connection.streams:
             if connection.leaving:
                 return self.heard_at + settings.drain_idle_seconds
@@ -193,8 +230,12 @@ class ClientLink(Link):
     def expire(self) -> None:
         """End what has taken too long."""
         now = self._reactor.now
-        streams = list(self.connection.streams.values())
-        if not streams or self.connection.is_in_block:
+        connection = self.connection
+        streams = list(connection.streams.values())
+        if connection.fault is not None:
+            self._flow.finish(Ending.ERROR, connection.fault.reason)
+            return
+        if not streams or connection.in_head_since is not None:
             self._flow.finish(Ending.IDLE_TIMEOUT, reset=False)
             return
         for stream in streams:

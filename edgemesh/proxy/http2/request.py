@@ -106,6 +106,8 @@ class Http2Request:
         flow = exchange.flow
         flow.endpoint = endpoint = state.endpoint
         flow.attempts += 1
+        if exchange.try_deadline:
+            self._side.set_deadline(exchange.try_deadline)
         target = exchange.target
         source = ""
         if target.port.source is Source.PRESERVE:

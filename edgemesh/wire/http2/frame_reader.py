@@ -36,10 +36,11 @@ _UNUSUAL_HEADERS = PADDED | PRIORITY_FLAG
 class _OpenBlock:
     """A header block of which CONTINUATIONs are to come."""
 
-    __slots__ = ("ended", "fragments", "size", "stream_id")
+    __slots__ = ("ended", "fragments", "since", "size", "stream_id")
 
-    def __init__(self, stream_id: int, fragment: bytes, *, ended: bool) -> None:
+    def __init__(self, stream_id: int, fragment: bytes, since: float, *, ended: bool) -> None:
         self.stream_id = stream_id
+        self.since = since
         self.ended = ended
         self.fragments = [fragment]
         self.size = len(fragment)
@@ -145,9 +146,14 @@ class FrameReader(ABC):
                 self._needed += int.from_bytes(rest[:3], "big")
 
     @property
-    def is_in_block(self) -> bool:
-        """Whether a header block, or the preface, has begun and is not complete."""
-        return self._open_block is not None or self._preface is not None
+    def in_head_since(self) -> float | None:
+        """When a header block began that is not complete, None when there is none.
+
+        The preface counts as one that has always been begun.
+        """
+        if self._open_block is not None:
+            return self._open_block.since
+        return None if self._preface is None else 0.0
 
     def unpad(self, data: bytes, begin: int, end: int) -> tuple[int, int]:
         """Where a padded payload begins and ends without its padding (section 6.1).
@@ -198,7 +204,7 @@ class FrameReader(ABC):
         return begin, end
 
     def _begin_block(self, stream_id: int, block: bytes, ended: bool) -> None:
-        self._open_block = _OpenBlock(stream_id, block, ended=ended)
+        self._open_block = _OpenBlock(stream_id, block, self._now, ended=ended)
 
     def _continue_block(self, stream_id: int, fragment: bytes, flags: int) -> None:
         block = self._open_block
