@@ -46,7 +46,9 @@ def connecting_socket(
 def source_address(client: str, endpoint: Endpoint, source: Source) -> str:
     """The address that an endpoint is called from; "" for one of the node's own.
 
-    A client's address is preserved only within its family.
+    A client's address is preserved only within its family, and not where the client is the
+    endpoint itself: Linux takes no packet from another host with its own address.
     """
-    preserved = source is Source.PRESERVE and (":" in client) is endpoint.is_ipv6
-    return client if preserved else ""
+    if source is not Source.PRESERVE or client == endpoint.address:
+        return ""
+    return client if (":" in client) is endpoint.is_ipv6 else ""

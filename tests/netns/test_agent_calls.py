@@ -103,6 +103,16 @@ def test_a_preserved_source_shows_endpoints_the_clients_own_address(
                 assert heard == f"{protocol.lower()} {POD[version]}"
 
 
+def test_an_endpoint_that_calls_its_own_service_sees_the_node(mesh: Mesh) -> None:
+    with endpoints_of(mesh):
+        mesh.start(proxy={"source": "preserve"})
+        serve(mesh)
+        for version in VERSIONS:
+            for protocol, port in PORTS:
+                heard = answer(mesh.network.server, SERVICE[version], protocol, port)
+                assert heard == f"{protocol.lower()} {NODE_AT_SERVER[version]}"
+
+
 def test_two_agents_side_by_side_serve_the_same_address_each_from_its_own(
     mesh: Mesh, other_mesh: Mesh
 ) -> None:

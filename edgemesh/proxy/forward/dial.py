@@ -7,10 +7,11 @@ import socket
 
 from edgemesh.kernel.sockets import dialling_socket, is_own_address
 from edgemesh.model.flows import Ending, Refusal
-from edgemesh.model.services import Endpoint, Source
+from edgemesh.model.services import Endpoint
 from edgemesh.policy.deadlines import policy_or_setting
 from edgemesh.policy.traffic.endpoint_state import EndpointState
 from edgemesh.policy.verdict import Verdict
+from edgemesh.proxy.connecting import source_address
 from edgemesh.proxy.flow import Flow
 from edgemesh.proxy.forward.attempt import Attempt, outcome_of_problem
 from edgemesh.proxy.forward.relay import relay
@@ -112,8 +113,7 @@ class _Dial:
         """The errno that connect(2) gives, ELOOP when it would call us."""
         flow = self._flow
         context = flow.context
-        client = flow.client_address[0]
-        preserve = self._verdict.source is Source.PRESERVE and (":" in client) is endpoint.is_ipv6
+        source = source_address(flow.client_address[0], endpoint, self._verdict.source)
         try:
             if endpoint.port == context.settings.tcp_port and is_own_address(endpoint.address):
                 return errno.ELOOP
@@ -121,7 +121,7 @@ class _Dial:
                 endpoint.address,
                 socket.SOCK_STREAM,
                 context.own_mark,
-                client if preserve else None,
+                source or None,
             )
             return flow.upstream.connect_ex((endpoint.address, endpoint.port))
         except OSError as error:

@@ -12,11 +12,12 @@ from collections import OrderedDict
 
 from edgemesh.kernel.sockets import Address, dialling_socket, is_own_address
 from edgemesh.model.flows import Ending, FlowFacts, Refusal
-from edgemesh.model.services import Endpoint, Source, Transport
+from edgemesh.model.services import Endpoint, Transport
 from edgemesh.policy.deadlines import policy_or_setting
 from edgemesh.policy.traffic.calls import Outcome
 from edgemesh.policy.traffic.endpoint_state import EndpointState
 from edgemesh.policy.verdict import Verdict, client_quota_wait, find_port
+from edgemesh.proxy.connecting import source_address
 from edgemesh.proxy.context import Context
 from edgemesh.proxy.forward.answering import Answering
 from edgemesh.proxy.forward.attempt import Attempt, outcome_of_problem
@@ -239,8 +240,7 @@ class Session:
     def _connect(self, endpoint: Endpoint) -> int:
         """Connect to one endpoint; an errno, ELOOP when it would call us."""
         context = self._context
-        client = self._key[0][0]
-        preserve = self._verdict.source is Source.PRESERVE and ((":" in client) is endpoint.is_ipv6)
+        source = source_address(self._key[0][0], endpoint, self._verdict.source)
         try:
             if endpoint.port == context.settings.udp_port and is_own_address(endpoint.address):
                 return errno.ELOOP
@@ -248,7 +248,7 @@ class Session:
                 endpoint.address,
                 socket.SOCK_DGRAM,
                 context.own_mark,
-                client if preserve else None,
+                source or None,
             )
             self._upstream.connect((endpoint.address, endpoint.port))
         except OSError as error:

@@ -14,6 +14,7 @@ from edgemesh.model.policies import RetryOn
 from edgemesh.model.services import Source
 from edgemesh.policy.traffic.calls import Outcome
 from edgemesh.policy.traffic.endpoint_state import EndpointState
+from edgemesh.proxy.connecting import source_address
 from edgemesh.proxy.context import Context
 from edgemesh.proxy.http.answers import Answer
 from edgemesh.proxy.http.exchange import Exchange
@@ -29,6 +30,8 @@ from edgemesh.wire.http2.stream import Stream
 
 if TYPE_CHECKING:
     from edgemesh.proxy.http2.client import ClientLink
+
+_NODE = Source.NODE
 
 
 class Http2Request:
@@ -110,9 +113,8 @@ class Http2Request:
             self._side.set_deadline(exchange.try_deadline)
         target = exchange.target
         source = ""
-        if target.port.source is Source.PRESERVE:
-            address = flow.client_address[0]
-            source = address if (":" in address) is endpoint.is_ipv6 else ""
+        if target.port.source is not _NODE:
+            source = source_address(flow.client_address[0], endpoint, target.port.source)
         key = (state, source)
         queue = self._context.http2.pool.queue
         if queue.is_empty or not queue.is_ahead(key):
