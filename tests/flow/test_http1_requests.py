@@ -148,3 +148,24 @@ async def test_a_half_closed_client_gets_its_answer() -> None:
         peer = await asked(server)
         await peer.send(OK)
         assert await client.receive_all() == OK
+
+
+@pytest.mark.parametrize("pieces", [1, 3])
+async def test_a_client_that_speaks_http2_where_http_is_declared_is_served_too(pieces: int) -> None:
+    async with running() as world:
+        server = world.serve()
+        client = await call_http(world, server)
+        # PREFACE, SETTINGS, and HEADERS of a GET: RFC 9113 sections 3.4, 6.5 and 6.2.
+        words = (
+            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+            b"\0\0\0\4\0\0\0\0\0"
+            b"\0\0\x06\1\5\0\0\0\1\x82\x86\x84\x41\x01w"
+        )
+        for start in range(0, len(words), -(-len(words) // pieces)):
+            await client.send(words[start : start - (-len(words) // pieces)])
+            await world.comes_to_rest()
+        peer = await server.accept()
+        assert await peer.receive(24) == words[:24]
+        client.reset()
+        report = await world.report()
+        assert (report.application_protocol, report.path) == ("http2", "http")

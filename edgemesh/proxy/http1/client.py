@@ -16,8 +16,10 @@ from edgemesh.proxy.http.answers import malformed
 from edgemesh.proxy.http.plans import PortPlan
 from edgemesh.proxy.http1.carrier import RequestCarrier
 from edgemesh.proxy.http1.deadlines import NEVER, Deadlines
+from edgemesh.proxy.http2 import client as http2
 from edgemesh.proxy.reactor import ERROR, HANGUP, HANGUP_IN, IN, OUT
 from edgemesh.wire.http1.heads import MalformedBody, MalformedHead, RequestHead
+from edgemesh.wire.http2_preface import recognise_preface
 
 _READABLE = IN | HANGUP_IN | HANGUP | ERROR
 
@@ -159,6 +161,8 @@ class ClientConnection:
         carrier = self._carrier
         heads = self._context.http.heads
         while self._buffer and not carrier.busy and not self._closing and not carrier.out.unsent:
+            if self._newcomer and self._speaks_http2():
+                break
             try:
                 head = heads.read_request(self._buffer, 0)
             except MalformedHead as error:
@@ -172,6 +176,17 @@ class ClientConnection:
         self._serving = False
         if self._ended and not carrier.busy and not self._closing and self._flow.stage is self:
             self._flow.finish(Ending.CLOSED, reset=False)
+
+    def _speaks_http2(self) -> bool:
+        """Hand a client over that speaks HTTP/2 where HTTP is all that was declared."""
+        recognised = recognise_preface(self._buffer)
+        if recognised:
+            flow, heard = self._flow, self.leave()
+            self._context.reactor.unregister(self._fd)
+            flow.application_protocol = "http2"
+            flow.bytes_sent = 0
+            http2.serve(flow, heard)
+        return recognised is not False
 
     def _begin(self, head: RequestHead, rest: bytes) -> None:
         plan = self._plan if self._swaps == self._context.decider.swaps else self._current_plan()

@@ -20,9 +20,12 @@ from edgemesh.wire.http2.server_connection import ServerConnection
 from edgemesh.wire.http2.stream import Stream
 
 
-def serve(flow: Flow) -> None:
-    """Serve a client that speaks HTTP/2 from now on; nothing of what it said has been read."""
-    ClientLink(flow).start()
+def serve(flow: Flow, heard: bytes = b"") -> None:
+    """Serve a client that speaks HTTP/2 from now on; ``heard`` is what was read of it already."""
+    link = ClientLink(flow)
+    link.start()
+    if heard:
+        link.take(heard)
 
 
 class ClientLink(Link):

@@ -159,9 +159,13 @@ class Link(ABC):
         if not count:
             self.ended()
             return
-        self.bytes_in += count
+        self.take(bytes(buffer[:count]))
+
+    def take(self, data: bytes) -> None:
+        """Take what was read of the socket."""
+        self.bytes_in += len(data)
         self.heard_at = now = self._reactor.now
-        self.connection.receive(bytes(buffer[:count]), now)
+        self.connection.receive(data, now)
         self.heard()
         if self._unsent and self._fd >= 0:
             self.watch()
