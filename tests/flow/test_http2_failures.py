@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from http2_peers import GET, GRPC, OK, POST, h2_client, h2_endpoint, h2_pair, told_at_once
-from plane_fixtures import running
+from plane_fixtures import World, running
 
 from edgemesh.model.policies import Policy, Quota, Retries, RetryOn, Timeouts
 from edgemesh.model.routes import Route, RouteMatch
@@ -74,6 +74,31 @@ async def test_a_quota_refuses_what_is_beyond_it(*, grpc: bool) -> None:
         assert heard["x-edgemesh-reason"] == "quota"
         assert heard["retry-after"] == "1000"
         assert heard["grpc-status" if grpc else ":status"] == (EXHAUSTED if grpc else "429")
+
+
+async def test_an_endpoint_that_is_our_own_listener_is_not_called() -> None:
+    async with running() as world:
+        world.service(Endpoint("127.0.0.1", world.port), application_protocol="http2")
+        heard = await told_at_once(world)
+        assert heard["x-edgemesh-reason"] == "endpoint-failed"
+
+
+async def test_a_request_that_is_cancelled_while_its_connection_is_made_is_forgotten() -> None:
+    async with running() as world:
+        policy = Policy(timeouts=Timeouts(connect=5))
+        world.service(await world.full(), application_protocol="http2", policy=policy)
+        client = await h2_client(world)
+        gone, waiting = await client.request(), await client.request()
+        await world.until(lambda: active(world) == 2)
+        await client.reset(gone, 8)
+        await world.until(lambda: active(world) == 1)
+        world.skip(6)
+        assert (await client.over(waiting)).status == "502"
+        assert gone not in client.heard
+
+
+def active(world: World) -> int:
+    return sum(one.requests for one in world.plane.decider.traffic.upstreams())
 
 
 async def test_another_endpoint_is_tried_when_one_refuses() -> None:

@@ -6,8 +6,24 @@ import pytest
 from http2_peers import GET, GRPC, h2_client, h2_endpoint, h2_pair, told_at_once
 from plane_fixtures import running
 
-from edgemesh.model.policies import Breaker, Limits, Policy, Quota
-from edgemesh.model.routes import Backend, HeaderChanges, Redirect, Rewrite, Route
+from edgemesh.model.policies import (
+    Balance,
+    Balancing,
+    Breaker,
+    HashKey,
+    HashSource,
+    Limits,
+    Policy,
+    Quota,
+)
+from edgemesh.model.routes import (
+    Backend,
+    DirectResponse,
+    HeaderChanges,
+    Redirect,
+    Rewrite,
+    Route,
+)
 from edgemesh.model.services import Snapshot
 
 pytestmark = pytest.mark.root
@@ -76,6 +92,42 @@ async def test_a_route_without_changes_leaves_everything() -> None:
         assert endpoint.heard[await endpoint.next_request()].head == dict(GET)
         await endpoint.respond(1)
         assert (await client.over(stream_id)).head == {":status": "200"}
+
+
+@pytest.mark.parametrize(("status", "length"), [(204, None), (200, "0"), (418, "6")])
+async def test_a_direct_response_is_given_here(status: int, length: str | None) -> None:
+    async with running() as world:
+        body = "teapot" if status == 418 else ""
+        route = Route("r", direct=DirectResponse(status, body))
+        world.service(world.closed(), application_protocol="http2", routes=(route,))
+        heard = await told_at_once(world)
+        assert (heard[":status"], heard["body"]) == (str(status), body)
+        assert heard.get("content-length") == length
+
+
+async def test_a_client_without_the_cookie_of_its_hash_is_given_one() -> None:
+    async with running() as world:
+        key = HashKey(HashSource.COOKIE, "who", cookie_ttl_seconds=60)
+        policy = Policy(balancing=Balancing(Balance.RING_HASH, hash_key=key))
+        client, server = await h2_pair(world, policy=policy)
+        await client.request()
+        endpoint = await h2_endpoint(server)
+        await endpoint.respond(await endpoint.next_request())
+        cookie = (await client.over(1)).head["set-cookie"]
+        assert cookie.startswith("who=")
+        await client.request((*GET, ("cookie", cookie.partition(";")[0])))
+        await endpoint.respond(await endpoint.next_request())
+        assert "set-cookie" not in (await client.over(3)).head
+
+
+async def test_a_host_that_is_none_is_not_rewritten_to() -> None:
+    async with running() as world:
+        route = Route("r", rewrite=Rewrite(host="no host", full_path="/there"))
+        client, server = await h2_pair(world, routes=(route,))
+        await client.request()
+        endpoint = await h2_endpoint(server)
+        asked = endpoint.heard[await endpoint.next_request()].head
+        assert (asked[":authority"], asked[":path"]) == ("web", "/there")
 
 
 async def test_a_redirect_is_answered_here() -> None:

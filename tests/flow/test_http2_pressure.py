@@ -295,6 +295,18 @@ async def test_an_idle_client_goes_at_once_in_a_drain() -> None:
         assert (await world.report()).ending == "closed"
 
 
+async def test_a_client_that_comes_in_a_drain_is_told_to_go() -> None:
+    async with running() as world:
+        world.service(world.closed(), application_protocol="http2")
+        silent = await world.call()
+        await world.until(lambda: world.plane.http.connections)
+        world.plane.draining = True
+        client = await h2_client(world)
+        await client.until_closed()
+        assert client.goodbye is not None
+        silent.close()
+
+
 async def test_a_client_that_ignores_the_goodbye_is_closed_when_it_is_idle() -> None:
     async with running() as world:
         world.service(world.closed(), application_protocol="http2")

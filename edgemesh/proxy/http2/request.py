@@ -189,11 +189,6 @@ class Http2Request:
         self._context.http2.pool.queue.redeem(key)
         self._seek(key)
 
-    def connection_is_full(self, key: PoolKey) -> None:
-        """The connection that was waited for carries less than was expected."""
-        self._link = None
-        self._seek(key)
-
     def start_on(self, link: UpstreamLink) -> None:
         """Send the request from its start, as far as it has come."""
         head = self._head

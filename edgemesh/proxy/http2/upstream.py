@@ -155,10 +155,7 @@ class UpstreamLink(Link):
         self.watch()
         self.wake()
         for request in self._take_expected():
-            if len(self.connection.streams) < self.connection.stream_limit:
-                request.start_on(self)
-            else:
-                request.connection_is_full(self.key)
+            request.start_on(self)
 
     def _connect_expired(self) -> None:
         self._deadline = None
