@@ -109,7 +109,7 @@ class HealthCall(ControlFrameReader):
         elif flags & END_STREAM:
             self._end("an answer without grpc-status")
 
-    def on_headers(self, stream_id: int, block: bytes, *, ended: bool) -> None:
+    def on_headers(self, stream_id: int, block: bytes, ended: bool) -> None:
         """The head of the answer, or its trailers."""
         head = self._headers.read(block)
         if stream_id != _STREAM:
