@@ -7,6 +7,7 @@ import trio
 from plane_fixtures import Peer, World, running
 
 from edgemesh.model.policies import Path, Policy
+from edgemesh.model.routes import DirectResponse, Route
 from edgemesh.wire.sniff import SNIFF_LIMIT
 
 pytestmark = pytest.mark.root
@@ -198,3 +199,13 @@ async def test_where_requests_matter_an_undeclared_protocol_is_found_out_and_ser
         client.reset()
         report = await world.report()
         assert (report.application_protocol, report.path) == ("http", "http")
+
+
+async def test_a_service_that_has_routes_and_no_endpoints_of_its_own_is_served_as_http() -> None:
+    async with running() as world:
+        world.service(routes=(Route("answer", direct=DirectResponse(200, "here")),))
+        client = await world.call()
+        await client.send(REQUEST)
+        assert (await client.receive(15)).startswith(b"HTTP/1.1 200")
+        client.reset()
+        assert (await world.report()).application_protocol == "http"
