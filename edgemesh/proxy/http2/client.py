@@ -218,12 +218,12 @@ class ClientLink(Link):
         connection = self.connection
         if self._closing_since != NEVER:
             return self._closing_since + settings.linger_seconds
+        if connection.leaving and not connection.streams:
+            return self.heard_at + settings.drain_idle_seconds
         head_since = connection.in_head_since
         if head_since is not None:
             return max(head_since, self._flow.started) + settings.head_timeout_seconds
         if not connection.streams:
-            if connection.leaving:
-                return self.heard_at + settings.drain_idle_seconds
             return self.heard_at + settings.keepalive_timeout_seconds
         return min(
             (cast("Http2Request", stream.user).due() for stream in connection.streams.values()),
