@@ -37,6 +37,7 @@ from edgemesh.model.services import (
     Transport,
 )
 from edgemesh.model.services import Service as ModelService
+from edgemesh.observe.metrics.meters import endpoint_labels
 from edgemesh.policy.addresses import service_addresses
 from edgemesh.policy.inbound import inbound_ports
 from edgemesh.policy.traffic.traffic import Traffic
@@ -253,6 +254,13 @@ def test_an_inbound_flow_goes_to_the_endpoint_that_it_was_for_with_its_clients_a
     ):
         assert [state.endpoint.address for state in verdict.candidates] == ["10.0.0.1"]
         assert verdict.source is Source.PRESERVE
+
+
+def test_inbound_calls_of_an_endpoint_are_counted_apart() -> None:
+    port = web()
+    (found,) = inbound(port)
+    balanced, reached = (endpoint_labels(each, HERE, path="http") for each in (port, found))
+    assert reached == f'{balanced},side="server"'
 
 
 def test_a_broken_endpoint_is_open_to_inbound_calls() -> None:

@@ -16,6 +16,8 @@ from mesh_servers import TcpServer, UdpServer, first_line, name_and_client
 pytestmark = pytest.mark.root
 
 VERSIONS = (4, 6)
+OTHER_WAYS = [("iptables", "tproxy"), ("iptables", "redirect"), ("nft", "redirect")]
+NODE_AT_SERVER = {4: "10.2.0.1", 6: "fd02::1"}
 ONE_AT_A_TIME = limits(concurrency={"maxConcurrent": 1, "maxQueue": 0})
 
 
@@ -74,6 +76,31 @@ def test_datagrams_beyond_the_quota_are_dropped_and_an_endpoint_sees_who_sends(
         wait_for(lambda: not inbound_addresses(mesh), "rules follow")
         with closing(send(mesh.network.pod, SERVER[version], b"after", ENDPOINT_PORT)) as client:
             assert client.recv(64).decode() == POD[version]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize(("backend", "mode"), OTHER_WAYS)
+def test_limits_hold_whatever_intercepts(mesh: Mesh, backend: str, mode: str, version: int) -> None:
+    # Only tproxy lets an endpoint see who calls.
+    seen = POD if mode == "tproxy" else NODE_AT_SERVER
+    where = (SERVER[version], ENDPOINT_PORT)
+    with (
+        TcpServer(mesh.network.server, where, name_and_client("endpoint")),
+        UdpServer(mesh.network.server, where, lambda _, client: client.encode()),
+    ):
+        mesh.start(netfilter={"backend": backend, "mode": mode})
+        policy = limits(qps={"server": {"rate": 0.01, "burst": 1}})
+        mesh.apply(*web_of_this_node(appProtocol="tcp"), policy)
+        wait_for(lambda: mesh.status()["interception"]["endpoints"] == 4, "rules follow")
+        with closing(call(mesh.network.pod, *where)) as connection:
+            assert first_line(connection) == f"endpoint {seen[version]}"
+        assert is_reset(mesh, version)
+        with closing(send(mesh.network.pod, SERVER[version], b"0", ENDPOINT_PORT)) as client:
+            assert client.recv(64).decode() == seen[version]
+            client.send(b"1")
+            # One was the second connection.
+            refused = {"server-quota": 2}
+            wait_for(lambda: mesh.status()["flows"]["refused"] == refused, "a datagram is dropped")
 
 
 def test_without_a_limit_nothing_is_intercepted_at_endpoints(limited: Mesh) -> None:
