@@ -6,11 +6,12 @@ from dataclasses import replace
 
 import pytest
 from datagram_fixtures import SERVICE, running_datagrams
-from http1_peers import GET, OK, asked, exchanged, head_of
-from http2_peers import h2_client, h2_endpoint
+from http1_peers import GET, OK, asked, call_http, exchanged, failing, head_of
+from http2_peers import GRPC, h2_client, h2_endpoint, h2_pair, told_at_once
+from http2_peers import OK as OK_OF_HTTP2
 from plane_fixtures import Peer, Server, World, running
 
-from edgemesh.model.policies import DEFAULT_POLICY, Policy, Quota, ServerLimits
+from edgemesh.model.policies import DEFAULT_POLICY, Breaker, Policy, Quota, ServerLimits
 from edgemesh.model.services import (
     Endpoint,
     Service,
@@ -26,6 +27,10 @@ pytestmark = pytest.mark.root
 NODE = "edge-1"
 # What stands for the Service's address; calls of 127.0.0.1 are inbound ones.
 SERVICE_ADDRESS = "127.0.0.2"
+TURNED_AWAY = (
+    b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n"
+    b"X-Edgemesh-Reason: server-overflow\r\n\r\n"
+)
 ONE_AT_A_TIME = ServerLimits(max_concurrent=1)
 
 
@@ -132,6 +137,39 @@ async def test_requests_of_one_http2_connection_are_let_through_one_by_one() -> 
         first, second = [await client.over(stream) for stream in streams]
         assert first.status == "200"
         assert (second.status, second.head["x-edgemesh-reason"]) == ("429", "server-quota")
+
+
+async def test_an_endpoint_whose_node_turns_requests_away_is_not_taken_for_broken() -> None:
+    async with running() as world:
+        endpoint = world.serve()
+        policy = Policy(breaker=Breaker(consecutive_errors=1, max_ejection_percent=100))
+        client = await call_http(world, endpoint, policy=policy)
+        connection = await exchanged(client, endpoint, answer=TURNED_AWAY)
+        broken = failing(503)
+        await client.send(GET)
+        assert await connection.receive(len(GET)) == GET
+        await connection.send(broken)
+        assert await client.receive(len(broken)) == broken
+        await client.send(GET)
+        assert (await head_of(client))[1]["x-edgemesh-reason"] == "breaker-open"
+
+
+async def test_a_call_of_grpc_that_is_turned_away_does_not_count_either() -> None:
+    async with running() as world:
+        policy = Policy(breaker=Breaker(consecutive_errors=1, max_ejection_percent=100))
+        client, server = await h2_pair(world, policy=policy)
+        streams = [await client.request(GRPC, b"x") for _ in range(2)]
+        endpoint = await h2_endpoint(server)
+        unavailable = (*OK_OF_HTTP2, ("grpc-status", "14"))
+        for reason in ("server-overflow", "server-quota"):
+            stream = await endpoint.next_request()
+            await endpoint.respond(stream, (*unavailable, ("x-edgemesh-reason", reason)))
+        for stream in streams:
+            assert (await client.over(stream)).head["grpc-status"] == "14"
+        stream = await client.request(GRPC, b"x")
+        await endpoint.respond(await endpoint.next_request(), unavailable)
+        await client.over(stream)
+        assert (await told_at_once(world, grpc=True))["x-edgemesh-reason"] == "breaker-open"
 
 
 async def test_a_connection_of_requests_goes_on_when_nothing_is_limited_any_more() -> None:

@@ -87,6 +87,8 @@ class Exchange:
         status, grpc_status: of the response that is passed on, 0 and None before.
         call: what choosing an endpoint needs of it.
         refusal: of an answer of our own, None for others.
+        turned_away: the response comes from the endpoint's node, for the endpoint is at its limit;
+            to be set before `responded`.
         response_headers: to be added to the response.
         bytes_sent, bytes_received: of bodies, counted by the carrier.
     """
@@ -108,6 +110,7 @@ class Exchange:
     status = 0
     grpc_status: int | None = None
     refusal: Refusal | None = None
+    turned_away: bool = False
     response_headers: tuple[tuple[str, str], ...] = ()
     bytes_sent = 0
     bytes_received = 0
@@ -245,6 +248,7 @@ class Exchange:
         if not untouched:
             upstream.retries += 1
             self._repeating = True
+        self.turned_away = False
         self._tried += (state,)
         self._meter(state).retries += 1
         self.try_deadline = 0.0
@@ -254,6 +258,9 @@ class Exchange:
         else:
             self._pause = context.reactor.after(pause, self._carrier, self._try)
         return True
+
+    def _outcome_of(self, status: int, grpc_status: int | None) -> Outcome:
+        return Outcome.CANCELLED if self.turned_away else outcome_of(status, grpc_status)
 
     # What the carrier tells.
 
@@ -270,7 +277,7 @@ class Exchange:
             status >= _FIRST_SERVER_ERROR or retries.statuses or grpc_status
         ):
             reason = reason_of(retries, status, grpc_status)
-            outcome = outcome_of(status)
+            outcome = self._outcome_of(status, None)
             if reason is not None and self._repeat(reason, outcome, untouched=False):
                 return False
         self.status = status
@@ -319,7 +326,7 @@ class Exchange:
         if status < _FIRST_SERVER_ERROR and not self.grpc_status:
             self._end_try(_SUCCESS)
         else:
-            self._end_try(outcome_of(status, self.grpc_status))
+            self._end_try(self._outcome_of(status, self.grpc_status))
         self._over("")
 
     def broken(self, outcome: Outcome, reason: str) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from edgemesh.model.flows import AT_ITS_LIMIT, REASON_HEADER
 from edgemesh.model.policies import RetryOn
 from edgemesh.policy.traffic.calls import Outcome
 from edgemesh.policy.traffic.upstream import Upstream
@@ -26,6 +27,7 @@ _READABLE = IN | HANGUP_IN | HANGUP | ERROR
 _HEAD = -1
 _CHUNKED = -2
 _UNTIL_CLOSE = -3
+_UNAVAILABLE = 503
 # Members of an enum are looked up slowly, and this is done for each response.
 _NO_BODY = Framing.NONE
 _BY_LENGTH = Framing.LENGTH
@@ -130,6 +132,8 @@ class UpstreamConnection(EndpointSocket):
             if len(data) > head.size and self.carrier is carrier:
                 self._read_head(carrier, data[head.size :])
             return
+        if head.status == _UNAVAILABLE and head.value(REASON_HEADER) in AT_ITS_LIMIT:
+            carrier.exchange.turned_away = True
         if not carrier.exchange.responded(head.status):
             carrier.let_go(self)
             return

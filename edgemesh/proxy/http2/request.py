@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from edgemesh.model.flows import AT_ITS_LIMIT, REASON_HEADER
 from edgemesh.model.policies import RetryOn
 from edgemesh.model.services import Source
 from edgemesh.policy.traffic.calls import Outcome
@@ -20,11 +21,11 @@ from edgemesh.proxy.http.answers import Answer
 from edgemesh.proxy.http.exchange import Exchange
 from edgemesh.proxy.http1.deadlines import NEVER
 from edgemesh.proxy.http2.answering import grpc_answer, http_answer
+from edgemesh.proxy.http2.body import RequestBody
 from edgemesh.proxy.http2.changing import changed_request, changed_response
 from edgemesh.proxy.http2.queue import PoolKey
 from edgemesh.proxy.http2.upstream import UpstreamLink
-from edgemesh.wire.http2.block import Block
-from edgemesh.wire.http2.codes import ErrorCode
+from edgemesh.wire.http2.codes import ErrorCode, error_name
 from edgemesh.wire.http2.heads import RequestHead, ResponseHead, Trailers
 from edgemesh.wire.http2.stream import Stream
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from edgemesh.proxy.http2.client import ClientLink
 
 _NODE = Source.NODE
+_UNAVAILABLE = 503
 
 
 class Http2Request:
@@ -43,19 +45,15 @@ class Http2Request:
 
     __slots__ = (
         "_active",
+        "_body",
         "_client",
-        "_complete",
         "_context",
         "_head",
-        "_kept",
-        "_kept_bytes",
         "_link",
         "_moved",
         "_open",
         "_responding",
-        "_sent_bytes",
         "_side",
-        "_trailers",
         "_upstream",
         "_waits_for",
         "exchange",
@@ -84,13 +82,10 @@ class Http2Request:
         self._side = side
         self._client = client
         self._head = head
-        self._complete = ended
-        self._trailers: Trailers | None = None
-        # What has come of the body, None once it is not wanted again.
-        self._kept: list[bytes] | None = None if ended else []
-        self._kept_bytes = 0
-        # How much of it was given to a stream before.
-        self._sent_bytes = 0
+        # None where no body comes.
+        self._body: RequestBody | None = None
+        if not ended:
+            self._body = RequestBody(client, context.http.settings.retry_buffer_bytes)
         self._upstream: Stream | None = None
         self._link: UpstreamLink | None = None
         self._waits_for: PoolKey | None = None
@@ -144,7 +139,7 @@ class Http2Request:
 
     def can_repeat(self) -> bool:
         """Whether all of the body that was sent is still here."""
-        return not self._responding and (self._kept is not None or self._complete)
+        return not self._responding and (self._body is None or self._body.is_whole)
 
     def answer(self, answer: Answer) -> None:
         """Give an answer of our own."""
@@ -198,22 +193,10 @@ class Http2Request:
         stream = self._upstream = link.open(self, client, head.method == "HEAD")
         exchange = self.exchange
         block = head.block if exchange.route is None else changed_request(exchange, head)
-        kept = self._kept
-        if not kept:
-            stream.send_head(block, self._complete and self._trailers is None)
-        else:
-            self._send_kept(stream, block, kept)
-        if self._trailers is not None:
-            stream.send_trailers(self._trailers.block)
-
-    def _send_kept(self, stream: Stream, block: Block, kept: list[bytes]) -> None:
-        stream.send_head(block, False)
-        if self._sent_bytes:
-            self._client.take_back(self._sent_bytes)
-        self._sent_bytes = self._kept_bytes
-        last = len(kept) - 1 if self._complete and self._trailers is None else len(kept)
-        for number, payload in enumerate(kept):
-            stream.send_data(payload, number == last)
+        body = self._body
+        stream.send_head(block, body is None)
+        if body is not None:
+            body.send_all(stream)
 
     def connect_failed(self, why: str) -> None:
         """The connection that was waited for does not stand."""
@@ -225,28 +208,23 @@ class Http2Request:
 
     def request_data(self, payload: bytes, ended: bool) -> None:
         """Send a part of the body on, and keep it while it may be wanted again."""
-        self._complete |= ended
         if not self._open:
             # Nobody wants it; the client may go on until it has noticed.
             self._client.lose(len(payload))
             return
+        body = self._body
+        assert body is not None
+        body.take(payload)
         upstream = self._upstream
-        kept = self._kept
-        if kept is not None:
-            self._kept_bytes += len(payload)
-            limit = self._context.http.settings.retry_buffer_bytes
-            if upstream is not None and self._kept_bytes > limit:
-                self._keep_no_more(upstream)
-            elif payload:
-                kept.append(payload)
         if upstream is not None:
-            self._sent_bytes = self._kept_bytes
-            upstream.send_data(payload, ended)
+            body.send_part(upstream, payload, ended)
+            if not body.is_whole:
+                self._client.partner = upstream
 
     def request_trailers(self, trailers: Trailers) -> None:
         """The request is complete."""
-        self._complete = True
-        self._trailers = trailers
+        if self._body is not None:
+            self._body.trailers = trailers
         if self._upstream is not None and self._open:
             self._upstream.send_trailers(trailers.block)
 
@@ -268,13 +246,17 @@ class Http2Request:
             return
         exchange = self.exchange
         upstream = self._upstream
+        if (ended or head.status == _UNAVAILABLE) and head.value(REASON_HEADER) in AT_ITS_LIMIT:
+            exchange.turned_away = True
         if not exchange.responded(head.status, head.grpc_status if ended else None):
             if self._upstream is upstream:
                 self._drop_upstream()
             return
         self._responding = True
         assert upstream is not None
-        self._keep_no_more(upstream)
+        client.partner = upstream
+        if self._body is not None:
+            self._body.forget()
         if exchange.route is None and not exchange.response_headers:
             client.send_head(head.block, ended)
         else:
@@ -295,25 +277,25 @@ class Http2Request:
 
     def response_reset(self, code: int, *, refused: bool) -> None:
         """The endpoint has given up the request, or never begun with it."""
-        self._upstream = None
-        if not self._open:
-            self._stop_client()
-        elif self._responding:
-            self._break(code, f"stream reset: {_name(code)}")
-        elif refused:
-            self.exchange.failed(RetryOn.REFUSED_STREAM, "stream refused", untouched=True)
+        if refused:
+            self._lose(code, "stream refused", RetryOn.REFUSED_STREAM, untouched=True)
         else:
-            self.exchange.failed(RetryOn.RESET, f"stream reset: {_name(code)}")
+            self._lose(code, f"stream reset: {error_name(code)}", RetryOn.RESET)
 
     def connection_lost(self, why: str, *, stale: bool) -> None:
         """The endpoint's connection is gone."""
+        self._lose(ErrorCode.INTERNAL_ERROR, why, RetryOn.RESET, stale=stale)
+
+    def _lose(
+        self, code: int, why: str, reason: RetryOn, *, untouched: bool = False, stale: bool = False
+    ) -> None:
         self._upstream = None
         if not self._open:
             self._stop_client()
         elif self._responding:
-            self._break(ErrorCode.INTERNAL_ERROR, why)
+            self._break(code, why)
         else:
-            self.exchange.failed(RetryOn.RESET, why, stale=stale)
+            self.exchange.failed(reason, why, untouched=untouched, stale=stale)
 
     # Ends.
 
@@ -353,10 +335,6 @@ class Http2Request:
         """Ask a client that was answered to stop sending (RFC 9113 section 8.1)."""
         if not client.remote_ended and client.waiting is None and client.is_open:
             client.reset(ErrorCode.NO_ERROR)
-
-    def _keep_no_more(self, upstream: Stream) -> None:
-        self._kept = None
-        self._client.partner = upstream
 
     def _count_bytes(self) -> None:
         exchange = self.exchange
@@ -423,10 +401,3 @@ class Http2Request:
             self._moved = moved
             self._active = self._context.reactor.now
         return self._active
-
-
-def _name(code: int) -> str:
-    return ErrorCode(code).name if code in _CODES else str(code)
-
-
-_CODES = frozenset(ErrorCode)
