@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
+import trio
 from http2_peers import GET, GRPC, OK, POST, h2_client, h2_endpoint, h2_pair, told_at_once
 from plane_fixtures import World, running
 
@@ -130,6 +133,34 @@ async def test_a_refused_stream_is_tried_again_with_its_body() -> None:
         assert (await endpoint.over(3)).body == b"first second"
         await endpoint.respond(3)
         assert (await client.over(stream_id)).status == "200"
+
+
+async def test_a_refused_stream_is_not_tried_again_without_all_of_its_body() -> None:
+    async with running() as world:
+        client, server = await h2_pair(world)
+        stream_id = await client.begin()
+        endpoint = await h2_endpoint(server)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(partial(client.say, stream_id, bytes(100_000), end=True))
+            await endpoint.next_request()
+        assert len(endpoint.heard[1].body) == 100_000
+        await endpoint.reset(1, 7)
+        assert (await client.over(stream_id)).status == "502"
+        again = await client.request()
+        await endpoint.respond(await endpoint.next_request())
+        assert (await client.over(again)).status == "200"
+
+
+async def test_a_body_that_came_while_a_connection_was_made_is_sent_whole() -> None:
+    async with running() as world:
+        client, server = await h2_pair(world)
+        stream_id = await client.begin()
+        client.h2.send_data(stream_id, b"first")
+        client.h2.send_data(stream_id, b"second")
+        client.h2.send_data(stream_id, b"", end_stream=True)
+        await client.send()
+        endpoint = await h2_endpoint(server)
+        assert endpoint.heard[await endpoint.next_request()].body == b"firstsecond"
 
 
 async def test_a_refused_stream_is_tried_again_with_its_trailers() -> None:

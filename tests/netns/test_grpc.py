@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from interception_lab import SERVER, SERVICE, output
+from lab_homes import wait_for
 from mesh import Mesh, endpoints, new_mesh, service
 
 from edgemesh.lab.network import command_in
@@ -86,6 +87,7 @@ def test_large_messages_stream_both_ways(serving: Mesh) -> None:
 
 
 def test_200_streams_are_open_on_one_connection(serving: Mesh) -> None:
+    wait_for(lambda: not serving.status()["flows"]["tcp_open"], "no flow is open")
     before = len(serving.flows())
     ((heard, codes),) = played(serving, "many_streams")
     assert heard == [[f"{turn}.{number}" for number in range(200)] for turn in range(3)]

@@ -8,6 +8,7 @@ from http2_pair import BUDGET_BYTES, Pair
 
 from edgemesh.model.settings import Http2Settings, HttpSettings
 from edgemesh.wire.http2 import codes
+from edgemesh.wire.http2.codes import error_name
 from edgemesh.wire.http2.frames import frame, goaway, header_frames, rst_stream, settings
 from edgemesh.wire.http2.header_reader import CacheBudget, HeaderReader
 from edgemesh.wire.http2.heads import RequestHead
@@ -276,6 +277,11 @@ def test_what_is_sent_by_a_closed_connection_is_given_back_to_who_sent_it() -> N
     pair.to_endpoint()
     pair.upstream.release()
     assert any(one.kind == codes.WINDOW_UPDATE for one in split(pair.to_client()))
+
+
+def test_error_codes_have_names_as_far_as_there_are_some() -> None:
+    assert error_name(7) == "REFUSED_STREAM"
+    assert error_name(4711) == "4711"
 
 
 def test_frames_say_what_they_are() -> None:

@@ -156,7 +156,7 @@ class Http2Request:
             client.send_head(block, not body)
             if body:
                 client.send_data(body, True)
-        self._dismiss_client(client)
+        self._stop_client()
 
     def on_events(self, events: int) -> None:
         """Nothing is watched."""
@@ -326,13 +326,9 @@ class Http2Request:
             self._client.reset(code or ErrorCode.INTERNAL_ERROR)
 
     def _stop_client(self) -> None:
-        """The endpoint does not want the rest of a request that it has answered."""
-        self._client.partner = None
-        if self._client.is_open:
-            self._dismiss_client(self._client)
-
-    def _dismiss_client(self, client: Stream) -> None:
         """Ask a client that was answered to stop sending (RFC 9113 section 8.1)."""
+        client = self._client
+        client.partner = None
         if not client.remote_ended and client.waiting is None and client.is_open:
             client.reset(ErrorCode.NO_ERROR)
 

@@ -66,6 +66,14 @@ class ErrorCode(IntEnum):
     HTTP_1_1_REQUIRED = 0xD
 
 
+_CODES = frozenset(ErrorCode)
+
+
+def error_name(code: int) -> str:
+    """A code for people, also one that is not in the RFC."""
+    return ErrorCode(code).name if code in _CODES else str(code)
+
+
 class ConnectionFault(Exception):  # noqa: N818 - the RFC's "connection error" is not an Error here
     """Section 5.4.1: what the peer did ends the whole connection.
 
