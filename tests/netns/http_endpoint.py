@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler
 from queue import SimpleQueue
 from socketserver import ThreadingTCPServer
@@ -36,13 +37,32 @@ def digest(number: int) -> str:
 
 
 class _Server(ThreadingTCPServer):
-    daemon_threads = True
     allow_reuse_address = True
     request_queue_size = 128
 
     def __init__(self, address: Address) -> None:
         super().__init__(address, Handler)
         self.events: SimpleQueue[str] = SimpleQueue()
+        self._open: set[socket.socket] = set()
+
+    def get_request(self) -> tuple[socket.socket, Address]:
+        """Accept, and remember what is open."""
+        connection, client = super().get_request()
+        self._open.add(connection)
+        return connection, client
+
+    def shutdown_request(self, request: socket.socket) -> None:  # type: ignore[override]
+        """Close a connection whose thread is at its end."""
+        self._open.discard(request)
+        super().shutdown_request(request)
+
+    def server_close(self) -> None:
+        """End all connections, and wait for their threads."""
+        self.events.put("")
+        for connection in list(self._open):
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        super().server_close()
 
     def handle_error(self, request: object, client_address: object) -> None:
         """Clients that leave are part of the tests."""

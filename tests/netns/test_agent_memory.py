@@ -80,7 +80,7 @@ def test_five_thousand_idle_connections_cost_under_eight_kibibytes_each(mesh: Me
         wait_for(lambda: open_connections(mesh) == 100, "some are relayed")
         before = mesh.resident_bytes()
         with idle_connections(mesh, IDLE):
-            wait_for(lambda: open_connections(mesh) == IDLE + 100, "all are relayed")
+            wait_for(lambda: open_connections(mesh) == IDLE + 100, "all are relayed", 60)
             each = (mesh.resident_bytes() - before) / IDLE
             print(f"{each:.0f} bytes each")
             assert each < 8 * 1024
