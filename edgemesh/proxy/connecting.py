@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import select
 import socket
 
 from edgemesh.kernel.sockets import dialling_socket, is_own_address
@@ -41,6 +42,17 @@ def connecting_socket(
     if sock is not None:
         sock.close()
     return None, problem
+
+
+def connect_is_over(sock: socket.socket) -> bool:
+    """Whether it is settled how a connect has ended, SO_ERROR tells how.
+
+    For deadlines: among thousands of newcomers the reactor may come to a socket late, and what is
+    late then is not the endpoint.
+    """
+    poller = select.poll()
+    poller.register(sock, select.POLLOUT)
+    return bool(poller.poll(0))
 
 
 def source_address(client: str, endpoint: Endpoint, source: Source) -> str:

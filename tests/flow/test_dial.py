@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 
 import pytest
+from http1_peers import GET
 from plane_fixtures import running
 
 from edgemesh.model.services import Endpoint, Source
@@ -42,6 +43,25 @@ async def test_after_the_connect_timeout_the_next_endpoint_is_tried() -> None:
         assert await endpoint.receive(5) == b"hello"
         client.reset()
         assert (await world.report()).attempts == 2
+
+
+@pytest.mark.parametrize("protocol", ["", "http"])
+async def test_an_endpoint_that_was_in_time_is_not_blamed_when_we_come_late(protocol: str) -> None:
+    async with running() as world:
+        server, client, plane = world.serve(), world.client(), world.plane
+        world.service(server.endpoint, application_protocol=protocol)
+        client.raw.connect_ex(("127.0.0.1", world.port))
+        assert client.send_what_fits(GET) == len(GET)
+        # Nothing here waits, so turns and deadlines come in the order of this text.
+        while not any(one.connections for one in plane.decider.traffic.upstreams()):
+            plane.reactor.turn()
+        world.skip(TIMEOUT + 0.1)
+        for timer in plane.reactor._wheel.advance(plane.reactor.clock()):
+            assert timer.owner is not None
+            assert timer.callback is not None
+            plane.reactor.call(timer.owner, timer.callback)
+        endpoint = await server.accept()
+        assert await endpoint.receive(len(GET)) == GET
 
 
 async def test_when_all_refuse_the_client_is_reset_and_the_report_names_the_last_and_why() -> None:

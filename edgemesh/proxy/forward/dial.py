@@ -11,7 +11,7 @@ from edgemesh.model.services import Endpoint
 from edgemesh.policy.deadlines import policy_or_setting
 from edgemesh.policy.traffic.endpoint_state import EndpointState
 from edgemesh.policy.verdict import Verdict
-from edgemesh.proxy.connecting import source_address
+from edgemesh.proxy.connecting import connect_is_over, source_address
 from edgemesh.proxy.flow import Flow
 from edgemesh.proxy.forward.attempt import Attempt, outcome_of_problem
 from edgemesh.proxy.forward.relay import relay
@@ -157,6 +157,10 @@ class _Dial:
         return other if isinstance(other, EndpointState) and other not in self._tried else None
 
     def _expire(self) -> None:
+        assert self._flow.upstream is not None
+        if connect_is_over(self._flow.upstream):
+            self.on_events(OUT)
+            return
         self._problem = errno.ETIMEDOUT
         self._give_up()
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from edgemesh.kernel.sockets import fin_on_close
 from edgemesh.model.policies import Path, RetryOn
 from edgemesh.policy.traffic.upstream import Upstream
-from edgemesh.proxy.connecting import connecting_socket
+from edgemesh.proxy.connecting import connect_is_over, connecting_socket
 from edgemesh.proxy.context import Context
 from edgemesh.proxy.http1.pool import PoolKey
 from edgemesh.proxy.reactor import HANGUP_IN, IN, OUT, Handler
@@ -113,7 +113,11 @@ class EndpointSocket(Handler):
 
     def _connect_expired(self) -> None:
         self._deadline = None
-        self._connect_failed("connect timed out")
+        assert self._sock is not None
+        if connect_is_over(self._sock):
+            self.connected()
+        else:
+            self._connect_failed("connect timed out")
 
     def _connect_failed(self, why: str) -> None:
         carrier = self.carrier
