@@ -7,6 +7,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 
 import trio
 
@@ -20,7 +21,7 @@ from edgemesh.observe.metrics.metrics import Metrics
 from edgemesh.proxy.accept import TcpAcceptor
 from edgemesh.proxy.context import Context
 from edgemesh.proxy.forward.datagram import DatagramAcceptor
-from edgemesh.proxy.forward.session import Sessions
+from edgemesh.proxy.forward.session import Session, Sessions
 from edgemesh.proxy.http.shared import RequestLog
 
 _log = get_logger("plane")
@@ -85,15 +86,10 @@ class Plane(Context):
         before = self.decider.snapshot.udp_inbound
         self.decider.swap(snapshot)
         if before.keys() - snapshot.udp_inbound.keys():
-            self._end_stale_sessions()
+            # What answers in an endpoint's place would take datagrams that are for it again.
+            self._end_sessions(Session.is_stale, Ending.CLOSED, "endpoint removed")
         self.http.plans.forget(snapshot)
         self.inbound.look_again()
-
-    def _end_stale_sessions(self) -> None:
-        """What answers in an endpoint's place would take datagrams that are for it again."""
-        for session in list(self.sessions.values()):
-            if session.is_stale():
-                session.finish(Ending.CLOSED, "endpoint removed")
 
     @property
     def open_flows(self) -> int:
@@ -127,6 +123,7 @@ class Plane(Context):
         self.draining = True
         for connection in list(self.http.connections):
             self.reactor.call(connection, connection.drain)
+        self._end_sessions(Session.is_inbound, Ending.DRAIN)
         if not self.flows:
             self.all_over.set()
         with trio.move_on_after(grace_seconds):
@@ -155,6 +152,12 @@ class Plane(Context):
             ]
         for acceptor in self._acceptors:
             acceptor.start()
+
+    def _end_sessions(
+        self, which: Callable[[Session], bool], ending: Ending, reason: str = ""
+    ) -> None:
+        for session in [session for session in self.sessions.values() if which(session)]:
+            self.reactor.call(session, partial(session.finish, ending, reason))
 
     def _cut_all(self) -> None:
         for flow in list(self.flows):

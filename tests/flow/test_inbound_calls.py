@@ -252,18 +252,22 @@ async def test_http2_connections_to_limited_endpoints_of_other_nodes_are_renewed
         await old.until_closed()
 
 
+def limited_names(endpoint: Endpoint) -> ServicePort:
+    return ServicePort(
+        "default",
+        "echo",
+        "",
+        Transport.UDP,
+        53,
+        policy=Policy(server=ServerLimits(quota=Quota(0.1, 2))),
+        endpoints=(replace(endpoint, node=NODE),),
+    )
+
+
 async def test_datagrams_beyond_the_quota_are_dropped_until_their_endpoint_is_let_alone() -> None:
     async with running_datagrams() as there:
         server, client = await there.speaker(), await there.speaker()
-        port = ServicePort(
-            "default",
-            "echo",
-            "",
-            Transport.UDP,
-            53,
-            policy=Policy(server=ServerLimits(quota=Quota(0.1, 2))),
-            endpoints=(replace(server.endpoint, node=NODE),),
-        )
+        port = limited_names(server.endpoint)
         plane = there.world.plane
         plane.swap(snapshot_of(port, SERVICE, ("10.96.0.99", 53)))
         for number in range(4):
@@ -276,3 +280,15 @@ async def test_datagrams_beyond_the_quota_are_dropped_until_their_endpoint_is_le
         plane.swap(snapshot_of(free, SERVICE, ("10.96.0.99", 53)))
         assert plane.open_flows == 0
         assert (await there.world.report()).reason == "endpoint removed"
+
+
+async def test_a_plane_that_drains_stands_in_the_place_of_no_endpoint_any_more() -> None:
+    async with running_datagrams() as there:
+        server, client = await there.speaker(), await there.speaker()
+        plane = there.world.plane
+        plane.swap(snapshot_of(limited_names(server.endpoint), SERVICE, ("10.96.0.99", 53)))
+        await client.send(b"0", ("127.0.0.1", there.port))
+        await server.receive()
+        assert plane.open_flows == 1
+        await plane.drain(1)
+        assert plane.open_flows == 0

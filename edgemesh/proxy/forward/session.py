@@ -107,6 +107,10 @@ class Session:
         self._look_at_silence()
         return self._try(self._verdict.candidates[0])
 
+    def is_inbound(self) -> bool:
+        """Whether it stands in the place of an endpoint that could answer by itself."""
+        return self._port.inbound
+
     def is_stale(self) -> bool:
         """Whether the endpoint is no longer one of the service's; looked up once per snapshot."""
         decider = self._context.decider
