@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-import timeit
+from collections.abc import Callable
 
 import hpack
 import pytest
@@ -99,8 +99,8 @@ def test_a_long_huffman_text_is_decoded_fast() -> None:
     """A microsecond for each octet would let a client stop all others for long."""
     encoded = HuffmanEncoder(REQUEST_CODES, REQUEST_CODES_LENGTH).encode(b"edge-mesh/" * 5000)
     decode_huffman(encoded)
-    ours = min(timeit.repeat(lambda: decode_huffman(encoded), number=1, repeat=5))
-    assert ours < min(timeit.repeat(lambda: theirs(encoded), number=1, repeat=5)) / 2
+    ours = min(seconds_of(lambda: decode_huffman(encoded)) for _ in range(5))
+    assert ours < min(seconds_of(lambda: theirs(encoded)) for _ in range(5)) / 2
 
 
 def test_never_indexed_fields_stay_so() -> None:
@@ -181,11 +181,16 @@ def test_a_block_that_grows_without_end_is_cut() -> None:
     assert caught.value.code is ErrorCode.ENHANCE_YOUR_CALM
 
 
+def seconds_of(work: Callable[[], object]) -> float:
+    """Of the processor, whatever else runs here."""
+    begin = time.thread_time()
+    work()
+    return time.thread_time() - begin
+
+
 def seconds_for(fields: int) -> float:
     block = b"\x00\x00\x00" * fields
-    begin = time.perf_counter()
-    HpackDecoder(10**9).decode(block)
-    return time.perf_counter() - begin
+    return seconds_of(lambda: HpackDecoder(10**9).decode(block))
 
 
 def test_many_short_fields_take_time_by_their_number() -> None:

@@ -101,7 +101,9 @@ class ClientLink(Link):
         stream.user = request
         flow = self._flow
         flow.requests += 1
-        plan = self._current_plan()
+        plan = self._plan
+        if self._swaps != self._context.decider.swaps:
+            plan = self._current_plan()
         if plan is None:
             request.answer(refuse(Refusal.NO_SERVICE))
             return

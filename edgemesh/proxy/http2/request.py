@@ -111,11 +111,15 @@ class Http2Request:
         if target.port.source is not _NODE:
             source = source_address(flow.client_address[0], endpoint, target.port.source)
         key = (state, source)
-        queue = self._context.http2.pool.queue
-        if queue.is_empty or not queue.is_ahead(key):
-            self._seek(key)
-        else:
+        pool = self._context.http2.pool
+        if not pool.queue.is_empty and pool.queue.is_ahead(key):
             self._wait_for(key)
+            return
+        link = pool.find(key)
+        if link is not None and link.stands:
+            self.start_on(link)
+        else:
+            self._seek(key)
 
     def _seek(self, key: PoolKey) -> None:
         """Take a stream on a connection that stands, or a new one, or wait for one."""
@@ -190,7 +194,9 @@ class Http2Request:
         assert head is not None
         client = self._client
         self._link = link
-        stream = self._upstream = link.open(self, client, head.method == "HEAD")
+        stream = self._upstream = link.connection.open(self, client, head.method == "HEAD")
+        if link.most_requests:
+            link.count_request()
         exchange = self.exchange
         block = head.block if exchange.route is None else changed_request(exchange, head)
         body = self._body
@@ -262,18 +268,14 @@ class Http2Request:
         else:
             client.send_head(changed_response(exchange, head), ended)
         if ended:
-            self._finish()
-
-    def response_ended(self) -> None:
-        """The last part of the body has been given to the client's stream."""
-        self._finish()
+            self.response_ended()
 
     def response_trailers(self, trailers: Trailers) -> None:
         """The response is complete."""
         if self._head is not None and self._head.is_grpc:
             self.exchange.grpc_status = trailers.grpc_status
         self._client.send_trailers(trailers.block)
-        self._finish()
+        self.response_ended()
 
     def response_reset(self, code: int, *, refused: bool) -> None:
         """The endpoint has given up the request, or never begun with it."""
@@ -299,17 +301,19 @@ class Http2Request:
 
     # Ends.
 
-    def _finish(self) -> None:
-        """The response has been passed on; the request may still be under way."""
-        self._count_bytes()
-        self._open = False
-        self.exchange.finish()
+    def response_ended(self) -> None:
+        """All of the response has been passed on; the request may still be under way."""
         client = self._client
+        upstream = self._upstream
+        assert upstream is not None
+        exchange = self.exchange
+        exchange.bytes_sent = client.received
+        exchange.bytes_received = upstream.received
+        self._open = False
+        exchange.finish()
         if client.remote_ended:
             # Nothing refers to the streams from here on, so that they are freed at once.
-            upstream = self._upstream
-            if upstream is not None:
-                upstream.partner = None
+            upstream.partner = None
             self._upstream = None
             client.partner = None
             del self.exchange

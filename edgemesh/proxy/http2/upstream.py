@@ -16,7 +16,6 @@ from edgemesh.proxy.http2.queue import PoolKey
 from edgemesh.proxy.reactor import OUT, Handler
 from edgemesh.proxy.timers import Timer
 from edgemesh.wire.http2.client_connection import ClientConnection
-from edgemesh.wire.http2.stream import Stream
 
 if TYPE_CHECKING:
     from edgemesh.proxy.http2.request import Http2Request
@@ -31,19 +30,20 @@ class UpstreamLink(Link):
         upstream: the Service port, or subset, whose connections it counts among.
         stands: whether requests may be sent.
         expected: how many requests wait until it stands.
+        most_requests: that it carries, 0 for any number.
         idle_since: when its last request was over.
     """
 
     __slots__ = (
         "_deadline",
         "_expecting",
-        "_most_requests",
         "_pool",
         "_retired",
         "expected",
         "generation",
         "idle_since",
         "key",
+        "most_requests",
         "stands",
         "upstream",
     )
@@ -62,7 +62,7 @@ class UpstreamLink(Link):
         self._pool = context.http2.pool
         self.idle_since = context.reactor.now
         self._deadline: Timer[Handler] | None = None
-        self._most_requests = upstream.policy.limits.max_requests_per_connection
+        self.most_requests = upstream.policy.limits.max_requests_per_connection
         self._retired = False
 
     @property
@@ -107,8 +107,8 @@ class UpstreamLink(Link):
             context.http.settings,
             context.http2.settings,
         )
-        if self._most_requests:
-            self.connection.stream_limit = min(self.connection.stream_limit, self._most_requests)
+        if self.most_requests:
+            self.connection.stream_limit = min(self.connection.stream_limit, self.most_requests)
         self.upstream.open_connection(self.key[0])
         self._pool.add(self)
         if seconds:
@@ -195,12 +195,10 @@ class UpstreamLink(Link):
         """Give up the connection."""
         self._end(type(error).__name__)
 
-    def open(self, request: Http2Request, client: Stream, bodiless: bool) -> Stream:
-        """A stream for a request, which is sent next; see ClientConnection."""
-        stream = self.connection.open(request, client, bodiless)
-        if 0 < self._most_requests <= self.connection.opened:
+    def count_request(self) -> None:
+        """One more request was begun on a connection that carries only so many."""
+        if self.connection.opened >= self.most_requests:
             self.retire()
-        return stream
 
     def retire(self) -> None:
         """Take no more requests; close when the last one is over."""

@@ -149,7 +149,8 @@ class Stream:
             self._send_unusual_head(block, end)
         else:
             flags = _LAST_HEAD_FLAGS if end else _HEAD_FLAGS
-            output += (_header(block.length_and_type, flags, self.id), block.data)
+            output.append(_header(block.length_and_type, flags, self.id))
+            output.append(block.data)
         if end:
             self.local_ended = True
             if self.remote_ended:
@@ -182,7 +183,8 @@ class Stream:
         if not output:
             connection.wake()
         # Type 0, and the flag END_STREAM is 1.
-        output += (_header(size << 8, end, self.id), payload)
+        output.append(_header(size << 8, end, self.id))
+        output.append(payload)
         source = self.partner
         # Nobody waits for window on a stream that has ended, only on others of its connection.
         if source is not None and (
