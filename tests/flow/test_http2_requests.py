@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import httpx
+import httpx2
 import pytest
 import trio
 from http2_peers import GET, GRPC, POST, H2Peer, h2_client, h2_endpoint, h2_pair
@@ -224,13 +224,13 @@ async def test_httpx_asks_many_things_at_a_time() -> None:
         world.service(server.endpoint, application_protocol="http2")
         answers: list[bytes] = []
 
-        async def ask(client: httpx.AsyncClient, number: int) -> None:
+        async def ask(client: httpx2.AsyncClient, number: int) -> None:
             response = await client.post(f"http://127.0.0.1:{world.port}/{number}", content=b"x")
             assert response.http_version == "HTTP/2"
             answers.append(response.content)
 
         async with (
-            httpx.AsyncClient(http1=False, http2=True, trust_env=False) as client,
+            httpx2.AsyncClient(http1=False, http2=True, trust_env=False) as client,
             trio.open_nursery() as nursery,
         ):
             for number in range(50):

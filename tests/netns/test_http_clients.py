@@ -1,4 +1,4 @@
-"""What people do with HTTP every day, through a real agent: curl, httpx, wrk, Python, nginx."""
+"""What people do with HTTP every day, through a real agent: curl, httpx2, wrk, Python, nginx."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
-import httpx
+import httpx2
 import pytest
 from http_endpoint import PART_BYTES, digest, http_endpoint, parts
 from http_programs import Nginx, nginx, no_request_fails
@@ -131,7 +131,7 @@ def test_a_slow_download_arrives_whole_and_does_not_pile_up_in_the_agent(mesh: M
 
 
 def test_a_body_that_ends_with_its_connection_arrives_whole(mesh: Mesh) -> None:
-    answer = in_pod(mesh, lambda: httpx.get(f"{APP}/until-close/100", timeout=30))
+    answer = in_pod(mesh, lambda: httpx2.get(f"{APP}/until-close/100", timeout=30))
     assert hashlib.sha256(answer.content).hexdigest() == digest(100)
 
 
@@ -178,7 +178,7 @@ def test_a_session_of_httpx_has_cookies_redirects_forms_and_streams_on_one_conne
     mesh: Mesh,
 ) -> None:
     def talk() -> list[dict[str, Any]]:
-        with httpx.Client(base_url=APP, timeout=30) as session:
+        with httpx2.Client(base_url=APP, timeout=30) as session:
             answers = [
                 session.get("/first"),
                 session.get("/redirect", follow_redirects=True),
