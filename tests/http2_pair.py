@@ -27,6 +27,7 @@ class PlainRequest:
         self.client = client
         self.head = head
         self.upstream = pair.upstream.open(self, client, head.method == "HEAD")
+        self.answered = False
         client.user = self
 
     def start(self, ended: bool) -> None:
@@ -39,10 +40,13 @@ class PlainRequest:
     def request_trailers(self, trailers: Trailers) -> None:
         self.upstream.send_trailers(trailers.block)
 
-    def request_reset(self, code: int) -> None:
-        self.upstream.reset(code)
+    def request_reset(self, code: int) -> bool:
+        if self.upstream.is_open:
+            self.upstream.reset(code)
+        return self.answered
 
     def responded(self, head: ResponseHead, ended: bool) -> None:
+        self.answered = True
         self.client.send_head(head.block, ended)
 
     def response_ended(self) -> None:

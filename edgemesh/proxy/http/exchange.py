@@ -115,14 +115,13 @@ class Exchange:
     bytes_sent = 0
     bytes_received = 0
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - keywords would cost a dictionary for every request
         self,
         context: Context,
         flow: Flow,
         carrier: Carrier,
         plan: PortPlan,
         call: Call,
-        *,
         request: RequestFacts,
         protocol: str,
     ) -> None:

@@ -108,8 +108,8 @@ class RequestCarrier:
             self,
             plan,
             self._call,
-            request=head,
-            protocol=_PROTOCOLS[head.minor],
+            head,
+            _PROTOCOLS[head.minor],
         )
 
     def take_body(self, data: bytes) -> int:

@@ -113,8 +113,8 @@ class ClientLink(Link):
             request,
             plan,
             self._call,
-            request=head,
-            protocol="grpc" if head.is_grpc else "http/2",
+            head,
+            "grpc" if head.is_grpc else "http/2",
         )
         exchange.begin()
         if head.grpc_timeout is not None:

@@ -234,13 +234,14 @@ class Http2Request:
         if self._upstream is not None and self._open:
             self._upstream.send_trailers(trailers.block)
 
-    def request_reset(self, code: int) -> None:  # noqa: ARG002 - the endpoint need not know why
-        """The client is gone."""
+    def request_reset(self, code: int) -> bool:  # noqa: ARG002 - the endpoint need not know why
+        """The client is gone; whether a response had begun."""
         if self._open:
             self._open = False
             self._count_bytes()
             self.exchange.cancelled()
         self._leave_upstream()
+        return self._responding
 
     # From the endpoint.
 

@@ -19,7 +19,7 @@ from edgemesh.wire.http2.frames import goaway, settings, window_update
 from edgemesh.wire.http2.header_reader import CacheBudget, HeaderReader
 from edgemesh.wire.http2.heads import ResponseHead, Trailers
 from edgemesh.wire.http2.hpack_table import Field
-from edgemesh.wire.http2.stream import NO_BODY_YET, Request, Stream
+from edgemesh.wire.http2.stream import NO_BODY_EVER, NO_BODY_YET, Request, Stream
 from edgemesh.wire.http2_preface import PREFACE
 
 _BLOCK_FACTOR = 4
@@ -115,8 +115,7 @@ class ClientConnection(Connection[ResponseHead | Trailers]):
         stream = Stream(self, stream_id, self.peer.initial_window, self._initial_receive_window)
         stream.user = user
         stream.partner = partner
-        stream.bodiless = bodiless
-        stream.expected = NO_BODY_YET
+        stream.expected = NO_BODY_EVER if bodiless else NO_BODY_YET
         self.streams[stream_id] = stream
         return stream
 
@@ -147,7 +146,7 @@ class ClientConnection(Connection[ResponseHead | Trailers]):
             return
         if stream.remote_ended:
             raise StreamFault(ErrorCode.STREAM_CLOSED, "HEADERS after the end of its stream")
-        if stream.begun:
+        if stream.expected > NO_BODY_YET:
             self._on_trailers(stream, head, ended)
             return
         if not isinstance(head, ResponseHead):
@@ -157,7 +156,6 @@ class ClientConnection(Connection[ResponseHead | Trailers]):
                 raise Malformed("an interim response with an end")
         else:
             stream.expected = _expected_body(head, stream, ended)
-            stream.begun = True
             stream.remote_ended = ended
         stream.user.responded(head, ended)
         if ended and stream.local_ended:
@@ -180,9 +178,10 @@ class ClientConnection(Connection[ResponseHead | Trailers]):
             self.close_stream(stream)
         stream.user.response_ended()
 
-    def tell_reset(self, stream: Stream, code: int) -> None:
+    def tell_reset(self, stream: Stream, code: int) -> bool:
         """The endpoint wants to have nothing more to do with the request."""
         stream.user.response_reset(code, refused=code == ErrorCode.REFUSED_STREAM)
+        return stream.expected > NO_BODY_YET
 
     def on_settings(self, payload: bytes) -> None:
         """The endpoint may allow more or fewer streams."""
@@ -216,7 +215,7 @@ class ClientConnection(Connection[ResponseHead | Trailers]):
 
 def _expected_body(head: ResponseHead, stream: Stream, ended: bool) -> int:
     """How much DATA may come (RFC 9110 section 8.6, RFC 9113 section 8.1.1)."""
-    if stream.bodiless or head.status in _WITHOUT_BODY:
+    if stream.expected == NO_BODY_EVER or head.status in _WITHOUT_BODY:
         return 0
     if ended and head.content_length > 0:
         raise Malformed("a body was declared, and there is none")

@@ -204,7 +204,8 @@ class Connection(ControlFrameReader, Generic[Head]):
         """Let the peer send as much again as was done with, if it is enough to tell."""
         if self.owed >= self.step:
             self.write(window_update(0, self.owed))
-            self._receive_window += self.owed
+            if self.credits_on_delivery:
+                self._receive_window += self.owed
             self.owed = 0
 
     def pump(self) -> None:
@@ -222,14 +223,16 @@ class Connection(ControlFrameReader, Generic[Head]):
     def on_data(self, data: bytes, begin: int, end: int, flags: int, stream_id: int) -> None:
         """Section 6.1."""
         length = end - begin
-        self._receive_window -= length
-        if self._receive_window < 0:
-            raise ConnectionFault(
-                ErrorCode.FLOW_CONTROL_ERROR, "more data than the connection's window"
-            )
-        if not self.credits_on_delivery:
+        if self.credits_on_delivery:
+            self._receive_window -= length
+            if self._receive_window < 0:
+                raise _too_much()
+        else:
             self.owed += length
             if self.owed >= self.step:
+                # The window is whatever is not owed.
+                if self.owed > self._receive_window:
+                    raise _too_much()
                 self.give_back()
         stream = self.streams.get(stream_id)
         if stream is None or stream.remote_ended:
@@ -309,11 +312,10 @@ class Connection(ControlFrameReader, Generic[Head]):
         """Section 6.4."""
         stream = self.streams.get(stream_id)
         if stream is not None:
-            if not stream.head_sent:
+            stream.forget()
+            if not self.tell_reset(stream, code):
                 # Who has seen a response begin may lose interest in the rest.
                 self.count_nuisance("resets")
-            stream.forget()
-            self.tell_reset(stream, code)
         elif self.is_idle(stream_id):
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "RST_STREAM before its stream")
 
@@ -348,9 +350,10 @@ class Connection(ControlFrameReader, Generic[Head]):
     def on_ping(self, payload: bytes) -> None:
         """Section 6.7."""
         # Clients of gRPC measure the way with a PING after data: those are no flood.
-        if self._receive_window == self._window_at_ping:
+        window = self._receive_window - self.owed
+        if window == self._window_at_ping:
             self.glitch("PING frames")
-        self._window_at_ping = self._receive_window
+        self._window_at_ping = window
         self.write(ping(payload, ack=True))
 
     def on_pong(self, payload: bytes) -> None:  # noqa: ARG002 - who asks looks at it
@@ -384,6 +387,14 @@ class Connection(ControlFrameReader, Generic[Head]):
         ...
 
     @abstractmethod
-    def tell_reset(self, stream: Stream, code: int) -> None:
-        """A stream is gone by the peer's word or fault; it is forgotten already."""
+    def tell_reset(self, stream: Stream, code: int) -> bool:
+        """A stream is gone by the peer's word or fault; it is forgotten already.
+
+        Returns:
+            Whether a response had begun on it.
+        """
         ...
+
+
+def _too_much() -> ConnectionFault:
+    return ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "more data than the connection's window")

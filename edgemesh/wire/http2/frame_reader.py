@@ -30,7 +30,9 @@ from edgemesh.wire.http2.glitches import GlitchBudget
 
 _unpack = FRAME_HEADER.unpack_from
 _PRIORITY_BYTES = 5
-_UNUSUAL_HEADERS = PADDED | PRIORITY_FLAG
+# Constants of the loop, where a name costs less than an expression.
+_WHOLE_AND_LAST = END_HEADERS | END_STREAM
+_LARGEST_LENGTH_AND_TYPE = MAX_FRAME_BYTES << 8 | 0xFF
 
 
 class _OpenBlock:
@@ -105,38 +107,34 @@ class FrameReader(ABC):
         if self._preface is not None:
             position = self._read_preface(data, self._preface)
         end = len(data)
-        while end - position >= FRAME_HEADER_BYTES:
+        while (begin := position + FRAME_HEADER_BYTES) <= end:
             length_and_type, flags, stream_id = _unpack(data, position)
-            length = length_and_type >> 8
-            if length > MAX_FRAME_BYTES:
+            if length_and_type > _LARGEST_LENGTH_AND_TYPE:
                 raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "a frame that is too large")
-            begin = position + FRAME_HEADER_BYTES
-            if begin + length > end:
+            stop = begin + (length_and_type >> 8)
+            if stop > end:
                 break
-            position = begin + length
-            stream_id &= LARGEST_STREAM_ID
+            position = stop
             kind = length_and_type & 0xFF
+            stream_id &= LARGEST_STREAM_ID
             if self._open_block is not None and kind != CONTINUATION:
                 raise ConnectionFault(
                     ErrorCode.PROTOCOL_ERROR, "a frame in the middle of a header block"
                 )
             try:
                 if kind == DATA:
-                    self.on_data(data, begin, position, flags, stream_id)
+                    self.on_data(data, begin, stop, flags, stream_id)
                 elif kind == HEADERS:
-                    if flags & _UNUSUAL_HEADERS:
-                        begin, block_end = self._strip(data, begin, position, flags)
-                        block = data[begin:block_end]
+                    if flags == _WHOLE_AND_LAST:
+                        self.on_headers(stream_id, data[begin:stop], True)
+                    elif flags == END_HEADERS:
+                        self.on_headers(stream_id, data[begin:stop], False)
                     else:
-                        block = data[begin:position]
-                    if flags & END_HEADERS:
-                        self.on_headers(stream_id, block, flags & END_STREAM != 0)
-                    else:
-                        self._begin_block(stream_id, block, flags & END_STREAM != 0)
+                        self._on_unusual_headers(data, begin, stop, flags, stream_id)
                 elif kind == CONTINUATION:
-                    self._continue_block(stream_id, data[begin:position], flags)
+                    self._continue_block(stream_id, data[begin:stop], flags)
                 else:
-                    self.on_control(kind, flags, stream_id, data[begin:position])
+                    self.on_control(kind, flags, stream_id, data[begin:stop])
             except StreamFault as fault:
                 self.on_stream_fault(stream_id, fault)
         if position < end:
@@ -193,18 +191,21 @@ class FrameReader(ABC):
         self._preface = None
         return size
 
-    def _strip(self, data: bytes, begin: int, end: int, flags: int) -> tuple[int, int]:
-        """Leave out padding and priority (section 6.2); the latter means nothing any more."""
+    def _on_unusual_headers(
+        self, data: bytes, begin: int, end: int, flags: int, stream_id: int
+    ) -> None:
+        """HEADERS with padding or priority, which means nothing any more, or with more to come."""
         if flags & PADDED:
             begin, end = self.unpad(data, begin, end)
         if flags & PRIORITY_FLAG:
             begin += _PRIORITY_BYTES
             if begin > end:
                 raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "HEADERS that is cut off")
-        return begin, end
-
-    def _begin_block(self, stream_id: int, block: bytes, ended: bool) -> None:
-        self._open_block = _OpenBlock(stream_id, block, self._now, ended=ended)
+        ended = flags & END_STREAM != 0
+        if flags & END_HEADERS:
+            self.on_headers(stream_id, data[begin:end], ended)
+        else:
+            self._open_block = _OpenBlock(stream_id, data[begin:end], self._now, ended=ended)
 
     def _continue_block(self, stream_id: int, fragment: bytes, flags: int) -> None:
         block = self._open_block

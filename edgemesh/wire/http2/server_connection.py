@@ -123,6 +123,7 @@ class ServerConnection(Connection[RequestHead | Trailers]):
             super().on_pong(payload)
             return
         self._left = True
+        self._max_streams = 0
         self.write(goaway(self._last_stream, ErrorCode.NO_ERROR))
 
     def on_goaway(self, last_stream_id: int, code: int) -> None:  # noqa: ARG002 - we open none
@@ -144,7 +145,7 @@ class ServerConnection(Connection[RequestHead | Trailers]):
                 return
         if not isinstance(head, RequestHead):
             raise Malformed("a request without pseudo-header fields")
-        if len(self.streams) >= self._max_streams or self._left:
+        if len(self.streams) >= self._max_streams:
             raise StreamFault(ErrorCode.REFUSED_STREAM, "too many streams")
         expected = head.content_length
         if ended and expected > 0:
@@ -172,9 +173,9 @@ class ServerConnection(Connection[RequestHead | Trailers]):
         if stream.local_ended:
             self.close_stream(stream)
 
-    def tell_reset(self, stream: Stream, code: int) -> None:
+    def tell_reset(self, stream: Stream, code: int) -> bool:
         """The client wants no response, or cannot get one any more."""
-        stream.user.request_reset(code)
+        return stream.user.request_reset(code)
 
     def _on_later_headers(self, stream_id: int, block: bytes, ended: bool) -> None:
         """Trailers, or what has no place."""
@@ -199,7 +200,7 @@ class ServerConnection(Connection[RequestHead | Trailers]):
 
     def _refuse(self, stream_id: int, fault: Unacceptable | TooManyFields, ended: bool) -> None:
         self.glitch("requests that are not acceptable")
-        if len(self.streams) >= self._max_streams or self._left:
+        if len(self.streams) >= self._max_streams:
             raise StreamFault(ErrorCode.REFUSED_STREAM, "too many streams")
         stream = Stream(self, stream_id, self.peer.initial_window, self._initial_receive_window)
         self.streams[stream_id] = stream

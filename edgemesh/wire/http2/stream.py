@@ -37,6 +37,7 @@ _HEAD_FLAGS = END_HEADERS
 # What `Stream.expected` is while nothing is declared, and while no body may come at all.
 NO_LENGTH: Final = -1
 NO_BODY_YET: Final = -2
+NO_BODY_EVER: Final = -3
 
 _LAST_HEAD_FLAGS = END_HEADERS | END_STREAM
 
@@ -52,8 +53,8 @@ class Request(Protocol):
         """The request is complete."""
         ...
 
-    def request_reset(self, code: int) -> None:
-        """The client's stream is gone."""
+    def request_reset(self, code: int) -> bool:
+        """The client's stream is gone; whether a response had begun on it."""
         ...
 
     def responded(self, head: ResponseHead, ended: bool) -> None:
@@ -90,20 +91,14 @@ class Stream:
         expected: what is missing of the declared length of the body, or one of the above.
         received: bytes of bodies.
         waiting: payloads without room, None when there are none.
-        ending: what follows them: nothing yet, the end, or trailers.
+        ending: what follows them: nothing yet, the end, or trailers; unset without them.
         local_ended, remote_ended: see above.
-        begun: the final head of the response has come.
-        head_sent: a head has gone out here.
-        bodiless: the response has no body, since its request was HEAD.
     """
 
     __slots__ = (
-        "begun",
-        "bodiless",
         "connection",
         "ending",
         "expected",
-        "head_sent",
         "id",
         "local_ended",
         "owed",
@@ -117,6 +112,7 @@ class Stream:
     )
 
     user: Request
+    ending: Block | bool
 
     def __init__(
         self, connection: Connection[Any], stream_id: int, send_window: int, receive_window: int
@@ -129,19 +125,14 @@ class Stream:
         self.receive_window = receive_window
         self.owed = 0
         self.expected = NO_LENGTH
-        self.bodiless = False
         self.received = 0
         self.waiting: deque[bytes] | None = None
-        self.ending: Block | bool = False
         self.local_ended = False
         self.remote_ended = False
-        self.begun = False
-        self.head_sent = False
 
     def send_head(self, block: Block, end: bool) -> None:
         """Send a head; it must come before all data."""
         connection = self.connection
-        self.head_sent = True
         output = connection.output
         if not output:
             connection.wake()
