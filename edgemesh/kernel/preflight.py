@@ -104,15 +104,15 @@ def _nft(settings: NetfilterSettings) -> Iterator[Finding]:
         yield Finding("nft", "missing", what, "modprobe nf_tables, or choose backend iptables")
         return
     yield Finding("nft", "ok", "nftables and its Python module work")
-    chain = f"add chain inet {name} probe {{ type filter hook prerouting priority -155; }}"
+    chain = f"add chain inet {name} probe {{ type filter hook prerouting priority -305; }}"
     if settings.mode == "tproxy":
         rules = [
             f"inet {name} probe meta l4proto tcp {e}"
-            for e in ("tproxy to :1", "socket transparent 1")
+            for e in ("tproxy to :1", "socket transparent 1", "notrack")
         ]
         what, remedy = (
-            "nftables' tproxy and socket",
-            "modprobe nft_tproxy nft_socket, or mode redirect",
+            "nftables' tproxy, socket and notrack",
+            "modprobe nft_tproxy nft_socket nft_ct, or mode redirect",
         )
     else:
         chain = chain.replace("filter hook", "nat hook")

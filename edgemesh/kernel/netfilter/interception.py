@@ -82,7 +82,8 @@ class Interception(Protocol):
         intercepted are passed over.
 
         Args:
-            added, removed: targets.
+            added: targets that are intercepted from now on.
+            removed: targets that are not any more.
             held: all connections that go on to come to the agent although their destination
                 is removed, or was before. Where connection tracking tells them, they need not
                 be named.
