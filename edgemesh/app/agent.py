@@ -124,7 +124,7 @@ async def _start(
         request_log=AccessLog(sink, settings.log),
     )
     health = _health_checks(settings, plane)
-    interceptor = Interceptor(settings)
+    interceptor = Interceptor(settings, plane.flows)
     follower = Follower(settings)
     metamanager.add_conditions(follower)
     follower.on_snapshot(plane.swap)

@@ -6,15 +6,18 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from edgemesh.kernel.netfilter import open_interception
+from edgemesh.kernel.netfilter import HeldConnection, open_interception
 from edgemesh.model.errors import OperatorError
 from edgemesh.model.services import InboundAddress, Snapshot
 from edgemesh.observe.log import get_logger
 from edgemesh.policy.addresses import service_addresses
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from edgemesh.kernel.netfilter import Interception, Target
     from edgemesh.model.settings import Settings
+    from edgemesh.proxy.context import OpenFlow
 
 # How often the rules are looked at for what others did to them.
 _INSPECTION_SECONDS = 10.0
@@ -31,11 +34,18 @@ class Interceptor:
         revision: of the snapshot whose addresses are intercepted.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        """Prepare; `run` installs."""
+    def __init__(self, settings: Settings, flows: Collection[OpenFlow]) -> None:
+        """Prepare; `run` installs.
+
+        Args:
+            settings: complete.
+            flows: TCP flows that are not over, as the data plane keeps them.
+        """
         self._settings = settings
+        self._flows = flows
         self._snapshot = Snapshot()
         self._standing: frozenset[Target] = frozenset()
+        self._held: frozenset[HeldConnection] = frozenset()
         self._changed = trio.Event()
         self._interception: Interception | None = None
         self._turn = trio.Lock()
@@ -107,6 +117,8 @@ class Interceptor:
                 await trio.to_thread.run_sync(interception.install)
                 self._standing = await trio.to_thread.run_sync(interception.addresses)
             await self._update(interception)
+            if inspect:
+                await self._hold(interception)
         except OperatorError as error:
             if self.problem != str(error):
                 _log.error("rules cannot be updated", problem=str(error))
@@ -116,11 +128,34 @@ class Interceptor:
 
     async def _update(self, interception: Interception) -> None:
         self._changed = trio.Event()
-        snapshot = Snapshot() if self._released else self._snapshot
+        snapshot = self._in_force()
         # In the thread: with 10,000 Services this takes the time of a hundred messages.
         wanted = await trio.to_thread.run_sync(service_addresses, snapshot)
         added, removed = wanted - self._standing, self._standing - wanted
+        held = self._beyond(snapshot) if removed else self._held
         if added or removed:
-            await trio.to_thread.run_sync(interception.update, added, removed)
-            self._standing = wanted
+            await trio.to_thread.run_sync(interception.update, added, removed, held)
+            self._standing, self._held = wanted, held
+        if removed:
+            # Those that were accepted meanwhile.
+            await self._hold(interception)
         self.revision = snapshot.revision
+
+    async def _hold(self, interception: Interception) -> None:
+        held = self._beyond(self._in_force())
+        if held != self._held:
+            await trio.to_thread.run_sync(interception.update, (), (), held)
+            self._held = held
+
+    def _in_force(self) -> Snapshot:
+        return Snapshot() if self._released else self._snapshot
+
+    def _beyond(self, snapshot: Snapshot) -> frozenset[HeldConnection]:
+        """The connections that nothing in the snapshot leads to the agent any more."""
+        return frozenset(
+            HeldConnection(flow.client_address, flow.destination)
+            for flow in self._flows
+            if flow.destination not in snapshot.tcp
+            and flow.destination not in snapshot.tcp_inbound
+            and flow.destination[1] not in snapshot.tcp_node_ports
+        )

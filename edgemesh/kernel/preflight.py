@@ -104,20 +104,21 @@ def _nft(settings: NetfilterSettings) -> Iterator[Finding]:
         yield Finding("nft", "missing", what, "modprobe nf_tables, or choose backend iptables")
         return
     yield Finding("nft", "ok", "nftables and its Python module work")
-    chain = f"add chain inet {name} probe {{ type filter hook prerouting priority -155; }}"
     if settings.mode == "tproxy":
+        hook = "type filter hook prerouting priority -305"
         rules = [
             f"inet {name} probe meta l4proto tcp {e}"
-            for e in ("tproxy to :1", "socket transparent 1")
+            for e in ("tproxy to :1", "socket transparent 1", "notrack")
         ]
         what, remedy = (
-            "nftables' tproxy and socket",
-            "modprobe nft_tproxy nft_socket, or mode redirect",
+            "nftables' tproxy, socket and notrack",
+            "modprobe nft_tproxy nft_socket nft_ct, or mode redirect",
         )
     else:
-        chain = chain.replace("filter hook", "nat hook")
+        hook = "type nat hook prerouting priority -105"
         rules = [f"inet {name} probe meta l4proto tcp redirect to :1"]
         what, remedy = "nftables' redirect", "modprobe nft_redir"
+    chain = f"add chain inet {name} probe {{ {hook}; }}"
     # Made and deleted in one transaction: no packet ever meets it.
     commands = [f"add table inet {name}", chain, *(f"add rule {rule}" for rule in rules)]
     failed = context.run("\n".join([*commands, f"delete table inet {name}"]))[0]

@@ -33,6 +33,7 @@ class OpenFlow(Protocol):
     """A TCP flow that is not over, as far as others need to know it."""
 
     client_address: Address
+    destination: Address
     verdict: Verdict | None
     endpoint: Endpoint | None
     upstream: socket.socket | None

@@ -54,7 +54,7 @@ def agent_with(store: Store, *, intercepts: bool) -> Agent:
         store,
         plane,
         Follower(settings),
-        Interceptor(settings),
+        Interceptor(settings, plane.flows),
         health=HealthChecks(plane.decider.traffic, prober.ask, settings.proxy, lambda: 0.5),
         dns=dns,
     )

@@ -1,4 +1,4 @@
-"""An agent that is asked to stop: what has begun is finished, what is new passes by."""
+"""An agent that stops, or leaves a Service: what has begun goes on, what is new passes by."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from interception_lab import PORT, SERVICE, call, state_of
 from lab_homes import wait_for
 from mesh import Mesh, web, web_and_bystander, who_answers
 from mesh_servers import first_line
+
+from edgemesh.model.objects import ObjectKey
 
 pytestmark = pytest.mark.root
 
@@ -66,6 +68,27 @@ def test_while_an_agent_drains_new_calls_pass_by_and_those_that_have_begun_go_on
         assert mesh.agent.alive
     assert mesh.exit_status() == 0
     assert state_of(mesh.network.node) == before
+
+
+@pytest.mark.parametrize(("backend", "mode"), WAYS)
+def test_when_a_service_is_deleted_new_calls_pass_by_and_those_that_have_begun_go_on(
+    mesh: Mesh, before: str, backend: str, mode: str
+) -> None:
+    mesh.start(netfilter={"backend": backend, "mode": mode})
+    mesh.apply(*web())
+    callers = [(c, v) for c in (mesh.network.pod, mesh.network.node) for v in VERSIONS]
+    with ExitStack() as opened:
+        begun = [
+            opened.enter_context(closing(call(caller, SERVICE[version], PORT)))
+            for caller, version in callers
+        ]
+        for connection in begun:
+            assert first_line(connection).startswith("endpoint")
+        mesh.delete(ObjectKey("Service", "default", "web"))
+        for caller, version in callers:
+            wait_for(lambda c=caller, v=version: passes(c, v), "a new call passes by", 5)
+        for connection in begun:
+            assert exchange(connection, b"still there?") == b"still there?"
 
 
 def passes(caller: str, version: int) -> bool:

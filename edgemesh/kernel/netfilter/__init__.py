@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from edgemesh.kernel.netfilter.interception import Installed, Interception, Target
+from edgemesh.kernel.netfilter.interception import (
+    HeldConnection,
+    Installed,
+    Interception,
+    Target,
+)
 from edgemesh.kernel.netfilter.iptables import IptablesInterception
 from edgemesh.kernel.netfilter.nft import NftInterception
 from edgemesh.model.settings import NetfilterSettings, ProxySettings
 
-__all__ = ["Installed", "Interception", "Target", "open_interception"]
+__all__ = ["HeldConnection", "Installed", "Interception", "Target", "open_interception"]
 
 
 def open_interception(

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 from edgemesh.model.services import InboundAddress, NodePort, ServiceAddress
 
 Target: TypeAlias = ServiceAddress | NodePort | InboundAddress
+
+
+class HeldConnection(NamedTuple):
+    """A TCP connection that the agent has accepted, to a destination not intercepted any more."""
+
+    client: tuple[str, int]
+    destination: tuple[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +70,23 @@ class Interception(Protocol):
             OperatorError: the kernel or a tool refuses, or another process owns the rules.
         """
 
-    def update(self, added: Collection[Target], removed: Collection[Target]) -> None:
+    def update(
+        self,
+        added: Collection[Target],
+        removed: Collection[Target],
+        held: Collection[HeldConnection] = (),
+    ) -> None:
         """Change what is intercepted; rules stay as they are.
 
         Those added that are there, those removed that are not, and families that are not
         intercepted are passed over.
+
+        Args:
+            added: targets that are intercepted from now on.
+            removed: targets that are not any more.
+            held: all connections that go on to come to the agent although their destination
+                is removed, or was before. Where connection tracking tells them, they need not
+                be named.
 
         Raises:
             OperatorError: nothing is installed, or the kernel refuses; then nothing changed.

@@ -15,7 +15,12 @@ import re
 import socket
 from collections.abc import Collection, Mapping
 
-from edgemesh.kernel.netfilter.interception import Installed, Target, intercepted
+from edgemesh.kernel.netfilter.interception import (
+    HeldConnection,
+    Installed,
+    Target,
+    intercepted,
+)
 from edgemesh.kernel.netfilter.matches import choose_matches, service_table
 from edgemesh.kernel.netfilter.routes import (
     add_routes,
@@ -74,7 +79,12 @@ class IptablesInterception:
                 self._load(family, saved[family.version], kept)
         add_routes(self._settings)
 
-    def update(self, added: Collection[Target], removed: Collection[Target]) -> None:
+    def update(
+        self,
+        added: Collection[Target],
+        removed: Collection[Target],
+        held: Collection[HeldConnection] = (),  # noqa: ARG002 - the connection mark tells them
+    ) -> None:
         """See `Interception.update`."""
         family = self._settings.family
         self._matches.change(intercepted(added, family), intercepted(removed, family))

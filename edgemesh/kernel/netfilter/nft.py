@@ -10,11 +10,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from threading import Lock
 from typing import Any
 
-from edgemesh.kernel.netfilter.interception import Installed, Target, intercepted
+from edgemesh.kernel.netfilter.interception import (
+    HeldConnection,
+    Installed,
+    Target,
+    intercepted,
+)
 from edgemesh.kernel.netfilter.routes import add_routes, remove_routes, routes_installed
 from edgemesh.kernel.netfilter.ruleset import check, nft_ruleset
 from edgemesh.model.errors import OperatorError
@@ -25,6 +30,7 @@ _SERVICES = ("svc4", "svc6")
 _INBOUND = ("inbound4", "inbound6")
 _NODE_PORTS = "nodeports"
 SETS = (*_SERVICES, *_INBOUND, _NODE_PORTS)
+_HELD = ("held4", "held6")
 
 # By number: the library looks names up in /etc/protocols, which slim containers lack.
 _PROTOCOL_NUMBER = {Transport.TCP: 6, Transport.UDP: 17}
@@ -92,6 +98,7 @@ class NftInterception:
         self._ruleset = nft_ruleset(settings, proxy, owned=self._vanishes)
         self._context = NftContext()
         self._holds_table = False
+        self._held: frozenset[HeldConnection] = frozenset()
 
     def install(self) -> None:
         """See `Interception.install`."""
@@ -102,15 +109,26 @@ class NftInterception:
             raise self._foreign()
         add_routes(self._settings)
 
-    def update(self, added: Collection[Target], removed: Collection[Target]) -> None:
+    def update(
+        self,
+        added: Collection[Target],
+        removed: Collection[Target],
+        held: Collection[HeldConnection] = (),
+    ) -> None:
         """See `Interception.update`."""
-        commands = _elements("add", self._family_and_table, self._of_family(added))
+        table = self._family_and_table
+        # In redirect mode connection tracking knows what was translated.
+        held = frozenset(held) if self._settings.mode == "tproxy" else frozenset()
+        over = self._held - held
         leaving = self._of_family(removed)
+        commands = _elements("add", table, self._of_family(added))
+        commands += _held_elements("add", table, held - self._held)
         # nft refuses to delete what is not there; added first, it always is.
-        commands += _elements("add", self._family_and_table, leaving)
-        commands += _elements("delete", self._family_and_table, leaving)
+        commands += _elements("add", table, leaving) + _held_elements("add", table, over)
+        commands += _elements("delete", table, leaving) + _held_elements("delete", table, over)
         if commands:
             self._change(commands)
+        self._held = held
 
     def remove(self) -> None:
         """See `Interception.remove`."""
@@ -162,6 +180,7 @@ class NftInterception:
             commands.insert(0, f"delete table {self._family_and_table}")
             kept = self._of_family(self.addresses())
             commands += _elements("add", self._family_and_table, kept)
+        commands += _held_elements("add", self._family_and_table, self._held)
         self._change(commands)
         self._holds_table = True
 
@@ -193,6 +212,20 @@ def _elements(command: str, table: str, targets: Iterable[Target]) -> list[str]:
         address = "" if isinstance(target, NodePort) else f"{target.address} . "
         element = f"{address}{_PROTOCOL_NUMBER[target.transport]} . {target.port}"
         by_set.setdefault(_set_of(target), []).append(element)
+    return _commands(command, table, by_set)
+
+
+def _held_elements(command: str, table: str, held: Iterable[HeldConnection]) -> list[str]:
+    by_set: dict[str, list[str]] = {}
+    for connection in held:
+        # A link-local address comes with its interface, which is no part of a packet.
+        parts = [f"{host.partition('%')[0]} . {port}" for host, port in connection]
+        name = _HELD[":" in connection.destination[0]]
+        by_set.setdefault(name, []).append(" . ".join(parts))
+    return _commands(command, table, by_set)
+
+
+def _commands(command: str, table: str, by_set: Mapping[str, Iterable[str]]) -> list[str]:
     return [
         f"{command} element {table} {name} {{ {', '.join(elements)} }}"
         for name, elements in by_set.items()
