@@ -42,7 +42,7 @@ def enter(exchange: Exchange, context: Context) -> Answer | None:
         if wait:
             return refuse(Refusal.QUOTA, wait_seconds=wait)
     # A subset has the quota of its port, which is taken already.
-    if target.client_quota not in (None, plan.client_quota):
+    if target is not plan and target.client_quota not in (None, plan.client_quota):
         wait = _take_token(exchange, context, target)
         if wait:
             return refuse(Refusal.QUOTA, wait_seconds=wait)

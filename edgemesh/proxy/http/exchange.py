@@ -144,6 +144,14 @@ class Exchange:
         self.protocol = protocol
         self.plan = self.target = plan
         self.begun = self.try_began = context.reactor.now
+        # What is read of every request is found faster here than in the class.
+        self._tried = ()
+        self._repeating = False
+        self._pause = self._pass = self._retries = None
+        self.route = self.refusal = None
+        self.tries = 0
+        self.deadline = self.try_deadline = 0.0
+        self.response_headers = ()
 
     def begin(self) -> None:
         """Route, admit, choose; the carrier is told what to do before this returns, or later."""
@@ -166,7 +174,8 @@ class Exchange:
         upstream = target.upstream
         now = self._context.reactor.now
         state = upstream.choose(self.call, now, self._tried)
-        if isinstance(state, Refusal):
+        # Whether it is a Refusal would take longer to find out: that is an Enum.
+        if not isinstance(state, EndpointState):
             self._refuse(state)
             return
         upstream.begin(state)
