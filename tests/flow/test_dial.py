@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 
 import pytest
+from h2.connection import H2Connection
 from http1_peers import GET
 from plane_fixtures import running
 
@@ -45,13 +46,27 @@ async def test_after_the_connect_timeout_the_next_endpoint_is_tried() -> None:
         assert (await world.report()).attempts == 2
 
 
-@pytest.mark.parametrize("protocol", ["", "http"])
-async def test_an_endpoint_that_was_in_time_is_not_blamed_when_we_come_late(protocol: str) -> None:
+def http2_request() -> bytes:
+    connection = H2Connection()
+    connection.initiate_connection()
+    fields = [(":method", "GET"), (":scheme", "http"), (":authority", "web"), (":path", "/")]
+    connection.send_headers(1, fields, end_stream=True)
+    return connection.data_to_send()
+
+
+@pytest.mark.parametrize(
+    ("protocol", "said", "heard"),
+    [("", GET, GET), ("http", GET, GET), ("http2", http2_request(), b"PRI * HTTP/2.0\r\n")],
+    ids=["relayed", "http", "http2"],
+)
+async def test_an_endpoint_that_was_in_time_is_not_blamed_when_we_come_late(
+    protocol: str, said: bytes, heard: bytes
+) -> None:
     async with running() as world:
         server, client, plane = world.serve(), world.client(), world.plane
         world.service(server.endpoint, application_protocol=protocol)
         client.raw.connect_ex(("127.0.0.1", world.port))
-        assert client.send_what_fits(GET) == len(GET)
+        assert client.send_what_fits(said) == len(said)
         # Nothing here waits, so turns and deadlines come in the order of this text.
         while not any(one.connections for one in plane.decider.traffic.upstreams()):
             plane.reactor.turn()
@@ -61,7 +76,7 @@ async def test_an_endpoint_that_was_in_time_is_not_blamed_when_we_come_late(prot
             assert timer.callback is not None
             plane.reactor.call(timer.owner, timer.callback)
         endpoint = await server.accept()
-        assert await endpoint.receive(len(GET)) == GET
+        assert await endpoint.receive(len(heard)) == heard
 
 
 async def test_when_all_refuse_the_client_is_reset_and_the_report_names_the_last_and_why() -> None:

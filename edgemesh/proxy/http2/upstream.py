@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import socket
 from typing import TYPE_CHECKING
 
-from edgemesh.kernel.sockets import dialling_socket, fin_on_close, is_own_address
+from edgemesh.kernel.sockets import fin_on_close
 from edgemesh.model.policies import Path
 from edgemesh.policy.traffic.upstream import Upstream
+from edgemesh.proxy.connecting import connect_is_over, connecting_socket
 from edgemesh.proxy.context import Context
 from edgemesh.proxy.http2.link import Link
 from edgemesh.proxy.http2.queue import PoolKey
@@ -82,21 +82,8 @@ class UpstreamLink(Link):
             0, or the errno that says why there will be no connection.
         """
         context = self._context
-        endpoint = self.key[0].endpoint
-        try:
-            if endpoint.port == context.settings.tcp_port and is_own_address(endpoint.address):
-                return errno.ELOOP
-            sock = dialling_socket(
-                endpoint.address, socket.SOCK_STREAM, context.own_mark, self.key[1] or None
-            )
-        except OSError as error:
-            return error.errno or errno.EIO
-        try:
-            problem = sock.connect_ex((endpoint.address, endpoint.port))
-        except OSError as error:
-            problem = error.errno or errno.EIO
-        if problem not in {0, errno.EINPROGRESS}:
-            context.reactor.close(sock)
+        sock, problem = connecting_socket(context, self.key[0].endpoint, self.key[1])
+        if sock is None:
             return problem
         self._sock = sock
         self._fd = sock.fileno()
@@ -159,7 +146,10 @@ class UpstreamLink(Link):
 
     def _connect_expired(self) -> None:
         self._deadline = None
-        self._connect_failed("connect timed out")
+        if connect_is_over(self._sock):
+            self._connected()
+        else:
+            self._connect_failed("connect timed out")
 
     def _connect_failed(self, why: str) -> None:
         requests = self._take_expected()
