@@ -289,7 +289,7 @@ async def test_when_this_node_has_no_descriptors_left_the_endpoint_is_not_to_bla
     async with running() as world:
         server = world.serve()
         world.service(server.endpoint, policy=Policy(breaker=ONE))
-        monkeypatch.setattr("edgemesh.proxy.forward.dial.dialling_socket", none_left)
+        monkeypatch.setattr("edgemesh.proxy.connecting.dialling_socket", none_left)
         await world.call_in_vain()
         assert (await world.report()).reason.endswith("Too many open files")
         assert phase(world, server.endpoint) is Phase.CLOSED

@@ -5,13 +5,12 @@ from __future__ import annotations
 import errno
 import socket
 
-from edgemesh.kernel.sockets import dialling_socket, is_own_address
 from edgemesh.model.flows import Ending, Refusal
 from edgemesh.model.services import Endpoint
 from edgemesh.policy.deadlines import policy_or_setting
 from edgemesh.policy.traffic.endpoint_state import EndpointState
 from edgemesh.policy.verdict import Verdict
-from edgemesh.proxy.connecting import connect_is_over, source_address
+from edgemesh.proxy.connecting import connect_is_over, connecting_socket, source_address
 from edgemesh.proxy.flow import Flow
 from edgemesh.proxy.forward.attempt import Attempt, outcome_of_problem
 from edgemesh.proxy.forward.relay import relay
@@ -93,14 +92,12 @@ class _Dial:
 
     def _connect(self, endpoint: Endpoint) -> bool:
         """Start to connect; false when that has failed at once."""
-        self._problem = self._start_connecting(endpoint)
         flow = self._flow
-        if self._problem == 0:
-            self._hand_over()
-            return True
-        if self._problem != errno.EINPROGRESS or flow.upstream is None:
-            return False
         context = flow.context
+        source = source_address(flow.client_address[0], endpoint, self._verdict.source)
+        flow.upstream, self._problem = connecting_socket(context, endpoint, source)
+        if flow.upstream is None:
+            return False
         seconds = policy_or_setting(
             self._verdict.policy.timeouts.connect, context.settings.connect_timeout_seconds
         )
@@ -108,24 +105,6 @@ class _Dial:
             self._deadline = context.reactor.after(seconds, self, self._expire)
         context.reactor.watch_newcomer(flow.upstream.fileno(), self, OUT)
         return True
-
-    def _start_connecting(self, endpoint: Endpoint) -> int:
-        """The errno that connect(2) gives, ELOOP when it would call us."""
-        flow = self._flow
-        context = flow.context
-        source = source_address(flow.client_address[0], endpoint, self._verdict.source)
-        try:
-            if endpoint.port == context.settings.tcp_port and is_own_address(endpoint.address):
-                return errno.ELOOP
-            flow.upstream = dialling_socket(
-                endpoint.address,
-                socket.SOCK_STREAM,
-                context.own_mark,
-                source or None,
-            )
-            return flow.upstream.connect_ex((endpoint.address, endpoint.port))
-        except OSError as error:
-            return error.errno or errno.EIO
 
     def _hand_over(self) -> None:
         flow = self._flow
