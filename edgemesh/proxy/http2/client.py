@@ -120,9 +120,13 @@ class ClientLink(Link):
         if head.grpc_timeout is not None:
             deadline = exchange.begun + head.grpc_timeout
             exchange.deadline = min(exchange.deadline or deadline, deadline)
-        due = exchange.begun + exchange.target.idle_seconds
-        if due < self._deadlines.at or exchange.deadline or exchange.try_deadline:
-            self._deadlines.by(request.due())
+        due = exchange.begun + (exchange.target.idle_seconds or NEVER)
+        if 0 < exchange.deadline < due:
+            due = exchange.deadline
+        if 0 < exchange.try_deadline < due:
+            due = exchange.try_deadline
+        if due < self._deadlines.at:
+            self._deadlines.by(due)
         if self._newcomer:
             self._newcomer = False
             if self._fd >= 0:
