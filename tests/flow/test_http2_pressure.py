@@ -342,6 +342,26 @@ async def test_a_header_block_that_is_never_complete_ends_its_connection() -> No
         await client.until_closed()
 
 
+async def test_the_end_of_a_response_that_nobody_takes_is_not_kept_for_ever() -> None:
+    async with running() as world:
+        client, server = await h2_pair(world)
+        client.acknowledges = False
+        stream_id = await client.request()
+        endpoint = await h2_endpoint(server)
+        await endpoint.next_request()
+        await endpoint.respond(1, body=bytes(WINDOW + 100))
+        await world.until(lambda: not pending_streams(world))
+        for _ in range(2):
+            world.skip(400)
+            await world.deadlines_pass()
+        assert (await client.over(stream_id)).reset == 0
+
+
+def pending_streams(world: World) -> int:
+    """Streams to endpoints that are open."""
+    return sum(len(one.connection.streams) for one in world.plane.http2.pool._open)
+
+
 async def test_what_is_remembered_is_given_back_at_the_end() -> None:
     async with running() as world:
         client, server = await h2_pair(world)

@@ -296,7 +296,7 @@ class Http2Request:
         if not self._open:
             self._stop_client()
         elif self._responding:
-            self._break(code, why)
+            self._break(Outcome.RESET, code, why)
         else:
             self.exchange.failed(reason, why, untouched=untouched, stale=stale)
 
@@ -322,11 +322,12 @@ class Http2Request:
                 del client.user
         self._active = self._context.reactor.now
 
-    def _break(self, code: int, why: str) -> None:
+    def _break(self, outcome: Outcome, code: int, why: str) -> None:
         """The rest of the response will not come: the client has to notice."""
         self._open = False
         self._count_bytes()
-        self.exchange.broken(Outcome.RESET, why)
+        self.exchange.broken(outcome, why)
+        self._drop_upstream()
         if self._client.is_open:
             self._client.reset(code or ErrorCode.INTERNAL_ERROR)
 
@@ -374,24 +375,19 @@ class Http2Request:
 
     def expire(self) -> None:
         """End what has taken too long."""
-        exchange = self.exchange
         if not self._open:
             self._drop_upstream()
             if self._client.is_open:
                 self._client.reset(ErrorCode.NO_ERROR)
         elif self._responding:
-            self._open = False
-            self._count_bytes()
-            exchange.broken(Outcome.TIMEOUT, "timeout")
-            self._drop_upstream()
-            self._client.reset(ErrorCode.CANCEL)
+            self._break(Outcome.TIMEOUT, ErrorCode.CANCEL, "timeout")
         else:
             link = self._link
-            if link is not None and link.stands and link.heard_at < exchange.try_began:
+            if link is not None and link.stands and link.heard_at < self.exchange.try_began:
                 # Nothing at all has come since: others should not wait for it, too.
                 link.retire()
             self._leave_upstream()
-            exchange.expired()
+            self.exchange.expired()
 
     def _last_active(self) -> float:
         """When bytes last moved, as far as was looked."""

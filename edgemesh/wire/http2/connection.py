@@ -226,13 +226,13 @@ class Connection(ControlFrameReader, Generic[Head]):
         if self.credits_on_delivery:
             self._receive_window -= length
             if self._receive_window < 0:
-                raise _too_much()
+                raise ConnectionFault(
+                    ErrorCode.FLOW_CONTROL_ERROR, "more data than the connection's window"
+                )
         else:
             self.owed += length
             if self.owed >= self.step:
-                # The window is whatever is not owed.
-                if self.owed > self._receive_window:
-                    raise _too_much()
+                # So the window is never used up by more than a half and a frame.
                 self.give_back()
         stream = self.streams.get(stream_id)
         if stream is None or stream.remote_ended:
@@ -394,7 +394,3 @@ class Connection(ControlFrameReader, Generic[Head]):
             Whether a response had begun on it.
         """
         ...
-
-
-def _too_much() -> ConnectionFault:
-    return ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "more data than the connection's window")
