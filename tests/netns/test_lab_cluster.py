@@ -133,10 +133,20 @@ def test_down_removes_a_lab_whose_up_was_killed_at_any_moment(lab: Home) -> None
         with subprocess.Popen(command, start_new_session=True) as process:
             wait_for(reached, name)
             os.killpg(process.pid, signal.SIGKILL)
+        # Whom it had called holds the lab's lock for as long as it takes to die.
+        wait_for(partial(group_is_over, process.pid), f"all are dead at {name}")
         left = [pid for namespace in topology.present(lab.lab) for pid in pids_in(namespace)]
         trio.run(cluster.down, lab)
         assert traces_of(lab.lab) == [], name
         wait_for(lambda pids=left: not any(map(is_alive, pids)), f"all ended after {name}", 1.0)
+
+
+def group_is_over(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return True
+    return False
 
 
 def is_alive(pid: int) -> bool:
