@@ -37,7 +37,7 @@ def test_an_answer_is_a_reason_to_try_again_if_the_policy_says_so(
 
 
 @pytest.mark.parametrize(
-    ("retries", "reason", "tries", "request", "repeated"),
+    ("retries", "reason", "tries", "kind", "repeated"),
     [
         (None, RetryOn.CONNECT_FAILURE, 1, UNSENT, True),
         (None, RetryOn.CONNECT_FAILURE, 3, UNSENT, False),
@@ -55,7 +55,7 @@ def test_a_request_is_repeated_only_as_the_rules_have_it(
     retries: Retries | None,
     reason: RetryOn,
     tries: int,
-    request: dict[str, bool],
+    kind: dict[str, bool],
     repeated: bool,
 ) -> None:
     assert repeated is may_repeat(
@@ -63,7 +63,7 @@ def test_a_request_is_repeated_only_as_the_rules_have_it(
         reason,
         tries=tries,
         connect_attempts=3,
-        **request,
+        **kind,
     )
 
 
