@@ -103,7 +103,7 @@ class ProxySettings:
     max_connections: Count = 9500
     max_udp_sessions: Count = 8192
     relay_buffer_bytes: Count = 65536
-    repoll_seconds: Annotated[float, Meta(ge=0, le=0.001)] = 0.00003
+    repoll_seconds: Annotated[float, Meta(ge=0, le=0.001)] = 0.0001
     max_quota_keys: Count = 10000
     max_affinity_clients: Count = 10000
     max_probes: Count = 64
