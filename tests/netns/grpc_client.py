@@ -148,8 +148,9 @@ def deadline(echo: Echo) -> Any:
 def cancellation(echo: Echo) -> Any:
     before = given_up(echo)
     calls = [echo.wait.future(b"", timeout=PATIENCE_SECONDS) for _ in range(3)]
-    # A call that is answered was sent after them.
-    echo.unary(b"x", timeout=PATIENCE_SECONDS)
+    # Calls that are answered were sent after them, to each of the endpoints.
+    for _ in range(16):
+        echo.unary(b"x", timeout=PATIENCE_SECONDS)
     for call in calls:
         call.cancel()
     return [[call.code().name for call in calls], wait_for_given_up(echo, before + 3)]
