@@ -13,6 +13,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
+from edgemesh.model.bpf_settings import BpfSettings
+
 Port = Annotated[int, Meta(ge=1, le=65535)]
 Seconds = Annotated[float, Meta(gt=0)]
 Count = Annotated[int, Meta(ge=1)]
@@ -374,6 +376,7 @@ class Settings:
     log: LogSettings = field(default_factory=LogSettings)
     metrics: MetricsSettings = field(default_factory=MetricsSettings)
     admin: AdminSettings = field(default_factory=AdminSettings)
+    bpf: BpfSettings = field(default_factory=BpfSettings)
 
     @property
     def socket_path(self) -> Path:
