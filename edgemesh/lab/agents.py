@@ -40,7 +40,8 @@ def write_config(home: Home, node: Node, tables: Tables) -> None:
     """Write a node's configuration.
 
     Names that are no Services' are asked for at the switch, where nobody answers: a lab never
-    reaches out. ``tables`` are further settings, by the name of their TOML table.
+    reaches out. BPF is off: by default it balances the calls of all processes of the host.
+    ``tables`` are further settings, by the name of their TOML table.
     """
     directory = home.node_directory(node.name)
     for path in (directory, directory / "state", directory / "run"):
@@ -54,6 +55,7 @@ def write_config(home: Home, node: Node, tables: Tables) -> None:
             "run_dir": str(directory / "run"),
         },
         "dns": {"resolv_conf": str(upstream)},
+        "bpf": {"enabled": False},
     }
     merged = {name: {**own.get(name, {}), **tables.get(name, {})} for name in {**own, **tables}}
     home.agent_config(node.name).write_text(_toml(merged))

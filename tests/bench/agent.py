@@ -18,6 +18,7 @@ _SOCKET_SECONDS = 30
 _LOOK_AGAIN_SECONDS = 0.01
 
 # All else is as it comes: TPROXY by nft, rules owned by the process, one log line for each flow.
+# By default BPF balances the calls of all processes of the host.
 _CONFIG = """\
 node = "bench"
 state_dir = "{directory}/state"
@@ -25,6 +26,8 @@ run_dir = "{directory}/run"
 [netfilter]
 family = "ipv4"
 [dns]
+enabled = false
+[bpf]
 enabled = false
 """
 

@@ -18,7 +18,8 @@ pytestmark = pytest.mark.root
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
     path = tmp_path / "edgemesh.toml"
-    path.write_text(f'run_dir = "{tmp_path}"\nstate_dir = "{tmp_path}"\n')
+    # By default BPF balances the calls of all processes of the host.
+    path.write_text(f'run_dir = "{tmp_path}"\nstate_dir = "{tmp_path}"\n[bpf]\nenabled = false\n')
     return path
 
 
