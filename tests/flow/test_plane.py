@@ -125,7 +125,7 @@ async def test_a_deadline_set_while_draining_begins_then_and_not_at_the_last_eve
         waiting.connect(("127.0.0.1", world.port))
         nursery.start_soon(world.plane.drain, 3600)
         await world.until(lambda: world.plane.draining)
-        await trio.sleep(0.2)
+        await world.deadlines_pass()
         assert len(world.plane.flows) == 1
         world.skip(2)
         assert (await world.report()).ending == "connect-timeout"
