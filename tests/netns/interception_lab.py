@@ -12,14 +12,15 @@ import os
 import socket
 import subprocess
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self, TypeVar
 
 from edgemesh.kernel import sockets
+from edgemesh.kernel.netfilter import Interception, Target, open_interception
 from edgemesh.lab.network import (
     Attachment,
     add_namespace,
@@ -29,8 +30,12 @@ from edgemesh.lab.network import (
     set_sysctl,
 )
 from edgemesh.model.services import ServiceAddress, Transport
+from edgemesh.model.settings import NetfilterSettings, ProxySettings
 
 Value = TypeVar("Value")
+
+BACKENDS = ("nft", "iptables")
+VERSIONS = (4, 6)
 
 _CLONE_NEWNET = 0x40000000
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -80,6 +85,32 @@ class Lab:
 
     def on_node(self, function: Callable[[], Value]) -> Value:
         return inside(self.node, function)
+
+
+def install(
+    lab: Lab,
+    settings: NetfilterSettings,
+    targets: Collection[Target] = SERVICES,
+    *,
+    owned: bool = True,
+) -> Interception:
+    """Rules on the node that divert these."""
+    interception = lab.on_node(lambda: open_interception(settings, ProxySettings(), owned=owned))
+    lab.on_node(interception.install)
+    lab.on_node(lambda: interception.update(targets, ()))
+    return interception
+
+
+@contextmanager
+def installed(
+    lab: Lab, settings: NetfilterSettings, targets: Collection[Target] = SERVICES
+) -> Iterator[Interception]:
+    """The same, closed at the end."""
+    interception = install(lab, settings, targets)
+    try:
+        yield interception
+    finally:
+        lab.on_node(interception.close)
 
 
 def inside(namespace: str, function: Callable[[], Value]) -> Value:

@@ -6,11 +6,10 @@ from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
-from interception_lab import NODE, POD, PORT, SERVICE, SERVICES, Agent, Lab, greeting, send
+from interception_lab import NODE, POD, PORT, SERVICE, Agent, Lab, greeting, installed, send
 
 from edgemesh.kernel.conntrack import Conntrack
-from edgemesh.kernel.netfilter import open_interception
-from edgemesh.model.settings import NetfilterSettings, ProxySettings
+from edgemesh.model.settings import NetfilterSettings
 
 pytestmark = pytest.mark.root
 
@@ -18,13 +17,8 @@ pytestmark = pytest.mark.root
 @pytest.fixture(params=["nft", "iptables"])
 def redirecting(request: pytest.FixtureRequest, pod_node_server: Lab) -> Iterator[Lab]:
     settings = NetfilterSettings(backend=request.param, mode="redirect")
-    interception = pod_node_server.on_node(
-        lambda: open_interception(settings, ProxySettings(), owned=True)
-    )
-    pod_node_server.on_node(interception.install)
-    pod_node_server.on_node(lambda: interception.update(SERVICES, ()))
-    yield pod_node_server
-    pod_node_server.on_node(interception.close)
+    with installed(pod_node_server, settings):
+        yield pod_node_server
 
 
 @pytest.mark.parametrize("caller", ["pod", "node"])

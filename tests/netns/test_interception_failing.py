@@ -11,39 +11,32 @@ from interception_lab import (
     SERVER,
     SERVICE,
     SERVICES,
+    VERSIONS,
     Agent,
     Lab,
     call,
     greeting,
+    install,
     listener,
     output,
     refuses,
 )
 
-from edgemesh.kernel.netfilter import Interception, open_interception
 from edgemesh.lab.network import add_route, set_sysctl
 from edgemesh.model.services import NodePort, ServiceAddress, Transport
-from edgemesh.model.settings import NetfilterSettings, ProxySettings
+from edgemesh.model.settings import NetfilterSettings
 
 pytestmark = pytest.mark.root
 
-VERSIONS = (4, 6)
-
-
-def install(lab: Lab, settings: NetfilterSettings, *, owned: bool = True) -> Interception:
-    interception = lab.on_node(lambda: open_interception(settings, ProxySettings(), owned=owned))
-    lab.on_node(interception.install)
-    targets = [
-        *SERVICES,
-        *(ServiceAddress(address, Transport.TCP, 81) for address in SERVER.values()),
-    ]
-    lab.on_node(lambda: interception.update(targets, ()))
-    return interception
+TARGETS = (
+    *SERVICES,
+    *(ServiceAddress(address, Transport.TCP, 81) for address in SERVER.values()),
+)
 
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_open_lets_calls_through_while_nobody_listens(pod_node_server: Lab, version: int) -> None:
-    install(pod_node_server, NetfilterSettings(fail="open"), owned=False)
+    install(pod_node_server, NetfilterSettings(fail="open"), TARGETS, owned=False)
     with closing(listener(pod_node_server.server, SERVER[version], 81)) as endpoint:
         call(pod_node_server.pod, SERVER[version], 81).close()
         endpoint.accept()[0].close()
@@ -53,7 +46,7 @@ def test_open_lets_calls_through_while_nobody_listens(pod_node_server: Lab, vers
 def test_open_rules_that_stay_refuse_the_nodes_own_calls_while_nobody_listens(
     pod_node_server: Lab, version: int
 ) -> None:
-    install(pod_node_server, NetfilterSettings(fail="open"), owned=False)
+    install(pod_node_server, NetfilterSettings(fail="open"), TARGETS, owned=False)
     assert refuses(pod_node_server.node, SERVICE[version])
 
 
@@ -62,7 +55,7 @@ def test_open_rules_that_stay_refuse_the_nodes_own_calls_while_nobody_listens(
 def test_closed_refuses_calls_while_nobody_listens(
     pod_node_server: Lab, version: int, mode: str
 ) -> None:
-    interception = install(pod_node_server, NetfilterSettings(fail="closed", mode=mode))
+    interception = install(pod_node_server, NetfilterSettings(fail="closed", mode=mode), TARGETS)
     # The agent ends: what follows holds without it.
     pod_node_server.on_node(interception.close)
     with closing(listener(pod_node_server.server, SERVER[version], 81)):
@@ -74,7 +67,7 @@ def test_closed_refuses_calls_while_nobody_listens(
 @pytest.mark.parametrize("mode", ["tproxy", "redirect"])
 def test_an_open_agent_takes_its_rules_along(pod_node_server: Lab, backend: str, mode: str) -> None:
     settings = NetfilterSettings(backend=backend, mode=mode)
-    pod_node_server.on_node(install(pod_node_server, settings).close)
+    pod_node_server.on_node(install(pod_node_server, settings, TARGETS).close)
     with closing(listener(pod_node_server.server, SERVER[4], 81)) as endpoint:
         call(pod_node_server.pod, SERVER[4], 81).close()
         endpoint.accept()[0].close()
@@ -83,7 +76,7 @@ def test_an_open_agent_takes_its_rules_along(pod_node_server: Lab, backend: str,
 @pytest.mark.parametrize("version", VERSIONS)
 def test_the_agents_own_port_is_never_diverted(pod_node_server: Lab, version: int) -> None:
     # Fail mode closed would refuse what was diverted to a listener that is not transparent.
-    interception = install(pod_node_server, NetfilterSettings(fail="closed"))
+    interception = install(pod_node_server, NetfilterSettings(fail="closed"), TARGETS)
     pod_node_server.on_node(lambda: interception.update([NodePort(Transport.TCP, 15001)], ()))
     with closing(listener(pod_node_server.node, NODE[version], 15001)) as plain:
         for caller in (pod_node_server.pod, pod_node_server.node):
@@ -93,7 +86,7 @@ def test_the_agents_own_port_is_never_diverted(pod_node_server: Lab, version: in
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_default_route_is_preferred_to_ours(pod_node_server: Lab, version: int) -> None:
-    interception = install(pod_node_server, NetfilterSettings())
+    interception = install(pod_node_server, NetfilterSettings(), TARGETS)
     family = "-6" if version == 6 else "-4"
     show = ["ip", family, "route", "get", SERVICE[version]]
     assert "dev lo" in output(pod_node_server.node, show)
@@ -108,7 +101,7 @@ def test_a_default_route_is_preferred_to_ours(pod_node_server: Lab, version: int
 
 @pytest.mark.parametrize("backend", ["nft", "iptables"])
 def test_other_bits_of_the_mark_are_left_alone(pod_node_server: Lab, backend: str) -> None:
-    interception = install(pod_node_server, NetfilterSettings(backend=backend))
+    interception = install(pod_node_server, NetfilterSettings(backend=backend), TARGETS)
     rules = (
         "table ip witness {\n counter kept {\n }\n chain input {\n"
         " type filter hook input priority 0; meta mark 0x4045 counter name kept\n }\n}\n"
@@ -128,7 +121,7 @@ def test_strict_reverse_path_filtering_does_not_drop_what_is_diverted(
 ) -> None:
     for interface in ("all", "veth1", "veth2", "lo"):
         set_sysctl(pod_node_server.node, f"net.ipv4.conf.{interface}.rp_filter", 1)
-    interception = install(pod_node_server, NetfilterSettings())
+    interception = install(pod_node_server, NetfilterSettings(), TARGETS)
     with Agent(pod_node_server.node) as agent:
         for caller in (pod_node_server.pod, pod_node_server.node):
             client = call(caller, SERVICE[4])

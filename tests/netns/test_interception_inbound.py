@@ -3,32 +3,33 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from typing import Literal
 
 import pytest
 from interception_lab import (
+    BACKENDS,
     NODE,
     PORT,
     SERVER,
+    VERSIONS,
     Agent,
     Lab,
     call,
     greeting,
+    installed,
     listener,
     send,
 )
 
 from edgemesh.kernel import sockets
-from edgemesh.kernel.netfilter import Interception, open_interception
+from edgemesh.kernel.netfilter import Interception
 from edgemesh.model.services import InboundAddress, Transport
-from edgemesh.model.settings import NetfilterSettings, ProxySettings
+from edgemesh.model.settings import NetfilterSettings
 
 pytestmark = pytest.mark.root
 
-BACKENDS = ("nft", "iptables")
-VERSIONS = (4, 6)
 ENDPOINTS = tuple(
     InboundAddress(address, transport, PORT)
     for address in (*SERVER.values(), *NODE.values())
@@ -39,7 +40,9 @@ ENDPOINTS = tuple(
 @pytest.fixture(params=BACKENDS)
 def idle(request: pytest.FixtureRequest, pod_node_server: Lab) -> Iterator[Interception]:
     """TPROXY rules on the node that divert nothing yet."""
-    yield from installed(pod_node_server, NetfilterSettings(backend=request.param))
+    settings = NetfilterSettings(backend=request.param)
+    with installed(pod_node_server, settings, ()) as interception:
+        yield interception
 
 
 @pytest.fixture
@@ -53,17 +56,8 @@ def diverted(idle: Interception, pod_node_server: Lab) -> Interception:
 def redirected(request: pytest.FixtureRequest, pod_node_server: Lab) -> Iterator[Interception]:
     """REDIRECT rules for them."""
     settings = NetfilterSettings(backend=request.param, mode="redirect")
-    yield from installed(pod_node_server, settings, ENDPOINTS)
-
-
-def installed(
-    lab: Lab, settings: NetfilterSettings, targets: Collection[InboundAddress] = ()
-) -> Iterator[Interception]:
-    interception = lab.on_node(lambda: open_interception(settings, ProxySettings(), owned=True))
-    lab.on_node(interception.install)
-    lab.on_node(lambda: interception.update(targets, ()))
-    yield interception
-    lab.on_node(interception.close)
+    with installed(pod_node_server, settings, ENDPOINTS) as interception:
+        yield interception
 
 
 @pytest.mark.parametrize("endpoint", [SERVER, NODE], ids=["pod", "host-network"])
@@ -105,12 +99,11 @@ def test_the_nodes_own_calls_of_endpoints_pass(
     lab = pod_node_server
     places = ((lab.server, SERVER[version]), (lab.node, NODE[version]))
     settings = NetfilterSettings(backend=backend, mode=mode)
-    for _ in installed(lab, settings, ENDPOINTS):
-        with Agent(lab.node, transparent=mode == "tproxy"):
-            for namespace, address in places:
-                with closing(listener(namespace, address, PORT)) as endpoint:
-                    call(lab.node, address).close()
-                    endpoint.accept()[0].close()
+    with installed(lab, settings, ENDPOINTS), Agent(lab.node, transparent=mode == "tproxy"):
+        for namespace, address in places:
+            with closing(listener(namespace, address, PORT)) as endpoint:
+                call(lab.node, address).close()
+                endpoint.accept()[0].close()
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -153,10 +146,12 @@ def test_calls_of_an_endpoint_that_is_none_any_more_pass(
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_without_a_listener_calls_of_an_endpoint_pass(pod_node_server: Lab, version: int) -> None:
-    for _ in installed(pod_node_server, NetfilterSettings(), ENDPOINTS):
-        with closing(listener(pod_node_server.server, SERVER[version], PORT)) as endpoint:
-            call(pod_node_server.pod, SERVER[version]).close()
-            endpoint.accept()[0].close()
+    with (
+        installed(pod_node_server, NetfilterSettings(), ENDPOINTS),
+        closing(listener(pod_node_server.server, SERVER[version], PORT)) as endpoint,
+    ):
+        call(pod_node_server.pod, SERVER[version]).close()
+        endpoint.accept()[0].close()
 
 
 @pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM], ids=["tcp", "udp"])

@@ -7,27 +7,27 @@ from contextlib import closing
 
 import pytest
 from interception_lab import (
+    BACKENDS,
     PORT,
     SERVER,
     SERVICE,
-    SERVICES,
+    VERSIONS,
     Agent,
     Lab,
     call,
     greeting,
+    install,
     listener,
     nft,
     output,
     send,
 )
 
-from edgemesh.kernel.netfilter import Interception, open_interception
-from edgemesh.model.settings import NetfilterSettings, ProxySettings
+from edgemesh.kernel.netfilter import Interception
+from edgemesh.model.settings import NetfilterSettings
 
 pytestmark = pytest.mark.root
 
-VERSIONS = (4, 6)
-BACKENDS = ("nft", "iptables")
 
 # The shape of kube-proxy's nftables mode (KEP-3866): a verdict map, then DNAT, at dstnat.
 KUBE_PROXY_NFT = "".join(
@@ -143,11 +143,7 @@ COMBINATIONS = [
 
 
 def start(lab: Lab, backend: str, mode: str = "tproxy") -> Interception:
-    settings = NetfilterSettings(backend=backend, mode=mode)
-    interception = lab.on_node(lambda: open_interception(settings, ProxySettings(), owned=True))
-    lab.on_node(interception.install)
-    lab.on_node(lambda: interception.update(SERVICES, ()))
-    return interception
+    return install(lab, NetfilterSettings(backend=backend, mode=mode))
 
 
 @pytest.mark.parametrize("version", VERSIONS)

@@ -8,51 +8,46 @@ from contextlib import closing
 
 import pytest
 from interception_lab import (
+    BACKENDS,
     NODE,
     POD,
     PORT,
     SERVER,
     SERVICE,
     SERVICES,
+    VERSIONS,
     Agent,
     Lab,
     call,
     greeting,
     inside,
+    installed,
     listener,
     send,
 )
 
 from edgemesh.kernel import sockets
-from edgemesh.kernel.netfilter import Interception, open_interception
+from edgemesh.kernel.netfilter import Interception
 from edgemesh.model.services import NodePort, ServiceAddress, Transport
-from edgemesh.model.settings import NetfilterSettings, ProxySettings
+from edgemesh.model.settings import NetfilterSettings
 
 pytestmark = pytest.mark.root
-
-BACKENDS = ("nft", "iptables")
-VERSIONS = (4, 6)
 
 
 @pytest.fixture(params=BACKENDS)
 def diverted(request: pytest.FixtureRequest, pod_node_server: Lab) -> Iterator[Interception]:
     """TPROXY rules for the services on the node."""
-    yield from installed(pod_node_server, NetfilterSettings(backend=request.param))
+    settings = NetfilterSettings(backend=request.param)
+    with installed(pod_node_server, settings) as interception:
+        yield interception
 
 
 @pytest.fixture(params=BACKENDS)
 def redirected(request: pytest.FixtureRequest, pod_node_server: Lab) -> Iterator[Interception]:
     """REDIRECT rules for the services on the node."""
     settings = NetfilterSettings(backend=request.param, mode="redirect")
-    yield from installed(pod_node_server, settings)
-
-
-def installed(lab: Lab, settings: NetfilterSettings) -> Iterator[Interception]:
-    interception = lab.on_node(lambda: open_interception(settings, ProxySettings(), owned=True))
-    lab.on_node(interception.install)
-    lab.on_node(lambda: interception.update(SERVICES, ()))
-    yield interception
-    lab.on_node(interception.close)
+    with installed(pod_node_server, settings) as interception:
+        yield interception
 
 
 @pytest.mark.parametrize("version", VERSIONS)

@@ -15,11 +15,13 @@ from interception_lab import (
     SERVER,
     SERVICE,
     SERVICES,
+    VERSIONS,
     Agent,
     Lab,
     call,
     greeting,
     inside,
+    installed,
     listener,
     nft,
     output,
@@ -28,13 +30,12 @@ from interception_lab import (
 from lab_homes import wait_for
 
 from edgemesh.kernel import sockets
-from edgemesh.kernel.netfilter import HeldConnection, Interception, open_interception
+from edgemesh.kernel.netfilter import HeldConnection, Interception
 from edgemesh.model.services import InboundAddress, NodePort, Transport
-from edgemesh.model.settings import NetfilterSettings, ProxySettings
+from edgemesh.model.settings import NetfilterSettings
 
 pytestmark = pytest.mark.root
 
-VERSIONS = (4, 6)
 CALLERS = ("pod", "node")
 NODE_PORT = 30080
 TARGETS = (
@@ -70,15 +71,8 @@ table {family} translation {{
 
 @pytest.fixture
 def diverted(pod_node_server: Lab) -> Iterator[Interception]:
-    yield from installed(pod_node_server, NetfilterSettings())
-
-
-def installed(lab: Lab, settings: NetfilterSettings) -> Iterator[Interception]:
-    interception = lab.on_node(lambda: open_interception(settings, ProxySettings(), owned=True))
-    lab.on_node(interception.install)
-    lab.on_node(lambda: interception.update(TARGETS, ()))
-    yield interception
-    lab.on_node(interception.close)
+    with installed(pod_node_server, NetfilterSettings(), TARGETS) as interception:
+        yield interception
 
 
 def tracked(lab: Lab) -> list[str]:
@@ -207,10 +201,13 @@ def test_answers_to_a_connection_of_the_node_from_a_port_like_a_node_port_reach_
         source = "10.2.0.1" if version == 4 else "fd02::1"
         return socket.create_connection((SERVER[version], PORT), 5, (source, NODE_PORT))
 
-    for _ in installed(lab, NetfilterSettings(fail=fail)):
-        with Agent(lab.node), closing(listener(lab.server, SERVER[version], PORT)) as endpoint:
-            client = inside(lab.node, dial)
-            connection, _ = endpoint.accept()
-            with closing(connection):
-                connection.sendall(b"endpoint")
-                assert greeting(client) == b"endpoint"
+    with (
+        installed(lab, NetfilterSettings(fail=fail), TARGETS),
+        Agent(lab.node),
+        closing(listener(lab.server, SERVER[version], PORT)) as endpoint,
+    ):
+        client = inside(lab.node, dial)
+        connection, _ = endpoint.accept()
+        with closing(connection):
+            connection.sendall(b"endpoint")
+            assert greeting(client) == b"endpoint"
