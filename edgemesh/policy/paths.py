@@ -1,18 +1,57 @@
-"""Which forwarding path a flow takes."""
+"""Which forwarding path the calls of a Service port take."""
 
 from __future__ import annotations
 
+from edgemesh.model.paths import AvailablePaths, PathChoice
 from edgemesh.model.policies import HashSource, Path, Policy
-from edgemesh.model.services import ServicePort
+from edgemesh.model.services import ServicePort, Transport
+from edgemesh.policy.connect.hindrances import connect_hindrance
 
 _HTTP = frozenset({"http", "http2", "grpc"})
+_AVAILABLE = "available"
+_ASKED_FOR = "its policy asks for it"
+
+
+def choose_path(port: ServicePort, protocol: str, available: AvailablePaths) -> PathChoice:
+    """The lightest path that honours the policies of a port and works on this node.
+
+    A policy that asks for a path gets it, unless that cannot honour the rest: then the lightest
+    that can.
+
+    Args:
+        port: what is called.
+        protocol: declared or resolved, "" when it is neither.
+        available: what works on this node.
+    """
+    if forwarding_path(port, protocol) is Path.HTTP:
+        return PathChoice(Path.HTTP, _why_requests(port, protocol))
+    if not protocol and _requests_matter(port):
+        reason = f"{_why_requests(port, protocol)}, where its first bytes are of HTTP"
+        return PathChoice(Path.HTTP, reason)
+    asked = port.policy.path
+    if asked is Path.RELAY:
+        return PathChoice(Path.RELAY, _ASKED_FOR)
+    hindrances = []
+    if asked is Path.HTTP:
+        hindrances.append(f"http: it declares {port.application_protocol or port.transport}")
+    if asked is not Path.SPLICE:
+        hindrance = connect_hindrance(port) or available.connect
+        if not hindrance:
+            return _chosen(Path.CONNECT, asked, hindrances)
+        hindrances.append(f"connect: {hindrance}")
+    hindrance = splice_hindrance(port.transport, available)
+    if not hindrance:
+        return _chosen(Path.SPLICE, asked, hindrances)
+    hindrances.append(f"splice: {hindrance}")
+    return PathChoice(Path.RELAY, "; ".join(hindrances))
 
 
 def forwarding_path(port: ServicePort, protocol: str) -> Path:
-    """The lightest path that honours the policies of a port.
+    """What the agent does first with a flow that has reached it: `HTTP` or `RELAY`.
 
     What speaks HTTP is seen request by request, unless its policy asks for less or its
-    connections are routed and its requests are not.
+    connections are routed and its requests are not. A flow that is relayed may be spliced later:
+    how it behaves decides that.
 
     Args:
         port: what was called.
@@ -28,18 +67,76 @@ def hello_matters(port: ServicePort) -> bool:
     """
     if any(route.needs_hello for route in port.connection_routes):
         return True
-    if port.application_protocol or not _may_see_requests(port):
+    return not port.application_protocol and _requests_matter(port)
+
+
+def splice_hindrance(transport: Transport, available: AvailablePaths) -> str:
+    """Why bytes cannot pass without the agent's hands, "" when they can."""
+    if transport is Transport.UDP:
+        return "it is for TCP"
+    if not available.sockmap or not available.splice:
+        return ""
+    return "; ".join(dict.fromkeys((available.sockmap, available.splice)))
+
+
+def path_states(available: AvailablePaths) -> dict[str, str]:
+    """Each path with ``available`` or why it is not, for people."""
+    splice = splice_hindrance(Transport.TCP, available) or _AVAILABLE
+    if splice == _AVAILABLE and available.sockmap:
+        splice = f"available for large transfers; small messages: {available.sockmap}"
+    elif splice == _AVAILABLE and available.splice:
+        splice = f"available for small messages; large transfers: {available.splice}"
+    return {
+        Path.CONNECT: available.connect or _AVAILABLE,
+        Path.SPLICE: splice,
+        Path.RELAY: _AVAILABLE,
+        Path.HTTP: _AVAILABLE,
+    }
+
+
+def _chosen(path: Path, asked: Path, hindrances: list[str]) -> PathChoice:
+    if path is asked:
+        return PathChoice(path, _ASKED_FOR)
+    return PathChoice(path, "; ".join(hindrances) or "nothing that is asked needs the agent")
+
+
+def _why_requests(port: ServicePort, protocol: str) -> str:
+    if port.policy.path is Path.HTTP:
+        return _ASKED_FOR
+    if port.routes:
+        return "requests are routed"
+    if any(map(_sees_requests, _policies(port))):
+        return "its policies are about requests"
+    return f"it speaks {protocol}"
+
+
+def _requests_matter(port: ServicePort) -> bool:
+    """Whether a connection of HTTP would be treated otherwise than another one."""
+    if not _may_see_requests(port):
         return False
     if port.policy.path is Path.HTTP or port.routes:
         return True
-    return any(map(_sees_requests, (port.policy, *(one.policy for one in port.subsets.values()))))
+    return any(map(_sees_requests, _policies(port)))
 
 
 def _may_see_requests(port: ServicePort) -> bool:
     """Whether HTTP is seen request by request."""
-    if port.policy.path is Path.AUTO:
-        return bool(port.routes) or not port.connection_routes
-    return port.policy.path is Path.HTTP
+    if port.transport is Transport.UDP:
+        return False
+    match port.policy.path:
+        case Path.HTTP:
+            return True
+        case Path.RELAY:
+            return False
+        case Path.AUTO:
+            return bool(port.routes) or not port.connection_routes
+    # Who asks for less may mean connections where policies mean requests as well, but requests
+    # that have routes would go astray.
+    return bool(port.routes)
+
+
+def _policies(port: ServicePort) -> tuple[Policy, ...]:
+    return (port.policy, *(one.policy for one in port.subsets.values()))
 
 
 def _sees_requests(policy: Policy) -> bool:
