@@ -247,6 +247,25 @@ async def h2_pair(world: World, **port: object) -> tuple[H2Peer, Server]:
     return await h2_client(world), server
 
 
+async def h2_asked(world: World, **port: object) -> tuple[H2Peer, H2Peer]:
+    """A client of a new Service and the endpoint that it has just asked, on stream 1."""
+    client, server = await h2_pair(world, **port)
+    await client.request()
+    endpoint = await h2_endpoint(server)
+    await endpoint.next_request()
+    return client, endpoint
+
+
+async def h2_exchanged(world: World, **port: object) -> tuple[H2Peer, Server, H2Peer]:
+    """A client of a new Service with one endpoint, and their connections after one exchange."""
+    client, server = await h2_pair(world, **port)
+    await client.request()
+    endpoint = await h2_endpoint(server)
+    await endpoint.respond(await endpoint.next_request())
+    await client.over(1)
+    return client, server, endpoint
+
+
 async def told_at_once(world: World, *, grpc: bool = False) -> dict[str, str]:
     """What a new client is told by edgemesh itself."""
     client = await h2_client(world)

@@ -6,7 +6,18 @@ from functools import partial
 
 import pytest
 import trio
-from http2_peers import GET, GRPC, OK, POST, h2_client, h2_endpoint, h2_pair, told_at_once
+from http2_peers import (
+    GET,
+    GRPC,
+    OK,
+    POST,
+    h2_asked,
+    h2_client,
+    h2_endpoint,
+    h2_exchanged,
+    h2_pair,
+    told_at_once,
+)
 from plane_fixtures import World, running
 
 from edgemesh.model.policies import Policy, Quota, Retries, RetryOn, Timeouts
@@ -211,41 +222,31 @@ async def test_an_endpoint_that_resets_before_its_response_has_failed(*, grpc: b
 
 async def test_an_endpoint_that_resets_within_its_response_resets_the_client() -> None:
     async with running() as world:
-        client, server = await h2_pair(world)
-        stream_id = await client.request()
-        endpoint = await h2_endpoint(server)
-        await endpoint.next_request()
+        client, endpoint = await h2_asked(world)
         endpoint.h2.send_headers(1, OK)
         endpoint.h2.send_data(1, b"half")
         await endpoint.send()
-        await client.until(lambda: client.on(stream_id).body == b"half")
+        await client.until(lambda: client.on(1).body == b"half")
         await endpoint.reset(1, 2)
-        assert (await client.over(stream_id)).reset == 2
+        assert (await client.over(1)).reset == 2
 
 
 async def test_an_endpoint_that_vanishes_fails_all_its_requests() -> None:
     async with running() as world:
-        client, server = await h2_pair(world)
-        begun = await client.request()
-        endpoint = await h2_endpoint(server)
-        await endpoint.next_request()
+        client, endpoint = await h2_asked(world)
         endpoint.h2.send_headers(1, OK)
         await endpoint.send()
-        await client.until(lambda: client.on(begun).status)
+        await client.until(lambda: client.on(1).status)
         waiting = await client.request(POST, b"body")
         await endpoint.next_request()
         endpoint.peer.reset()
-        assert (await client.over(begun)).reset == 2
+        assert (await client.over(1)).reset == 2
         assert (await client.over(waiting)).status == "502"
 
 
 async def test_an_idempotent_request_outlives_a_connection_that_was_closed_meanwhile() -> None:
     async with running() as world:
-        client, server = await h2_pair(world)
-        await client.request()
-        endpoint = await h2_endpoint(server)
-        await endpoint.respond(await endpoint.next_request())
-        await client.over(1)
+        client, server, endpoint = await h2_exchanged(world)
         again = await client.request()
         await endpoint.next_request()
         endpoint.peer.close()
@@ -344,15 +345,12 @@ async def test_a_grpc_client_s_own_deadline_is_kept() -> None:
 
 async def test_a_response_that_takes_too_long_is_cut() -> None:
     async with running() as world:
-        client, server = await h2_pair(world, policy=Policy(timeouts=Timeouts(request=5)))
-        stream_id = await client.request()
-        endpoint = await h2_endpoint(server)
-        await endpoint.next_request()
+        client, endpoint = await h2_asked(world, policy=Policy(timeouts=Timeouts(request=5)))
         endpoint.h2.send_headers(1, OK)
         await endpoint.send()
-        await client.until(lambda: client.on(stream_id).status)
+        await client.until(lambda: client.on(1).status)
         world.skip(6)
-        assert (await client.over(stream_id)).reset == 8
+        assert (await client.over(1)).reset == 8
         await endpoint.until(lambda: endpoint.heard[1].reset == 8)
 
 

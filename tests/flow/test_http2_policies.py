@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 import pytest
-from http2_peers import GET, GRPC, h2_client, h2_endpoint, h2_pair, told_at_once
+from http2_peers import (
+    GET,
+    GRPC,
+    h2_asked,
+    h2_client,
+    h2_endpoint,
+    h2_exchanged,
+    h2_pair,
+    told_at_once,
+)
 from plane_fixtures import running
 
 from edgemesh.model.policies import (
@@ -52,10 +61,7 @@ async def test_an_ejected_endpoint_gets_no_requests() -> None:
 
 async def test_too_many_requests_at_a_time_overflow() -> None:
     async with running() as world:
-        client, server = await h2_pair(world, policy=Policy(limits=Limits(max_requests=1)))
-        await client.request()
-        endpoint = await h2_endpoint(server)
-        await endpoint.next_request()
+        await h2_asked(world, policy=Policy(limits=Limits(max_requests=1)))
         assert (await told_at_once(world))["x-edgemesh-reason"] == "overflow"
 
 
@@ -153,11 +159,7 @@ async def test_a_body_after_an_answer_of_our_own_is_not_wanted() -> None:
 
 async def test_a_service_that_is_gone_is_said_to_be() -> None:
     async with running() as world:
-        client, server = await h2_pair(world)
-        await client.request()
-        endpoint = await h2_endpoint(server)
-        await endpoint.respond(await endpoint.next_request())
-        await client.over(1)
+        client, _, _ = await h2_exchanged(world)
         world.plane.swap(Snapshot())
         stream_id = await client.request()
         assert (await client.over(stream_id)).head["x-edgemesh-reason"] == "no-service"
@@ -173,11 +175,7 @@ async def test_a_request_that_cannot_be_served_is_answered() -> None:
 
 async def test_each_request_of_a_connection_is_decided_by_the_policies_of_now() -> None:
     async with running() as world:
-        client, server = await h2_pair(world)
-        await client.request()
-        endpoint = await h2_endpoint(server)
-        await endpoint.respond(await endpoint.next_request())
-        await client.over(1)
+        client, server, endpoint = await h2_exchanged(world)
         policy = Policy(client_quota=Quota(rate=0.001, burst=1))
         world.service(server.endpoint, application_protocol="http2", policy=policy)
         first, second = await client.request(), await client.request()

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import pytest
 import trio
-from http2_peers import GET, OK, POST, H2Peer, h2_client, h2_endpoint, h2_pair
+from http2_peers import (
+    GET,
+    OK,
+    POST,
+    H2Peer,
+    h2_asked,
+    h2_client,
+    h2_endpoint,
+    h2_exchanged,
+    h2_pair,
+)
 from plane_fixtures import PATIENCE_SECONDS, World, running
 
 from edgemesh.model.policies import Limits, Policy, Timeouts
@@ -46,19 +56,16 @@ async def fill(peer: H2Peer, stream_id: int, world: World) -> int:
 
 async def test_a_client_that_gives_no_window_stops_the_endpoint() -> None:
     async with running() as world:
-        client, server = await h2_pair(world)
+        client, endpoint = await h2_asked(world)
         client.acknowledges = False
-        stream_id = await client.request()
-        endpoint = await h2_endpoint(server)
-        await endpoint.next_request()
         endpoint.h2.send_headers(1, OK)
         sent = await fill(endpoint, 1, world)
         assert sent <= 2 * WINDOW
         assert kept(world) <= WINDOW
         client.acknowledges = True
-        client.h2.acknowledge_received_data(len(client.on(stream_id).body), stream_id)
+        client.h2.acknowledge_received_data(len(client.on(1).body), 1)
         await client.send()
-        await client.until(lambda: len(client.on(stream_id).body) == sent)
+        await client.until(lambda: len(client.on(1).body) == sent)
 
 
 async def test_a_client_whose_socket_is_full_stops_the_endpoint() -> None:
@@ -224,11 +231,7 @@ async def test_a_connection_is_closed_after_as_many_requests_as_it_may_carry() -
 
 async def test_an_idle_connection_to_an_endpoint_is_closed() -> None:
     async with running() as world:
-        client, server = await h2_pair(world)
-        await client.request()
-        endpoint = await h2_endpoint(server)
-        await endpoint.respond(await endpoint.next_request())
-        await client.over(1)
+        _, _, endpoint = await h2_exchanged(world)
         for _ in range(3):
             world.skip(40)
             await world.deadlines_pass()
@@ -238,11 +241,7 @@ async def test_an_idle_connection_to_an_endpoint_is_closed() -> None:
 
 async def test_a_connection_that_an_endpoint_closes_is_replaced() -> None:
     async with running() as world:
-        client, server = await h2_pair(world)
-        await client.request()
-        endpoint = await h2_endpoint(server)
-        await endpoint.respond(await endpoint.next_request())
-        await client.over(1)
+        client, server, endpoint = await h2_exchanged(world)
         endpoint.peer.close()
         await world.until(lambda: len(world.plane.http2.pool) == 0)
         stream_id = await client.request()
@@ -268,10 +267,7 @@ async def test_endpoints_see_the_client_s_address_where_they_shall() -> None:
 
 async def test_a_drain_lets_requests_finish_and_says_goodbye() -> None:
     async with running() as world:
-        client, server = await h2_pair(world)
-        await client.request()
-        endpoint = await h2_endpoint(server)
-        await endpoint.next_request()
+        client, endpoint = await h2_asked(world)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(world.plane.drain, PATIENCE_SECONDS)
             await client.until(lambda: client.goodbye is not None)
@@ -284,11 +280,7 @@ async def test_a_drain_lets_requests_finish_and_says_goodbye() -> None:
 
 async def test_an_idle_client_goes_at_once_in_a_drain() -> None:
     async with running() as world:
-        client, server = await h2_pair(world)
-        await client.request()
-        endpoint = await h2_endpoint(server)
-        await endpoint.respond(await endpoint.next_request())
-        await client.over(1)
+        client, _, _ = await h2_exchanged(world)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(world.plane.drain, PATIENCE_SECONDS)
             await client.until_closed()
@@ -344,17 +336,14 @@ async def test_a_header_block_that_is_never_complete_ends_its_connection() -> No
 
 async def test_the_end_of_a_response_that_nobody_takes_is_not_kept_for_ever() -> None:
     async with running() as world:
-        client, server = await h2_pair(world)
+        client, endpoint = await h2_asked(world)
         client.acknowledges = False
-        stream_id = await client.request()
-        endpoint = await h2_endpoint(server)
-        await endpoint.next_request()
         await endpoint.respond(1, body=bytes(WINDOW + 100))
         await world.until(lambda: not pending_streams(world))
         for _ in range(2):
             world.skip(400)
             await world.deadlines_pass()
-        assert (await client.over(stream_id)).reset == 0
+        assert (await client.over(1)).reset == 0
 
 
 def pending_streams(world: World) -> int:

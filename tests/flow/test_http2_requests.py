@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx2
 import pytest
 import trio
-from http2_peers import GET, GRPC, POST, H2Peer, h2_client, h2_endpoint, h2_pair
+from http2_peers import GET, GRPC, POST, H2Peer, h2_asked, h2_client, h2_endpoint, h2_pair
 from plane_fixtures import running
 
 pytestmark = pytest.mark.root
@@ -146,11 +146,8 @@ async def test_an_endpoint_that_wants_no_more_of_a_request_is_obeyed() -> None:
 
 async def test_a_client_s_cancellation_reaches_the_endpoint() -> None:
     async with running() as world:
-        client, server = await h2_pair(world)
-        stream_id = await client.request()
-        endpoint = await h2_endpoint(server)
-        await endpoint.next_request()
-        await client.reset(stream_id, 8)
+        client, endpoint = await h2_asked(world)
+        await client.reset(1, 8)
         await endpoint.until(lambda: endpoint.heard[1].reset == 8)
         again = await client.request()
         await endpoint.respond(await endpoint.next_request())
@@ -245,8 +242,5 @@ async def test_httpx_asks_many_things_at_a_time() -> None:
 
 async def test_nothing_spins_while_a_connection_is_silent() -> None:
     async with running() as world:
-        client, server = await h2_pair(world)
-        await client.request()
-        endpoint = await h2_endpoint(server)
-        await endpoint.next_request()
+        await h2_asked(world)
         await world.comes_to_rest()
