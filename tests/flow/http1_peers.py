@@ -27,6 +27,15 @@ async def asked(server: Server, request: bytes = GET) -> Peer:
     return peer
 
 
+async def called_http(
+    world: World, server: Server, request: bytes = GET, **port: object
+) -> tuple[Peer, Peer]:
+    """A client of a new Service and the connection on which its endpoint got this request."""
+    client = await call_http(world, server, **port)
+    await client.send(request)
+    return client, await asked(server, request)
+
+
 async def exchanged(client: Peer, server: Server, request: bytes = GET, answer: bytes = OK) -> Peer:
     """Ask and answer once; the endpoint's connection, which is new."""
     await client.send(request)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import trio
-from http1_peers import GET, OK, POST, asked, call_http, exchanged, failing, head_of
+from http1_peers import GET, OK, POST, asked, call_http, called_http, exchanged, failing, head_of
 from plane_fixtures import Peer, World, running
 
 from edgemesh.model.flows import Refusal
@@ -176,9 +176,7 @@ async def test_a_connection_that_was_closed_while_it_waited_costs_no_request() -
 async def test_an_endpoint_that_breaks_off_in_the_middle_resets_the_client() -> None:
     async with running() as world:
         server = world.serve()
-        client = await call_http(world, server)
-        await client.send(GET)
-        peer = await asked(server)
+        client, peer = await called_http(world, server)
         await peer.send(OK[:-2])
         assert await client.receive(len(OK) - 2) == OK[:-2]
         peer.close()
@@ -189,9 +187,7 @@ async def test_an_endpoint_that_breaks_off_in_the_middle_resets_the_client() -> 
 async def test_a_client_that_leaves_takes_its_request_back() -> None:
     async with running() as world:
         server = world.serve()
-        client = await call_http(world, server)
-        await client.send(GET)
-        peer = await asked(server)
+        client, peer = await called_http(world, server)
         client.reset()
         assert await peer.receive_until_reset() == b""
         assert (await world.report()).ending == "client-reset"
@@ -201,9 +197,7 @@ async def test_past_its_deadline_a_request_is_answered_504() -> None:
     policy = Policy(timeouts=Timeouts(request=5.0))
     async with running() as world:
         server = world.serve()
-        client = await call_http(world, server, policy=policy)
-        await client.send(GET)
-        peer = await asked(server)
+        client, peer = await called_http(world, server, policy=policy)
         world.skip(5.1)
         status, fields = await head_of(client)
         assert (status, fields["x-edgemesh-reason"]) == (504, "timeout")
@@ -324,9 +318,7 @@ async def test_what_is_no_request_is_answered_400_and_the_connection_closed(
 async def test_a_malformed_response_is_answered_502() -> None:
     async with running() as world:
         server = world.serve()
-        client = await call_http(world, server)
-        await client.send(POST)
-        peer = await asked(server, POST)
+        client, peer = await called_http(world, server, POST)
         await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nxx")
         status, fields = await head_of(client)
         assert (status, fields["x-edgemesh-reason"]) == (502, "endpoint-failed")
@@ -335,9 +327,7 @@ async def test_a_malformed_response_is_answered_502() -> None:
 async def test_while_draining_an_answer_says_that_it_is_the_last() -> None:
     async with running() as world, trio.open_nursery() as nursery:
         server = world.serve()
-        client = await call_http(world, server)
-        await client.send(GET)
-        peer = await asked(server)
+        client, peer = await called_http(world, server)
         nursery.start_soon(world.plane.drain, 20.0)
         await world.until(lambda: world.plane.draining)
         await peer.send(OK)

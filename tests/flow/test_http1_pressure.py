@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 
 import trio
-from http1_peers import GET, OK, asked, call_http, failing, head_of
+from http1_peers import OK, asked, call_http, called_http, failing, head_of
 from plane_fixtures import Peer, running
 
 from edgemesh.model.policies import Policy, Retries
@@ -106,9 +106,7 @@ async def test_an_answer_before_the_end_of_an_upload_reaches_the_client() -> Non
 async def test_an_endpoint_may_think_for_minutes_before_it_answers() -> None:
     async with running() as world:
         server = world.serve()
-        client = await call_http(world, server)
-        await client.send(GET)
-        peer = await asked(server)
+        client, peer = await called_http(world, server)
         world.skip(HttpSettings().idle_timeout_seconds - 1)
         await world.deadlines_pass()
         await peer.send(OK)
@@ -118,9 +116,7 @@ async def test_an_endpoint_may_think_for_minutes_before_it_answers() -> None:
 async def test_an_endpoint_that_says_nothing_for_too_long_is_given_up_and_the_client_told() -> None:
     async with running() as world:
         server = world.serve()
-        client = await call_http(world, server)
-        await client.send(GET)
-        peer = await asked(server)
+        client, peer = await called_http(world, server)
         world.skip(HttpSettings().idle_timeout_seconds + 1)
         status, fields = await head_of(client)
         assert (status, fields["x-edgemesh-reason"]) == (504, "timeout")
@@ -132,9 +128,7 @@ async def test_events_far_apart_keep_their_response_open() -> None:
     head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
     async with running() as world:
         server = world.serve()
-        client = await call_http(world, server)
-        await client.send(GET)
-        peer = await asked(server)
+        client, peer = await called_http(world, server)
         await peer.send(head)
         assert await client.receive(len(head)) == head
         for _ in range(4):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from http1_peers import CLOSING, GET, OK, POST, asked, call_http, exchanged
+from http1_peers import CLOSING, GET, OK, POST, asked, call_http, called_http, exchanged
 from plane_fixtures import running
 
 CHUNKED_POST = (
@@ -75,9 +75,7 @@ async def test_a_client_that_waits_for_100_gets_it_and_then_sends_its_body() -> 
     head = b"PUT /big HTTP/1.1\r\nHost: web\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n"
     async with running() as world:
         server = world.serve()
-        client = await call_http(world, server)
-        await client.send(head)
-        peer = await asked(server, head)
+        client, peer = await called_http(world, server, head)
         go_on = b"HTTP/1.1 100 Continue\r\n\r\n"
         await peer.send(go_on)
         assert await client.receive(len(go_on)) == go_on
@@ -108,9 +106,7 @@ async def test_a_body_that_ends_with_the_connection_ends_the_clients_too() -> No
     answer = b"HTTP/1.0 200 OK\r\n\r\nas long as it takes"
     async with running() as world:
         server = world.serve()
-        client = await call_http(world, server)
-        await client.send(GET)
-        peer = await asked(server)
+        client, peer = await called_http(world, server)
         await peer.send(answer)
         peer.close()
         assert await client.receive_all() == answer
@@ -120,9 +116,7 @@ async def test_a_client_that_asks_to_close_is_closed_after_its_answer() -> None:
     request = b"GET / HTTP/1.1\r\nHost: web\r\nConnection: close\r\n\r\n"
     async with running() as world:
         server = world.serve()
-        client = await call_http(world, server)
-        await client.send(request)
-        peer = await asked(server, request)
+        client, peer = await called_http(world, server, request)
         await peer.send(OK)
         assert await client.receive_all() == OK
         assert (await world.report()).ending == "closed"
@@ -131,9 +125,7 @@ async def test_a_client_that_asks_to_close_is_closed_after_its_answer() -> None:
 async def test_an_endpoint_that_closes_after_its_answer_closes_the_client() -> None:
     async with running() as world:
         server = world.serve()
-        client = await call_http(world, server)
-        await client.send(GET)
-        peer = await asked(server)
+        client, peer = await called_http(world, server)
         await peer.send(CLOSING)
         assert await client.receive_all() == CLOSING
         assert await peer.receive_all() == b""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from http1_peers import GET, asked, call_http, head_of
+from http1_peers import GET, asked, call_http, called_http, head_of
 from plane_fixtures import running
 
 UPGRADE = b"GET /chat HTTP/1.1\r\nHost: web\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
@@ -14,9 +14,7 @@ UNFINISHED = UPGRADE.replace(b"GET", b"POST").replace(b"Host", b"Content-Length:
 async def test_after_an_upgrade_bytes_go_both_ways_and_each_closes_by_itself() -> None:
     async with running() as world:
         server = world.serve()
-        client = await call_http(world, server)
-        await client.send(UPGRADE)
-        peer = await asked(server, UPGRADE)
+        client, peer = await called_http(world, server, UPGRADE)
         await peer.send(SWITCHED + b"\x81\x02hi")
         assert await client.receive(len(SWITCHED) + 4) == SWITCHED + b"\x81\x02hi"
         await client.send(b"\x81\x85anything")
@@ -47,9 +45,7 @@ async def test_an_endpoint_that_switches_protocols_when_it_may_not_has_failed(
 ) -> None:
     async with running() as world:
         server = world.serve()
-        client = await call_http(world, server)
-        await client.send(request_)
-        peer = await asked(server, request_)
+        client, peer = await called_http(world, server, request_)
         await peer.send(SWITCHED)
         status, fields = await head_of(client)
         assert (status, fields["x-edgemesh-reason"]) == (502, "endpoint-failed")
