@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from log_fixtures import CALL, lines
 
 from edgemesh.model.requests import RequestReport
 from edgemesh.model.settings import LogSettings
@@ -15,20 +16,15 @@ from edgemesh.observe.access_log import AccessLog
 from edgemesh.observe.sink import open_sink
 
 REPORT = RequestReport(
+    **CALL,
     protocol="http/1.1",
-    client="10.244.1.5:43210",
-    client_pod="default/client",
     method="GET",
     host="web.default",
     path="/orders/7",
     status=200,
     reason="",
     grpc_status="",
-    service="default/web:80",
     route="HTTPRoute default/web rule 0",
-    endpoint="[fd00::7]:8080",
-    endpoint_pod="default/web-1",
-    attempts=1,
     bytes_sent=0,
     bytes_received=512,
     duration=0.00123456789,
@@ -50,7 +46,7 @@ def written(tmp_path: Path) -> Iterator[Write]:
     def write(report: RequestReport, **options: Any) -> list[dict[str, Any]]:
         AccessLog(sink, LogSettings(**options), clock=lambda: NOON).write(report)
         sink.flush()
-        return [msgspec.json.decode(line) for line in file.read_bytes().splitlines()]
+        return lines(file)
 
     yield write
     sink.close()

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 import structlog
+from log_fixtures import CALL, lines
 
 from edgemesh.model.flows import FlowReport
 from edgemesh.model.settings import LogSettings
@@ -20,19 +21,14 @@ from edgemesh.observe.log import configure_logging, get_logger
 from edgemesh.observe.sink import LineSink, open_sink
 
 REPORT = FlowReport(
+    **CALL,
     transport="TCP",
-    client="10.244.1.5:43210",
-    client_pod="default/client",
     destination="10.96.0.10:80",
-    service="default/web:80",
     route="",
-    endpoint="[fd00::7]:8080",
-    endpoint_pod="default/web-1",
     path="relay",
     application_protocol="http",
     server_name='we"b',
     alpn=("h2", "http/1.1"),
-    attempts=1,
     bytes_sent=1,
     bytes_received=2,
     duration=0.25,
@@ -57,10 +53,6 @@ def configured(tmp_path: Path) -> Iterator[Callable[..., Path]]:
     root.handlers[:], root.level = before
     for sink in sinks:
         sink.close()
-
-
-def lines(file: Path) -> list[dict[str, Any]]:
-    return [msgspec.json.decode(line) for line in file.read_bytes().splitlines()]
 
 
 def test_a_line_tells_when_how_bad_where_and_what(configured: Callable[..., Path]) -> None:
