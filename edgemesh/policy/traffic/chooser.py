@@ -82,21 +82,21 @@ class Chooser:
     ) -> float:
         """Choose among these from now on; when to update again, though nothing has changed."""
         balancing = policy.balancing
-        near_to_far = selection.tiers(states, balancing.locality, place.node, place.zone)
+        near_to_far = selection.usable_tiers(states, policy, place.node, place.zone, now)
         self._refusal = Refusal.BREAKER_OPEN if near_to_far else Refusal.NO_ENDPOINT
-        known = [state for tier in near_to_far for state in tier]
-        self._usable = frozenset(state for state in known if _is_healthy(state, policy, now))
-        if selection.in_panic(len(self._usable), len(known), balancing):
-            self._usable = frozenset(known)
+        self._usable = frozenset(state for tier in near_to_far for state in tier.usable)
         self._tiers = []
-        for level, tier in enumerate(near_to_far):
-            usable = tuple(state for state in tier if state in self._usable)
+        for level, (known, usable) in enumerate(near_to_far):
             if usable:
-                self._tiers.append(_Tier(usable, self._picker(level, tier, usable, balancing, now)))
+                picker = self._picker(level, known, usable, balancing, now)
+                self._tiers.append(_Tier(usable, picker))
         self._server = place.server if _is_here(self._tiers, balancing, place) else None
         self._affinity_seconds = balancing.affinity_seconds
         self._set_pick()
-        return min((_next_look(state, policy, now) for state in known), default=_INFINITY)
+        looks = (
+            selection.next_look(state, policy, now) for tier in near_to_far for state in tier.known
+        )
+        return min(looks, default=_INFINITY)
 
     def _set_pick(self) -> None:
         """Settle what can be settled before there is a call."""
@@ -174,11 +174,6 @@ class Chooser:
         return self._tiers[self._server.is_full].picker.pick(call, now)
 
 
-def _is_healthy(state: EndpointState, policy: Policy, now: float) -> bool:
-    breaker = policy.breaker
-    return state.probed_healthy and (breaker is None or state.breaker.takes_calls(breaker, now))
-
-
 def _is_here(tiers: list[_Tier], balancing: Balancing, place: Place) -> bool:
     return (
         bool(tiers)
@@ -191,10 +186,3 @@ def _kind(balancing: Balancing, members: Members) -> Callable[[Callable[[], floa
     if balancing.algorithm is Balance.ROUND_ROBIN:
         return RoundRobin if members.even else WeightedRoundRobin
     return _KINDS[balancing.algorithm]
-
-
-def _next_look(state: EndpointState, policy: Policy, now: float) -> float:
-    grows = selection.next_step(state, policy.balancing, now)
-    if policy.breaker is None:
-        return grows
-    return min(grows, state.breaker.next_change())

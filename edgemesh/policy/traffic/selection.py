@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
-from edgemesh.model.policies import Balancing, Locality
+from edgemesh.model.policies import Balancing, Locality, Policy
 from edgemesh.policy.traffic.endpoint_state import EndpointState
 
 # The least share of a new endpoint while it warms up, of its weight.
 _LEAST_SHARE = 0.1
 # Shares grow in so many steps.
 _STEPS = 20
+
+
+class Tier(NamedTuple):
+    """Endpoints that are equally near.
+
+    Args:
+        known: all of them, not empty.
+        usable: those that calls may go to.
+    """
+
+    known: tuple[EndpointState, ...]
+    usable: tuple[EndpointState, ...]
 
 
 def families(
@@ -51,6 +64,33 @@ def tiers(
     return [tier for tier in (here, near, far) if tier]
 
 
+def usable_tiers(
+    states: tuple[EndpointState, ...], policy: Policy, node: str, zone: str, now: float
+) -> list[Tier]:
+    """The same, with those of each tier that calls may go to now.
+
+    Args:
+        states: as above.
+        policy: see there.
+        node: as above.
+        zone: as above.
+        now: monotonic seconds; an ejection that is over becomes half-open by this.
+    """
+    near_to_far = tiers(states, policy.balancing.locality, node, zone)
+    healthy = [tuple(one for one in tier if _is_healthy(one, policy, now)) for tier in near_to_far]
+    if in_panic(sum(map(len, healthy)), sum(map(len, near_to_far)), policy.balancing):
+        healthy = near_to_far
+    return list(map(Tier, near_to_far, healthy))
+
+
+def next_look(state: EndpointState, policy: Policy, now: float) -> float:
+    """When time alone changes an endpoint's share or whether it takes calls; infinity for never."""
+    grows = next_step(state, policy.balancing, now)
+    if policy.breaker is None:
+        return grows
+    return min(grows, state.breaker.next_change())
+
+
 def in_panic(healthy: int, known: int, balancing: Balancing) -> bool:
     """Whether so few endpoints are healthy that all are used, healthy or not."""
     return healthy * 100 < balancing.panic_percent * known
@@ -73,3 +113,8 @@ def next_step(state: EndpointState, balancing: Balancing, now: float) -> float:
     if now - state.since >= window:
         return float("inf")
     return now + window / _STEPS
+
+
+def _is_healthy(state: EndpointState, policy: Policy, now: float) -> bool:
+    breaker = policy.breaker
+    return state.probed_healthy and (breaker is None or state.breaker.takes_calls(breaker, now))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import partial
 
+from edgemesh.model.policies import Policy
 from edgemesh.model.services import PortKey, ServicePort, Snapshot
 from edgemesh.policy.traffic.affinity import Affinity
 from edgemesh.policy.traffic.chooser import Place
@@ -12,15 +13,28 @@ from edgemesh.policy.traffic.endpoint_state import EndpointState
 from edgemesh.policy.traffic.quota import QuotaState
 from edgemesh.policy.traffic.renewal import Renewal
 from edgemesh.policy.traffic.server import ServerState
+from edgemesh.policy.traffic.spread import Spread, spread
 from edgemesh.policy.traffic.upstream import Upstream
 
 
 class _PortTraffic:
     """What is remembered of one Service port."""
 
-    __slots__ = ("client_quota", "drains", "port", "renewal", "server", "states", "upstreams")
+    __slots__ = (
+        "_tell",
+        "client_quota",
+        "drains",
+        "port",
+        "renewal",
+        "server",
+        "states",
+        "upstreams",
+    )
 
-    def __init__(self, port: ServicePort, renewal: Renewal) -> None:
+    def __init__(
+        self, port: ServicePort, renewal: Renewal, tell: Callable[[ServicePort], None]
+    ) -> None:
+        self._tell = tell
         self.port = port
         self.states: dict[tuple[str, int], EndpointState] = {}
         # Whether some of the states are kept for what is still open.
@@ -33,6 +47,7 @@ class _PortTraffic:
     def look_again(self) -> None:
         for upstream in self.upstreams.values():
             upstream.look_again()
+        self._tell(self.port)
 
 
 class Traffic:
@@ -67,6 +82,16 @@ class Traffic:
         self._ports: dict[PortKey, _PortTraffic] = {}
         # By identity of the ServicePort, which the record keeps alive.
         self._records: dict[int, _PortTraffic] = {}
+        self._listeners: list[Callable[[ServicePort], None]] = []
+
+    def on_turn(self, tell: Callable[[ServicePort], None]) -> Callable[[], None]:
+        """Call ``tell`` with each port of which an endpoint may be chosen again, or no longer.
+
+        Returns:
+            What ends this.
+        """
+        self._listeners.append(tell)
+        return partial(self._listeners.remove, tell)
 
     def swap(self, snapshot: Snapshot, now: float) -> None:
         """Go by ``snapshot`` from now on; what it does not know is forgotten."""
@@ -87,6 +112,20 @@ class Traffic:
         """Where calls of a port, or of a subset of it, go; None when there is no such subset."""
         record = self._records.get(id(port)) or self._record(port)
         return record.upstreams.get(subset) or self._open(record, subset)
+
+    def spread(self, port: ServicePort, now: float) -> Spread:
+        """How calls of a port are spread now by who does not ask for each.
+
+        What has nothing to remember is not remembered by this: there may be 10,000 such ports.
+        """
+        policy = port.policy
+        if port.key in self._ports or _remembers(policy):
+            upstream = self.upstream(port)
+            assert upstream is not None
+            return upstream.spread(now)
+        places = {(each.address, each.port): each for each in port.endpoints}
+        states = [EndpointState(each, float("-inf"), _nobody) for each in places.values()]
+        return spread(states, policy, self._snapshot.node, self._snapshot.zone, now)
 
     def client_quota(self, port: ServicePort) -> QuotaState | None:
         """The quota of calls that start here; None for none."""
@@ -113,6 +152,10 @@ class Traffic:
             if record.server is not None:
                 yield record.server
 
+    def _turned(self, port: ServicePort) -> None:
+        for tell in self._listeners:
+            tell(port)
+
     def _record(self, port: ServicePort) -> _PortTraffic:
         """The record of a port that is asked for by another value than the current one."""
         key = port.key
@@ -120,7 +163,7 @@ class Traffic:
         record = self._ports.get(key)
         if record is None:
             renewal = Renewal(self._limited_connection_seconds)
-            record = self._ports[key] = _PortTraffic(current, renewal)
+            record = self._ports[key] = _PortTraffic(current, renewal, self._turned)
         elif record.port is current:
             return record
         else:
@@ -206,3 +249,12 @@ class Traffic:
         place = Place(self._snapshot.node, self._snapshot.zone, record.server)
         record.upstreams[name].assign(port, policy, states, place, now)
         return True
+
+
+def _remembers(policy: Policy) -> bool:
+    """Whether how calls are spread depends on what was before."""
+    return bool(policy.breaker or policy.health_check or policy.balancing.slow_start_seconds)
+
+
+def _nobody() -> None:
+    """Tell nobody that a state has changed: it never does."""

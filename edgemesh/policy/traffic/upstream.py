@@ -20,6 +20,7 @@ from edgemesh.policy.traffic.calls import Call, Outcome
 from edgemesh.policy.traffic.chooser import Chooser, Place
 from edgemesh.policy.traffic.endpoint_state import EndpointState
 from edgemesh.policy.traffic.events import Event, EventKind
+from edgemesh.policy.traffic.spread import Spread, spread
 from edgemesh.policy.traffic.success_rates import SuccessRates
 
 _INFINITY = float("inf")
@@ -153,6 +154,10 @@ class Upstream:
         if now >= self._look_again:
             self._look(now)
         return self._choosers[call.ipv6].preview(call, now, attempts)
+
+    def spread(self, now: float) -> Spread:
+        """How calls are spread now by who does not ask for each."""
+        return spread(self._states, self.policy, self._place.node, self._place.zone, now)
 
     def _look(self, now: float) -> None:
         takes_calls = [state for state in self._states if state.endpoint.weight > 0]
