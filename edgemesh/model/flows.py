@@ -48,6 +48,14 @@ class Ending(StrEnum):
     ERROR = "error"
 
 
+class Mover(StrEnum):
+    """What moves the bytes of a TCP flow whose content is not looked at; they may take turns."""
+
+    RELAY = "relay"  # copied through the agent
+    SPLICE = "splice"  # splice(2), through pipes
+    SOCKMAP = "sockmap"  # BPF, from socket to socket
+
+
 @dataclass(frozen=True, slots=True)
 class FlowFacts:
     """What is known about a flow before anything is decided.
@@ -75,7 +83,7 @@ class FlowReport:
 
     ``duration`` is in seconds; ``bytes_sent`` went from client to endpoint, ``bytes_received``
     from endpoint to client. ``service`` is the one that was called, and ``route`` the key of what
-    led elsewhere.
+    led elsewhere. ``movers`` are those that moved bytes of it, in the order of their first.
     """
 
     transport: str
@@ -87,6 +95,7 @@ class FlowReport:
     endpoint: str
     endpoint_pod: str
     path: str
+    movers: tuple[str, ...]
     application_protocol: str
     server_name: str
     alpn: tuple[str, ...]

@@ -6,7 +6,7 @@ import socket
 from typing import Protocol
 
 from edgemesh.kernel.sockets import fin_on_close
-from edgemesh.model.flows import Ending, FlowFacts
+from edgemesh.model.flows import Ending, FlowFacts, Mover
 from edgemesh.model.services import Endpoint, Transport
 from edgemesh.policy.verdict import Verdict
 from edgemesh.proxy.context import Context
@@ -40,6 +40,7 @@ class Flow:
         "context",
         "destination",
         "endpoint",
+        "movers",
         "requests",
         "server_name",
         "stage",
@@ -71,6 +72,7 @@ class Flow:
         self.attempt: Attempt | None = None
         self.attempts = 0
         self.requests = 0
+        self.movers: tuple[Mover, ...] = ()
         self.bytes_sent = 0
         self.bytes_received = 0
         context.flows.add(self)
@@ -118,6 +120,7 @@ class Flow:
             self.facts(),
             self.verdict,
             self.endpoint,
+            movers=self.movers,
             attempts=self.attempts,
             bytes_sent=self.bytes_sent,
             bytes_received=self.bytes_received,

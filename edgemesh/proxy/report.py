@@ -7,7 +7,7 @@ import os
 from collections import Counter
 from collections.abc import Callable
 
-from edgemesh.model.flows import Ending, FlowFacts, FlowReport, Refusal
+from edgemesh.model.flows import Ending, FlowFacts, FlowReport, Mover, Refusal
 from edgemesh.model.meters import Meter
 from edgemesh.model.policies import Path
 from edgemesh.model.services import Endpoint, ServicePort, Snapshot, Transport
@@ -24,6 +24,12 @@ def failure(endpoint: Endpoint, problem: int) -> str:
     """Which endpoint does not take flows, and why, for operators; ``problem`` is an errno."""
     why = "this is edgemesh's own listener" if problem == errno.ELOOP else os.strerror(problem)
     return f"{joined(endpoint.address, endpoint.port)}: {why}"
+
+
+def _path(verdict: Verdict, movers: tuple[Mover, ...]) -> str:
+    """The path that a flow has taken: one that was to be relayed may have been promoted."""
+    promoted = verdict.path == Path.RELAY and any(mover is not Mover.RELAY for mover in movers)
+    return Path.SPLICE if promoted else verdict.path
 
 
 class Reports:
@@ -106,6 +112,7 @@ class Reports:
         verdict: Verdict | None,
         endpoint: Endpoint | None,
         *,
+        movers: tuple[Mover, ...] = (),
         attempts: int,
         bytes_sent: int,
         bytes_received: int,
@@ -131,7 +138,8 @@ class Reports:
                 route=verdict.route if verdict else "",
                 endpoint=joined(endpoint.address, endpoint.port) if endpoint else "",
                 endpoint_pod=endpoint.pod if endpoint else "",
-                path=verdict.path if verdict else "",
+                path=_path(verdict, movers) if verdict else "",
+                movers=movers,
                 application_protocol=facts.application_protocol,
                 server_name=facts.server_name,
                 alpn=facts.alpn,

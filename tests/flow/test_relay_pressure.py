@@ -45,8 +45,8 @@ async def fill_as_far_as_the_relay(world: World, sender: Peer, data: bytes) -> i
 
 
 def kept_by_the_relay(flow: Flow) -> int:
-    relay = flow.stage
-    return max(len(relay.client_end.unsent), len(relay.upstream_end.unsent))  # type: ignore[union-attr]
+    carried = flow.stage.carried  # type: ignore[union-attr]
+    return max(len(carried.from_client.unsent), len(carried.from_endpoint.unsent))
 
 
 async def goes_on(sender: Peer, receiver: Peer, data: bytes, sent: int) -> bytes:

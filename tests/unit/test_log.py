@@ -26,6 +26,7 @@ REPORT = FlowReport(
     destination="10.96.0.10:80",
     route="",
     path="relay",
+    movers=("relay",),
     application_protocol="http",
     server_name='we"b',
     alpn=("h2", "http/1.1"),

@@ -19,11 +19,11 @@ import socket
 from collections.abc import Callable
 from contextlib import suppress
 
-from edgemesh.model.flows import Ending
-from edgemesh.policy.deadlines import policy_or_setting
+from edgemesh.model.flows import Ending, Mover
 from edgemesh.proxy.flow import Flow
-from edgemesh.proxy.reactor import ERROR, HANGUP, HANGUP_IN, IN, OUT, Handler
-from edgemesh.proxy.timers import Timer
+from edgemesh.proxy.forward.carried import Carried, Direction
+from edgemesh.proxy.forward.silence import Silence
+from edgemesh.proxy.reactor import ERROR, HANGUP, HANGUP_IN, IN, OUT
 from edgemesh.wire.sniff import OPAQUE, sniff
 
 _READABLE = IN | HANGUP_IN | HANGUP | ERROR
@@ -46,89 +46,87 @@ def relay(
         for_endpoint: the same for the other direction.
         over: is called when the flow ends.
     """
-    _Relay(flow, over).start(for_client, for_endpoint)
+    carried = Carried(
+        flow.context.reactor.now,
+        over,
+        unnamed=not flow.application_protocol,
+        unheard=flow.attempt is not None,
+        from_client=Direction(for_endpoint),
+        from_endpoint=Direction(for_client),
+    )
+    stage = _Relay(flow, carried)
+    stage.start()
+    # What the client has sent meanwhile is most often there already.
+    stage.client_end.on_events(IN)
+
+
+def resume_relay(flow: Flow, carried: Carried) -> None:
+    """Go on with a flow that another stage has let go of, whatever it was in the midst of.
+
+    Args:
+        flow: neither of its sockets has a handler that still counts on events.
+        carried: where it stands.
+    """
+    carried.hand_to(Mover.RELAY)
+    if carried.closed:
+        flow.finish(Ending.CLOSED, reset=False)
+    else:
+        _Relay(flow, carried).start()
 
 
 class _Relay:
     """The stage: both ends, and the deadline for silence."""
 
     __slots__ = (
-        "_deadline",
-        "_idle_seconds",
-        "_unheard",
-        "_unnamed",
+        "_silence",
         "attentive",
+        "carried",
         "client_end",
         "flow",
-        "last_active",
-        "over",
         "reactor",
         "upstream_end",
     )
 
-    def __init__(self, flow: Flow, over: Callable[[], None] | None) -> None:
+    def __init__(self, flow: Flow, carried: Carried) -> None:
         assert flow.upstream is not None
         self.flow = flow
-        self.over = over
+        self.carried = carried
         self.reactor = flow.context.reactor
-        self.last_active = self.reactor.now
-        self._unnamed = not flow.application_protocol
-        self._unheard = flow.attempt is not None
-        self.attentive = self._unnamed or self._unheard
-        self.client_end = _End(self, flow.client)
-        self.upstream_end = _End(self, flow.upstream)
+        self.attentive = carried.unnamed or carried.unheard
+        self.client_end = _End(self, flow.client, carried.from_client)
+        self.upstream_end = _End(self, flow.upstream, carried.from_endpoint)
         self.client_end.other = self.upstream_end
         self.upstream_end.other = self.client_end
-        self._idle_seconds = _idle_seconds(flow)
-        self._deadline: Timer[Handler] | None = None
-        if self._idle_seconds:
-            self._set_deadline(self._idle_seconds)
+        self._silence = Silence(flow, carried, self.client_end)
+        flow.stage = self
 
-    def start(self, for_client: bytes | memoryview, for_endpoint: bytes | memoryview) -> None:
-        self.flow.stage = self
-        self.upstream_end.unsent = for_client
-        self.client_end.unsent = for_endpoint
+    def start(self) -> None:
         self.upstream_end.watch()
         self.client_end.watch()
-        # What the client has sent meanwhile is most often there already.
-        self.client_end.on_events(IN)
 
     def stop(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-        self.flow.bytes_sent += self.client_end.moved
-        self.flow.bytes_received += self.upstream_end.moved
-        if self._unheard and self.upstream_end.moved:
-            self._hear()
-        if self.over is not None:
-            self.over()
+        self._silence.cancel()
+        self.carried.settle(self.flow)
 
     def attend(self, end: _End, data: memoryview) -> None:
         """Learn from what passes first, until there is nothing more to learn."""
-        if self._unnamed:
+        carried = self.carried
+        if carried.unnamed:
             self._name_protocol(end, data)
-        if self._unheard and end is self.upstream_end:
-            self._hear()
-        self.attentive = self._unheard
-
-    def _hear(self) -> None:
-        """The endpoint has answered: it is well, however long the flow goes on."""
-        self._unheard = False
-        assert self.flow.attempt is not None
-        self.flow.attempt.hear()
+        if carried.unheard and end is self.upstream_end:
+            carried.hear(self.flow)
+        self.attentive = carried.unheard
 
     def _name_protocol(self, end: _End, data: memoryview) -> None:
         """Name an undeclared protocol by what passes first; a server's word makes it opaque."""
-        self._unnamed = False
+        self.carried.unnamed = False
         flow = self.flow
         sniffed = sniff(data, complete=True) if end is self.client_end else None
         flow.learn(sniffed or OPAQUE)
 
     def half_closed(self) -> None:
         """One direction is done: silence of the other is borne less long."""
-        if self._deadline is not None:
-            self._deadline.cancel()
-        self._set_deadline(self.flow.context.settings.half_closed_timeout_seconds)
+        self._silence.half_closed()
 
     def reset(self, end: _End, error: OSError | None) -> None:
         """End the flow, since the peer of ``end`` is gone; what it said before goes through."""
@@ -136,65 +134,37 @@ class _Relay:
         ending = Ending.CLIENT_RESET if end is self.client_end else Ending.ENDPOINT_RESET
         self.flow.finish(ending, (error.strerror or "") if error else "")
 
-    def _set_deadline(self, seconds: float) -> None:
-        self._deadline = self.reactor.after(seconds, self.client_end, self._look_at_silence)
-
-    def _look_at_silence(self) -> None:
-        allowed = self._idle_seconds
-        if self.client_end.ended or self.upstream_end.ended:
-            allowed = self.flow.context.settings.half_closed_timeout_seconds
-        left = self.last_active + allowed - self.reactor.now
-        if left <= 0:
-            self.flow.finish(Ending.IDLE_TIMEOUT, f"silent for {allowed:g} s")
-        else:
-            self._set_deadline(left)
-
-
-def _idle_seconds(flow: Flow) -> float:
-    """How long silence is borne; 0 for ever."""
-    setting = flow.context.settings.tcp_idle_timeout_seconds
-    if flow.verdict is None:
-        return setting
-    return policy_or_setting(flow.verdict.policy.timeouts.idle, setting)
-
 
 class _End:
-    """One socket of the flow, and the direction that starts at it.
-
-    Attributes:
-        moved: bytes that this end has read and the other socket has taken.
-        unsent: read here, not taken by the other socket yet.
-        ended: end-of-stream was read here; nothing is unsent then.
-    """
+    """One socket of the flow, and the direction that starts at it."""
 
     __slots__ = (
         "_buffer",
+        "_carried",
         "_fd",
         "_relay",
         "_watched",
-        "ended",
-        "moved",
+        "direction",
         "other",
         "sock",
-        "unsent",
     )
 
     other: _End
 
-    def __init__(self, relay: _Relay, sock: socket.socket) -> None:
+    def __init__(self, relay: _Relay, sock: socket.socket, direction: Direction) -> None:
         self._relay = relay
+        self._carried = relay.carried
         self.sock = sock
+        self.direction = direction
         self._fd = sock.fileno()
         self._buffer = relay.flow.context.relay_buffer
         self._watched = -1
-        self.moved = 0
-        self.unsent: bytes | memoryview = b""
-        self.ended = False
 
     def watch(self) -> None:
         """Register for what this end can act on now."""
-        wanted = 0 if self.ended or self.unsent else _ASKED_TO_READ
-        if self.other.unsent:
+        direction = self.direction
+        wanted = 0 if direction.ended or direction.unsent else _ASKED_TO_READ
+        if self.other.direction.unsent:
             wanted |= OUT
         if wanted != self._watched:
             self._watched = wanted
@@ -202,13 +172,14 @@ class _End:
 
     def on_events(self, events: int) -> None:
         """Write what waits for this socket, then read once from it."""
-        if events & OUT and self.other.unsent:
+        if events & OUT and self.other.direction.unsent:
             self.other.send_unsent()
             if self._relay.flow.stage is not self._relay:
                 return
         if not events & _READABLE:
             return
-        if not self.ended and not self.unsent:
+        direction = self.direction
+        if not direction.ended and not direction.unsent:
             self._read()
         elif events & ERROR:
             self._relay.reset(self, self.pending_error())
@@ -232,7 +203,7 @@ class _End:
         if not count:
             self._end_of_stream()
             return
-        relay.last_active = relay.reactor.now
+        self._carried.last_active = relay.reactor.now
         data = buffer[:count]
         if relay.attentive:
             relay.attend(self, data)
@@ -243,40 +214,44 @@ class _End:
         except OSError as error:
             relay.reset(self.other, error)
             return
-        self.moved += sent
+        self.direction.moved += sent
         if sent < count:
-            self.unsent = bytes(data[sent:])
+            self.direction.unsent = bytes(data[sent:])
             self.watch()
             self.other.watch()
 
     def send_unsent(self) -> None:
         """Let the other socket take what waits; when it is gone, read again."""
+        relay = self._relay
+        direction = self.direction
+        unsent = direction.unsent
         try:
-            sent = self.other.sock.send(self.unsent)
+            sent = self.other.sock.send(unsent)
         except BlockingIOError:
             return
         except OSError as error:
-            self._relay.reset(self.other, error)
+            relay.reset(self.other, error)
             return
-        self._relay.last_active = self._relay.reactor.now
-        self.moved += sent
+        self._carried.last_active = relay.reactor.now
+        direction.moved += sent
         # A view of the rest instead of a copy: one short write after the other would be
         # quadratic.
-        self.unsent = memoryview(self.unsent)[sent:] if sent < len(self.unsent) else b""
-        if not self.unsent:
+        direction.unsent = memoryview(unsent)[sent:] if sent < len(unsent) else b""
+        if not direction.unsent:
             self.watch()
             self.other.watch()
 
     def _end_of_stream(self) -> None:
-        self.ended = True
+        self.direction.ended = True
         relay = self._relay
+        self._carried.last_active = relay.reactor.now
         try:
             self.other.sock.shutdown(socket.SHUT_WR)
         except OSError as error:
             # ENOTCONN: the other side has reset meanwhile, and its socket says so.
             relay.reset(self.other, self.other.pending_error() or error)
             return
-        if self.other.ended:
+        if self.other.direction.ended:
             relay.flow.finish(Ending.CLOSED, reset=False)
             return
         self.watch()
@@ -293,7 +268,7 @@ class _End:
         A reset does not take back what its sender had sent before: without a proxy the receiver
         could still read it.
         """
-        if self.unsent:
+        if self.direction.unsent:
             return
         with suppress(OSError):
             for _ in range(_LAST_WORDS_READS):
@@ -301,7 +276,7 @@ class _End:
                 if not count:
                     return
                 sent = self.other.sock.send(self._buffer[:count])
-                self.moved += sent
+                self.direction.moved += sent
                 if sent < count:
                     return
 

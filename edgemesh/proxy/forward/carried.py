@@ -1,0 +1,90 @@
+"""A flow's forwarding state, which stays the same object whichever stage carries the flow.
+
+What one stage leaves is where the next begins: bytes that were read and not taken, ends of
+stream that were passed on, and when something moved last. So a flow may change hands at any
+time, and back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from edgemesh.model.flows import Mover
+from edgemesh.proxy.flow import Flow
+
+
+@dataclass(slots=True)
+class Direction:
+    """One way of a flow.
+
+    Args:
+        unsent: was read at its begin, and is to be taken at its end before anything else.
+        ended: end of stream was read at its begin and passed on; nothing is unsent then.
+        moved: bytes that the socket at its end has taken.
+    """
+
+    unsent: bytes | memoryview = b""
+    ended: bool = False
+    moved: int = 0
+
+
+@dataclass(slots=True)
+class Carried:
+    """Both ways, and what is to be known of the flow as a whole.
+
+    Args:
+        last_active: when something moved last, monotonic seconds.
+        over: is called when the flow ends.
+        unnamed: what passes first tells the protocol, and nothing has passed yet.
+        unheard: the endpoint has not answered yet, and whether it does is to be told.
+        mover: what carries it now.
+        movers: what has moved bytes of it before, in order.
+        unable: what cannot carry this flow, so that it is not tried again.
+    """
+
+    last_active: float
+    over: Callable[[], None] | None = None
+    unnamed: bool = False
+    unheard: bool = False
+    from_client: Direction = field(default_factory=Direction)
+    from_endpoint: Direction = field(default_factory=Direction)
+    mover: Mover = Mover.RELAY
+    movers: tuple[Mover, ...] = ()
+    unable: frozenset[Mover] = frozenset()
+    _moved_before: int = 0
+
+    @property
+    def half_closed(self) -> bool:
+        """Whether one way at least has ended."""
+        return self.from_client.ended or self.from_endpoint.ended
+
+    @property
+    def closed(self) -> bool:
+        """Whether both have."""
+        return self.from_client.ended and self.from_endpoint.ended
+
+    def hand_to(self, mover: Mover) -> None:
+        """Note what carries the flow from now on."""
+        moved = self.from_client.moved + self.from_endpoint.moved
+        if moved > self._moved_before and self.mover not in self.movers:
+            self.movers += (self.mover,)
+        self._moved_before = moved
+        self.mover = mover
+
+    def hear(self, flow: Flow) -> None:
+        """The endpoint has answered: it is well, however long the flow goes on."""
+        self.unheard = False
+        assert flow.attempt is not None
+        flow.attempt.hear()
+
+    def settle(self, flow: Flow) -> None:
+        """Add to ``flow``, which is over, what was counted; for the stage that held it last."""
+        self.hand_to(self.mover)
+        flow.bytes_sent += self.from_client.moved
+        flow.bytes_received += self.from_endpoint.moved
+        flow.movers = self.movers
+        if self.unheard and self.from_endpoint.moved:
+            self.hear(flow)
+        if self.over is not None:
+            self.over()
