@@ -14,7 +14,6 @@ from cyclopts import App, Parameter
 
 from edgemesh.cli.manifests import read_manifests
 from edgemesh.lab import cluster, rollout
-from edgemesh.lab.network import command_with_resolver
 from edgemesh.lab.state import DEFAULT_NAME, Home, home, load
 from edgemesh.lab.targets import find_target
 from edgemesh.lab.view import NodeView, PodView, view
@@ -60,15 +59,22 @@ AsJson = Annotated[bool, Parameter(name="--json", negative="")]
 
 
 @app.command
-async def up(*, nodes: int = 2, agents: bool = True, lab: LabOptions = _THE_LAB) -> None:
+async def up(
+    *,
+    nodes: int = 2,
+    agents: bool = True,
+    bpf: Annotated[bool, Parameter(negative="")] = False,
+    lab: LabOptions = _THE_LAB,
+) -> None:
     """Bring up a lab: edge-1, edge-2, ... and cloud, each with an agent.
 
     Args:
         nodes: how many edge nodes, besides the cloud.
         agents: whether each node gets an agent.
+        bpf: whether the agents may use BPF, each for a cgroup of its node's own.
         lab: which lab.
     """
-    state = await cluster.up(lab.home(), nodes, with_agents=agents)
+    state = await cluster.up(lab.home(), nodes, with_agents=agents, with_bpf=bpf)
     print(f"lab {state.name} is up: {', '.join(node.name for node in state.nodes)}")
 
 
@@ -146,7 +152,7 @@ def execute(
         raise OperatorError("no command to execute", "put it after --")
     place = lab.home()
     found = find_target(place, load(place), target)
-    _become(command_with_resolver(found.network_namespace, command), found.environment)
+    _become(found.command(command), found.environment)
 
 
 @app.command

@@ -13,7 +13,7 @@ from typing import Any
 
 import trio
 
-from edgemesh.lab import plan, processes
+from edgemesh.lab import cgroups, plan, processes
 from edgemesh.lab.network import command_in
 from edgemesh.lab.parallel import in_parallel
 from edgemesh.lab.plan import Node
@@ -40,22 +40,21 @@ def write_config(home: Home, node: Node, tables: Tables) -> None:
     """Write a node's configuration.
 
     Names that are no Services' are asked for at the switch, where nobody answers: a lab never
-    reaches out. BPF is off: by default it balances the calls of all processes of the host.
-    ``tables`` are further settings, by the name of their TOML table.
+    reaches out. ``tables`` are further settings, by the name of their TOML table.
     """
     directory = home.node_directory(node.name)
     for path in (directory, directory / "state", directory / "run"):
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
     upstream = directory / "resolv.conf"
     upstream.write_text(f"nameserver {plan.switch_addresses()[0]}\n")
-    own = {
+    own: Tables = {
         "": {
             "node": node.name,
             "state_dir": str(directory / "state"),
             "run_dir": str(directory / "run"),
         },
         "dns": {"resolv_conf": str(upstream)},
-        "bpf": {"enabled": False},
+        "bpf": cgroups.settings(node),
     }
     merged = {name: {**own.get(name, {}), **tables.get(name, {})} for name in {**own, **tables}}
     home.agent_config(node.name).write_text(_toml(merged))
@@ -166,9 +165,8 @@ def _start(home: Home, node: Node) -> Process:
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith("EDGEMESH_")
     }
-    return processes.start(
-        command_in(node.namespace, [sys.executable, *run]), home.agent_log(node.name), environment
-    )
+    argv = cgroups.command_on(node, command_in(node.namespace, [sys.executable, *run]))
+    return processes.start(argv, home.agent_log(node.name), environment)
 
 
 async def _wait_until_ready(home: Home, node: str, agent: Process) -> None:

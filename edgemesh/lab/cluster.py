@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 
 import trio
 
-from edgemesh.lab import agents, plan, processes, topology
+from edgemesh.lab import agents, cgroups, plan, processes, topology
 from edgemesh.lab.plan import Node
 from edgemesh.lab.state import Home, State, load, locked, save
 from edgemesh.lab.workloads import node_body
@@ -18,7 +18,12 @@ _CLEAN_UP_SECONDS = 60.0
 
 
 async def up(
-    home: Home, edge_nodes: int, *, with_agents: bool = True, settings: agents.Tables | None = None
+    home: Home,
+    edge_nodes: int,
+    *,
+    with_agents: bool = True,
+    with_bpf: bool = False,
+    settings: agents.Tables | None = None,
 ) -> State:
     """Make a lab: its network and, unless they are not wanted, an agent on each node.
 
@@ -30,6 +35,7 @@ async def up(
         home: the lab's name and directory.
         edge_nodes: how many, besides the cloud.
         with_agents: whether agents are started.
+        with_bpf: whether the agents may use BPF, each for a cgroup of its node's own.
         settings: of the agents, beyond those that the lab needs: TOML tables by their name.
 
     Raises:
@@ -45,6 +51,8 @@ async def up(
         complete = False
         try:
             await trio.to_thread.run_sync(topology.build, home.lab, nodes)
+            if with_bpf:
+                cgroups.make(home.lab, nodes)
             for node in nodes:
                 agents.write_config(home, node, settings or {})
             if with_agents:
@@ -120,4 +128,5 @@ async def _remove(home: Home) -> None:
 def _remove_files(home: Home, namespaces: list[str]) -> None:
     for namespace in namespaces:
         topology.remove_namespace(namespace)
+    cgroups.remove(home.lab)
     shutil.rmtree(home.directory)

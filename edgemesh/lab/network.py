@@ -32,8 +32,8 @@ _AT_ONCE = tuple(
     for key in ("accept_dad", "accept_ra")
 )
 
-
 _LINK_DEADLINE_SECONDS = 5.0
+_MOUNT_RESOLV_CONF = 'mount --bind "$0" /etc/resolv.conf && exec "$@"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,11 +161,14 @@ def command_in(namespace: str, argv: Sequence[str]) -> list[str]:
 
 
 def command_with_resolver(namespace: str, argv: Sequence[str]) -> list[str]:
-    """As ``command_in``, with what lies in /etc/netns/NAME in place of the files in /etc.
+    """As ``command_in``, with the namespace's resolv.conf of /etc/netns, in a mount namespace.
 
-    That gives the program a resolv.conf of its own, at the price of a mount namespace.
+    ``ip netns exec`` does so too, but hides /sys/fs with cgroups and BPF from the program.
     """
-    return ["ip", "netns", "exec", namespace, *argv]
+    # Slave: what is unmounted outside, as when a namespace is deleted, is not kept by this one.
+    apart = ["unshare", "--mount", "--propagation", "slave"]
+    own = str(ETC_NETNS / namespace / "resolv.conf")
+    return command_in(namespace, [*apart, "sh", "-c", _MOUNT_RESOLV_CONF, own, *argv])
 
 
 def _ready(end: Attachment) -> list[str]:

@@ -8,7 +8,7 @@ import sys
 
 import trio
 
-from edgemesh.lab import plan, processes, topology
+from edgemesh.lab import cgroups, plan, processes, topology
 from edgemesh.lab.containers import program_of
 from edgemesh.lab.network import command_with_resolver
 from edgemesh.lab.plan import Node
@@ -38,7 +38,8 @@ async def start_pod(home: Home, workload: Workload, node: Node, slot: int) -> Po
     await trio.to_thread.run_sync(topology.add_pod, node, slot, namespace, key.namespace)
     reader, writer = os.pipe()
     try:
-        argv = command_with_resolver(namespace, [sys.executable, *program.arguments])
+        inside = command_with_resolver(namespace, [sys.executable, *program.arguments])
+        argv = cgroups.command_on(node, inside)
         try:
             process = processes.start(argv, log, program.environment, ready=writer)
         finally:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgemesh.lab import cgroups
+from edgemesh.lab.network import command_with_resolver
+from edgemesh.lab.plan import Node
 from edgemesh.lab.state import Home, Pod, State
 from edgemesh.model.errors import OperatorError
 
@@ -20,14 +23,20 @@ class Target:
     """Where a command is executed.
 
     Args:
+        node: that is meant, or that the pod runs on.
         network_namespace: its network.
         environment: the whole of it.
         log: what its agent, or its app, writes.
     """
 
+    node: Node
     network_namespace: str
     environment: Mapping[str, str]
     log: Path
+
+    def command(self, argv: Sequence[str]) -> list[str]:
+        """The command line that runs a program there, as the same process."""
+        return cgroups.command_on(self.node, command_with_resolver(self.network_namespace, argv))
 
 
 def find_target(home: Home, state: State, word: str) -> Target:
@@ -44,10 +53,13 @@ def find_target(home: Home, state: State, word: str) -> Target:
     """
     for node in state.nodes:
         if node.name == word:
-            return Target(node.namespace, _on_node(home, node.name), home.agent_log(node.name))
+            log = home.agent_log(node.name)
+            return Target(node, node.namespace, _on_node(home, node.name), log)
     pod = find_pod(state, word)
     terminal = {name: os.environ[name] for name in _TERMINAL_VARIABLES if name in os.environ}
-    return Target(pod.network_namespace, {**terminal, **pod.environment}, home.pod_log(pod.key))
+    environment = {**terminal, **pod.environment}
+    log = home.pod_log(pod.key)
+    return Target(state.node(pod.node), pod.network_namespace, environment, log)
 
 
 def _on_node(home: Home, node: str) -> dict[str, str]:

@@ -51,7 +51,7 @@ def test_every_step_is_shown_and_answered_as_promised(
 
 
 def test_a_step_that_fails_is_named_and_the_lab_is_gone(tmp_path: Path) -> None:
-    for tool in ("ip", "nsenter", "sysctl", "nft"):
+    for tool in ("ip", "nsenter", "unshare", "mount", "sh", "sysctl", "nft"):
         found = shutil.which(tool)
         assert found
         (tmp_path / tool).symlink_to(found)

@@ -15,7 +15,6 @@ import msgspec
 import trio
 
 from edgemesh.lab import rollout
-from edgemesh.lab.network import command_with_resolver
 from edgemesh.lab.state import Home, Pod, State, load
 from edgemesh.lab.targets import find_pod, find_target
 from edgemesh.model.flows import FlowReport
@@ -98,7 +97,7 @@ class Stage:
         target = find_target(self.home, self.state, caller.word)
         with trio.move_on_after(_COMMAND_SECONDS):
             done = await trio.run_process(
-                command_with_resolver(target.network_namespace, argv),
+                target.command(argv),
                 stdin=subprocess.DEVNULL,
                 capture_stdout=True,
                 capture_stderr=True,
