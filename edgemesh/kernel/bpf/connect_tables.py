@@ -1,0 +1,79 @@
+"""The rows that one Service port takes in the maps of the connect path."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from edgemesh.kernel.bpf import connect_layout as layout
+from edgemesh.kernel.bpf.connect_layout import EntryFlag
+from edgemesh.model.connect import ConnectEndpoint, ConnectPort
+from edgemesh.model.services import ServiceAddress
+from edgemesh.policy.connect.alias import alias_table
+
+Row = tuple[bytes, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """The endpoints of calls in one address family, under a number that is never used again.
+
+    Args:
+        number: 1 to 2**32 - 1.
+        endpoints: one for each slot.
+        turns: they are taken one after the other, instead of by chance.
+        sticky: the programs must find an endpoint's slot by its id.
+    """
+
+    number: int
+    endpoints: tuple[ConnectEndpoint, ...]
+    turns: bool
+    sticky: bool
+
+    def serves(self, port: ConnectPort, endpoints: tuple[ConnectEndpoint, ...]) -> bool:
+        """Whether a new table for this would say the same."""
+        wanted = (endpoints, port.even, port.affinity_seconds > 0)
+        return (self.endpoints, self.turns, self.sticky) == wanted
+
+    def slots(self) -> Iterator[Row]:
+        """Its rows of ``tables``."""
+        if not self.endpoints:
+            return
+        chances = alias_table([endpoint.share for endpoint in self.endpoints])
+        for number, (endpoint, chance) in enumerate(zip(self.endpoints, chances, strict=True)):
+            yield layout.TABLE_SLOT.pack(self.number, number), layout.slot(endpoint, chance)
+
+    def members(self) -> Iterator[Row]:
+        """Its rows of ``members``."""
+        if not self.sticky:
+            return
+        for number, endpoint in enumerate(self.endpoints):
+            key = layout.MEMBER.pack(self.number, endpoint.id)
+            yield key, layout.NUMBER.pack(number)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A Service port as the maps have it."""
+
+    port: ConnectPort
+    four: Table
+    six: Table
+
+    def entries(self) -> Iterator[Row]:
+        """Its rows of ``addresses``."""
+        for address in self.port.addresses:
+            yield layout.called(address), self._entry(address)
+
+    def endpoint_ids(self) -> set[int]:
+        """Whom its calls may go to."""
+        return {endpoint.id for endpoint in (*self.four.endpoints, *self.six.endpoints)}
+
+    def _entry(self, address: ServiceAddress) -> bytes:
+        table = self.six if ":" in address.address else self.four
+        flags = EntryFlag(0)
+        if table.turns:
+            flags |= EntryFlag.TURNS
+        if not table.endpoints and self.port.refusal is None:
+            flags |= EntryFlag.LEFT_ALONE
+        return layout.ENTRY.pack(self.port.id, table.number, len(table.endpoints), flags)
