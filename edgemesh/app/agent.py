@@ -134,6 +134,7 @@ async def _start(
     state = AgentState(settings, store, plane, follower, interceptor, health=health, dns=dns)
     metamanager.add_query("status", state.status)
     metamanager.add_query("breakers", state.breakers)
+    metamanager.add_query("paths", state.paths)
     metamanager.add_query("trace", state.preview)
     metamanager.add_query("flow", state.flow)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from edgemesh.model.policies import Policy
 from edgemesh.model.services import Endpoint, PortKey, ServicePort, Snapshot
-from edgemesh.model.status import BreakerPhase, BreakersQuestion, BreakerStatus
+from edgemesh.model.status import BreakerPhase, BreakerStatus, ServicesQuestion
 from edgemesh.policy.traffic.breaker import Phase
 from edgemesh.policy.traffic.endpoint_state import EndpointState
 from edgemesh.policy.traffic.traffic import Traffic
@@ -21,7 +21,7 @@ _PHASES = {
 
 
 def breakers(
-    snapshot: Snapshot, traffic: Traffic, now: float, question: BreakersQuestion
+    snapshot: Snapshot, traffic: Traffic, now: float, question: ServicesQuestion
 ) -> Iterator[list[BreakerStatus]]:
     """Endpoints of Service ports that have a breaker or a health check; port by port.
 

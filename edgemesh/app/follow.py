@@ -11,6 +11,7 @@ from edgemesh.meta.feed import ChangeFeed
 from edgemesh.meta.snapshot import SnapshotBuilder
 from edgemesh.model.conditions import Condition
 from edgemesh.model.objects import Change, ChangeType, ObjectKey
+from edgemesh.model.paths import NOT_LOOKED_AT
 from edgemesh.model.services import Snapshot, Source
 from edgemesh.model.settings import Settings
 from edgemesh.observe.log import get_logger
@@ -19,11 +20,16 @@ _log = get_logger("follow")
 
 
 class Follower:
-    """Turns changes into snapshots."""
+    """Turns changes into snapshots.
+
+    Attributes:
+        available: paths that work on this node, for the conditions of who asks for one.
+    """
 
     def __init__(self, settings: Settings) -> None:
         """Know nothing yet; see `run`."""
         self._settings = settings
+        self.available = NOT_LOOKED_AT
         self._users: list[Callable[[Snapshot], None]] = []
         self._builder = self._new_builder()
         self._known: set[ObjectKey] = set()
@@ -53,7 +59,7 @@ class Follower:
 
     def conditions(self, key: ObjectKey) -> tuple[Condition, ...]:
         """How a policy object stands; empty when it is not known."""
-        return self._builder.conditions(key)
+        return self._builder.conditions(key, self.available)
 
     async def run(
         self, feed: ChangeFeed, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import time
+from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
 import msgspec
@@ -14,15 +15,16 @@ from edgemesh import __version__
 from edgemesh.app.breakers import breakers
 from edgemesh.app.follow import Follower
 from edgemesh.app.intercept import Interceptor
+from edgemesh.app.paths import service_paths
 from edgemesh.model.errors import OperatorError
 from edgemesh.model.meters import STATUS_CLASSES, by_class
 from edgemesh.model.services import Transport
 from edgemesh.model.settings import Settings
 from edgemesh.model.status import (
     AgentStatus,
-    BreakersQuestion,
     FlowStatus,
     InterceptionStatus,
+    ServicesQuestion,
     SnapshotStatus,
     StoreStatus,
 )
@@ -30,6 +32,7 @@ from edgemesh.model.trace import FlowAnswer, FlowQuestion, TraceAnswer, TraceQue
 from edgemesh.observe.metrics.process import memory_bytes
 from edgemesh.observe.slices import run_in_slices, take_slice
 from edgemesh.policy.explain import explain_call
+from edgemesh.policy.paths import path_states
 from edgemesh.proxy.context import OpenFlow
 from edgemesh.proxy.dns.counters import DnsCounters
 from edgemesh.proxy.health.checks import HealthChecks
@@ -115,7 +118,7 @@ class AgentState:
             ),
             snapshot=self._snapshot_status(),
             flows=self._flow_status(),
-            paths={"relay": "available"},
+            paths=path_states(self.plane.decider.available),
             memory_bytes=memory_bytes()[1],
             problems=self._problems(),
             requests=by_class(responses),
@@ -128,14 +131,19 @@ class AgentState:
         Raises:
             OperatorError: the question is not understood.
         """
-        question = _question(request, BreakersQuestion)
+        question = _question(request, ServicesQuestion)
         decider, now = self.plane.decider, self.plane.reactor.clock()
-        found: list[msgspec.Raw] = []
-        pieces = breakers(decider.snapshot, decider.traffic, now, question)
-        while taken := take_slice(pieces):
-            found += (msgspec.Raw(msgspec.json.encode(one)) for port in taken for one in port)
-            await trio.lowlevel.checkpoint()
-        return found
+        return await _encoded(breakers(decider.snapshot, decider.traffic, now, question))
+
+    async def paths(self, request: Message) -> list[msgspec.Raw]:
+        """Answer ``null/paths``: a list of PathStatus, encoded one by one.
+
+        Raises:
+            OperatorError: the question is not understood.
+        """
+        question = _question(request, ServicesQuestion)
+        decider = self.plane.decider
+        return await _encoded(service_paths(decider.snapshot, decider.available, question))
 
     def preview(self, request: Message) -> TraceAnswer:
         """Answer ``null/trace``.
@@ -144,7 +152,8 @@ class AgentState:
             OperatorError: the question is not understood.
         """
         decider = self.plane.decider
-        return explain_call(decider.snapshot, _question(request, TraceQuestion), decider.preview)
+        question = _question(request, TraceQuestion)
+        return explain_call(decider.snapshot, question, decider.preview, decider.available)
 
     def flow(self, request: Message) -> FlowAnswer:
         """Answer ``null/flow``.
@@ -189,6 +198,15 @@ class AgentState:
         if self.plane.reactor.bugs:
             problems.append(f"{self.plane.reactor.bugs} connections ended by a bug, see the log")
         return tuple(problems)
+
+
+async def _encoded(pieces: Iterator[Sequence[object]]) -> list[msgspec.Raw]:
+    """An answer of many parts, made a slice at a time so that flows do not wait for it."""
+    found: list[msgspec.Raw] = []
+    while taken := take_slice(pieces):
+        found += (msgspec.Raw(msgspec.json.encode(one)) for piece in taken for one in piece)
+        await trio.lowlevel.checkpoint()
+    return found
 
 
 def _question(request: Message, kind: type[Question]) -> Question:

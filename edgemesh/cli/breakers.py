@@ -11,7 +11,7 @@ from edgemesh.app.ask import ask_agent
 from edgemesh.cli.connection import AgentOptions
 from edgemesh.cli.printing import Output, print_document
 from edgemesh.model.errors import OperatorError
-from edgemesh.model.status import BreakerPhase, BreakersQuestion, BreakerStatus
+from edgemesh.model.status import BreakerPhase, BreakerStatus, ServicesQuestion
 
 WORDS = frozenset({"breakers", "breaker"})
 _GAP = "   "
@@ -34,7 +34,7 @@ async def get_breakers(
     if output is Output.NAME:
         raise OperatorError("breakers have no names", "use -o table, wide, yaml or json")
     settings = agent.settings()
-    question = BreakersQuestion(namespace, tuple(services))
+    question = ServicesQuestion(namespace, tuple(services))
     found = await ask_agent(
         agent.path(settings), settings.meta, "null/breakers", list[BreakerStatus], question
     )

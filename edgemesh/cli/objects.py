@@ -12,6 +12,7 @@ from cyclopts import Parameter
 from edgemesh.cli import breakers
 from edgemesh.cli.connection import NO_OPTIONS, AgentOptions
 from edgemesh.cli.manifests import read_manifests
+from edgemesh.cli.paths import ask_paths, path_columns
 from edgemesh.cli.printing import Output, Printer
 from edgemesh.cli.targets import Target, namespace_word, parse_targets, qualified_word
 from edgemesh.cli.watching import watch_objects
@@ -114,6 +115,9 @@ async def get(
         )
     async with agent.connect(settings) as client:
         found = {target: await _query(client, target, where, selector) for target in targets}
+        if output == "wide" and any(target.kind.name == "Service" for target in targets):
+            paths = await ask_paths(client, "" if all_namespaces else namespace)
+            printer.more = {"Service": path_columns(paths)}
     if not any(found.values()) and output in {"table", "wide"}:
         place = "" if all_namespaces else f" in {namespace} namespace"
         print(f"No resources found{place}.", file=sys.stderr)

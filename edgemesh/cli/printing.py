@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import yaml
 
-from edgemesh.cli.tables import Table, columns_for
+from edgemesh.cli.tables import Column, Table, columns_for
 from edgemesh.cli.targets import Target, qualified_word
 from edgemesh.model.kinds import Kind, find_kind
 
@@ -36,9 +36,13 @@ class Printer:
         output: the form.
         several: several kinds were asked for, so names carry their kind.
         namespaced: all namespaces were asked for, so rows carry theirs.
+
+    Attributes:
+        more: columns beyond those of the objects themselves, by kind.
     """
 
     def __init__(self, output: Output, *, several: bool, namespaced: bool) -> None:
+        self.more: Mapping[str, Sequence[Column]] = {}
         self._output = output
         self._several = several
         self._namespaced = namespaced
@@ -77,6 +81,7 @@ class Printer:
                 wide=self._output is Output.WIDE,
                 namespaced=self._namespaced and kind.namespaced,
                 prefix=f"{qualified_word(kind)}/" if self._several else "",
+                more=self.more.get(kind.name, ()),
             )
         )
 

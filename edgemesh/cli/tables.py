@@ -21,7 +21,9 @@ class Column(NamedTuple):
     wide: bool = False
 
 
-def columns_for(kind: str, *, wide: bool, namespaced: bool, prefix: str = "") -> list[Column]:
+def columns_for(
+    kind: str, *, wide: bool, namespaced: bool, prefix: str = "", more: Sequence[Column] = ()
+) -> list[Column]:
     """The columns of a table of one kind.
 
     Args:
@@ -29,6 +31,7 @@ def columns_for(kind: str, *, wide: bool, namespaced: bool, prefix: str = "") ->
         wide: with those that few ask for.
         namespaced: with the namespace, for a table across all of them.
         prefix: put before each name, "service/" where several kinds are shown.
+        more: columns at the end.
     """
     columns = [
         *([Column("NAMESPACE", lambda body: body["metadata"].get("namespace", ""))] * namespaced),
@@ -37,6 +40,7 @@ def columns_for(kind: str, *, wide: bool, namespaced: bool, prefix: str = "") ->
         Column("AGE", _age),
         *([_SELECTOR] if kind == "Service" else []),
         Column("LABELS", _labels, wide=True),
+        *more,
     ]
     return [column for column in columns if wide or not column.wide]
 

@@ -17,6 +17,7 @@ from edgemesh.meta.policy_index import PolicyIndex
 from edgemesh.meta.service_index import ServiceIndex
 from edgemesh.model.conditions import Condition
 from edgemesh.model.objects import Change, ChangeType, ObjectKey
+from edgemesh.model.paths import ALL_PATHS, AvailablePaths
 from edgemesh.model.services import Service, ServiceName, Snapshot, Source, Transport
 from edgemesh.policy.objects.backends import Neighbours
 from edgemesh.policy.objects.conditions import conditions_of, refused
@@ -130,8 +131,15 @@ class SnapshotBuilder:
             ports=self._built.ports(),
         )
 
-    def conditions(self, key: ObjectKey) -> tuple[Condition, ...]:
-        """How a policy object stands after the last ``build``; empty when it is not known."""
+    def conditions(
+        self, key: ObjectKey, available: AvailablePaths = ALL_PATHS
+    ) -> tuple[Condition, ...]:
+        """How a policy object stands after the last ``build``; empty when it is not known.
+
+        Args:
+            key: of the object.
+            available: paths that work on this node.
+        """
         found = self._policies.find(key)
         problems = self.problems.get(key, "")
         if found is None:
@@ -142,7 +150,8 @@ class SnapshotBuilder:
         targets = [
             Target(each, self._policies.about((each.namespace, each.name))) for each in present
         ]
-        standing = standing_of(view, named, targets, self._surroundings.neighbours)
+        neighbours = self._surroundings.neighbours
+        standing = standing_of(view, named, targets, neighbours, available)
         return conditions_of(standing, problems)
 
     def _tell(self, key: ObjectKey, problems: Iterable[object]) -> None:

@@ -35,14 +35,6 @@ class PathChoice(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class PathsQuestion:
-    """Which Services ``null/paths`` is about: "" for all namespaces, none for all names."""
-
-    namespace: str = ""
-    services: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class PathStatus:
     """The path of one Service port.
 

@@ -70,8 +70,11 @@ class BreakerPhase(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class BreakersQuestion:
-    """Which Services ``null/breakers`` is about: "" for all namespaces, none for all names."""
+class ServicesQuestion:
+    """Which Services a question is about: "" for all namespaces, none for all names.
+
+    ``null/breakers`` and ``null/paths`` are such questions.
+    """
 
     namespace: str = ""
     services: tuple[str, ...] = ()

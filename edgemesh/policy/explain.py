@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from edgemesh.model.flows import FlowFacts
+from edgemesh.model.paths import AvailablePaths
 from edgemesh.model.policies import Path
 from edgemesh.model.services import Service, ServicePort, Snapshot
 from edgemesh.model.trace import TraceAnswer, TracedPort, TracedRequest, TraceQuestion
 from edgemesh.policy.describe import describe_policy, describe_server
+from edgemesh.policy.paths import choose_path
 from edgemesh.policy.verdict import Verdict
 
 
@@ -16,6 +18,7 @@ def explain_call(
     snapshot: Snapshot,
     question: TraceQuestion,
     preview: Callable[[FlowFacts, TracedRequest | None], Verdict],
+    available: AvailablePaths,
 ) -> TraceAnswer:
     """Answer a trace.
 
@@ -24,6 +27,7 @@ def explain_call(
         question: which call is meant.
         preview: the verdict about a flow and a request on it, found without leaving a mark on
             balancing.
+        available: paths that work on this node.
     """
     service = snapshot.services.get((question.namespace, question.service))
     if service is None:
@@ -45,7 +49,7 @@ def explain_call(
         ports=tuple(dict.fromkeys(each.port for each in service.ports)),
         port=_traced(port, address) if port else None,
         candidates=tuple(state.endpoint for state in verdict.candidates),
-        path=verdict.path,
+        path=_path(verdict, question, available),
         refusal=verdict.refusal or "",
         route=verdict.route,
         routes=_undecided_routes(verdict, question),
@@ -53,6 +57,17 @@ def explain_call(
         node=snapshot.node,
         server=describe_server(limited.policy.server) if limited else "",
     )
+
+
+def _path(verdict: Verdict, question: TraceQuestion, available: AvailablePaths) -> str:
+    """The one that the call takes at best: what the agent would relay may never reach it."""
+    if verdict.path != Path.RELAY:
+        return verdict.path
+    assert verdict.port is not None
+    protocol = "tls" if question.server_name else verdict.port.application_protocol
+    path, _ = choose_path(verdict.port, protocol, available)
+    # A connection of an unknown protocol is no HTTP until it says so.
+    return verdict.path if path is Path.HTTP else path
 
 
 def _undecided_routes(verdict: Verdict, question: TraceQuestion) -> int:

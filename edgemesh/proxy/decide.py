@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from edgemesh.model.flows import FlowFacts
+from edgemesh.model.paths import NOT_LOOKED_AT
 from edgemesh.model.services import ServicePort, Snapshot, Transport
 from edgemesh.model.settings import ProxySettings
 from edgemesh.policy.routing.request import RequestFacts
@@ -18,6 +19,7 @@ class Decider:
 
     Attributes:
         snapshot: what is decided by.
+        available: paths that work on this node.
         traffic: what policies remember.
         swaps: counts snapshots, for who has to notice a change without holding an old one.
     """
@@ -33,6 +35,7 @@ class Decider:
             clock: monotonic, in seconds.
         """
         self.snapshot = Snapshot()
+        self.available = NOT_LOOKED_AT
         self.swaps = 0
         self.traffic = Traffic(
             random,

@@ -14,6 +14,8 @@ import trio
 import yaml
 from metamanager_fixtures import Served, config_map, pod, served, service
 
+from edgemesh.model.paths import PathStatus
+
 EDGEMESH = (sys.executable, "-m", "edgemesh.cli.main")
 
 
@@ -230,3 +232,19 @@ async def test_the_socket_is_found_by_the_configuration(tmp_path: Path) -> None:
             [*EDGEMESH, "get", "cm", "-o", "name", "--config", str(config)], capture_stdout=True
         )
         assert done.stdout == b"configmap/a\n"
+
+
+async def test_get_services_wide_names_the_path_and_why(tmp_path: Path) -> None:
+    async with served(tmp_path) as world:
+        await world.update(service("web"))
+        without = await edgemesh(world, "get", "services", "-o", "wide")
+        headings, row = without.stdout.splitlines()
+        assert headings.split()[-2:] == ["PATH", "WHY"]
+        assert row.split()[-1] == "<none>"
+
+        relayed = PathStatus("default", "web", 80, "TCP", "relay", "its policy asks for it")
+        world.manager.add_query("paths", lambda _: [relayed])
+        shown = await edgemesh(world, "get", "services", "-o", "wide")
+        assert shown.stdout.splitlines()[1].endswith("   relay   its policy asks for it")
+        plain = await edgemesh(world, "get", "services")
+        assert "PATH" not in plain.stdout

@@ -11,7 +11,7 @@ from edgemesh.app.breakers import breakers
 from edgemesh.app.metrics import endpoint_families
 from edgemesh.model.policies import Breaker, HealthCheck, Policy, Subset
 from edgemesh.model.services import Endpoint, ServicePort, Snapshot, Transport
-from edgemesh.model.status import BreakersQuestion, BreakerStatus
+from edgemesh.model.status import ServicesQuestion, BreakerStatus
 from edgemesh.policy.traffic.calls import Outcome
 from edgemesh.policy.traffic.endpoint_state import EndpointState
 from edgemesh.policy.traffic.traffic import Traffic
@@ -19,7 +19,7 @@ from edgemesh.policy.traffic.traffic import Traffic
 ENDPOINTS = (Endpoint("10.1.0.1", 8080, pod="default/web-1"), Endpoint("10.1.0.2", 8080))
 POLICY = Policy(breaker=Breaker(consecutive_errors=3, base_ejection_seconds=30))
 PORT = ServicePort("default", "web", "", Transport.TCP, 80, policy=POLICY, endpoints=ENDPOINTS)
-EVERYTHING = BreakersQuestion()
+EVERYTHING = ServicesQuestion()
 
 
 def new_traffic(*ports: ServicePort) -> tuple[Snapshot, Traffic]:
@@ -30,7 +30,7 @@ def new_traffic(*ports: ServicePort) -> tuple[Snapshot, Traffic]:
 
 
 def told(
-    snapshot: Snapshot, traffic: Traffic, now: float = 0.0, question: BreakersQuestion = EVERYTHING
+    snapshot: Snapshot, traffic: Traffic, now: float = 0.0, question: ServicesQuestion = EVERYTHING
 ) -> list[BreakerStatus]:
     return [one for port in breakers(snapshot, traffic, now, question) for one in port]
 
@@ -98,7 +98,7 @@ def test_ports_are_told_that_have_a_breaker_or_a_health_check(
 
 def test_only_the_services_in_question_are_told() -> None:
     snapshot, traffic = new_traffic(PORT, replace(PORT, service="shop"))
-    question = BreakersQuestion("default", ("shop",))
+    question = ServicesQuestion("default", ("shop",))
     assert {one.service for one in told(snapshot, traffic, 0.0, question)} == {"shop"}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edgemesh.cli.breakers import breakers_table
-from edgemesh.model.status import BreakerPhase, BreakersQuestion, BreakerStatus
+from edgemesh.model.status import BreakerPhase, ServicesQuestion, BreakerStatus
 
 OPEN = BreakerStatus(
     "default",
@@ -49,7 +49,7 @@ def test_namespaces_reasons_and_pods_are_shown_on_demand() -> None:
 
 
 def test_a_question_is_about_some_services_or_all() -> None:
-    assert BreakersQuestion().is_about("default", "web")
-    assert BreakersQuestion("default", ("web", "shop")).is_about("default", "web")
-    assert not BreakersQuestion("default").is_about("shop", "web")
-    assert not BreakersQuestion("default", ("shop",)).is_about("default", "web")
+    assert ServicesQuestion().is_about("default", "web")
+    assert ServicesQuestion("default", ("web", "shop")).is_about("default", "web")
+    assert not ServicesQuestion("default").is_about("shop", "web")
+    assert not ServicesQuestion("default", ("shop",)).is_about("default", "web")

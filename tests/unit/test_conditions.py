@@ -18,6 +18,7 @@ from policy_bodies import (
 from edgemesh.meta.snapshot import SnapshotBuilder
 from edgemesh.model.conditions import Condition
 from edgemesh.model.objects import ChangeType, ObjectKey
+from edgemesh.model.paths import ALL_PATHS, AvailablePaths
 from edgemesh.model.services import Source
 
 PORTS = [{"name": "http", "port": 80}, {"name": "https", "port": 443}]
@@ -232,6 +233,39 @@ def test_a_backend_that_is_missing_is_a_reference_that_is_not_resolved(body: Bod
 def test_policies_without_routes_say_nothing_about_references() -> None:
     assert set(conditions(traffic_policy())) == {"Accepted", "Programmed"}
     assert set(conditions(destination_rule("web", "web"))) == {"Accepted", "Programmed"}
+
+
+def honoured(path: str, available: AvailablePaths, **spec: Any) -> Condition:
+    body = traffic_policy(path=path, **spec)
+    key = ObjectKey("TrafficPolicy", "default", body["metadata"]["name"])
+    ports = [{"name": "tcp-a", "port": 80}, {"name": "tcp-b", "port": 443}]
+    [*_, found] = built(service(ports=ports), body).conditions(key, available)
+    return found
+
+
+@pytest.mark.parametrize("path", ["connect", "splice", "relay", "auto"])
+def test_a_path_that_is_taken_is_honoured(path: str) -> None:
+    expected = Condition("PathHonoured", True, "PathHonoured")
+    assert honoured(path, ALL_PATHS) == expected
+
+
+def test_a_path_that_works_not_here_is_not_honoured() -> None:
+    available = AvailablePaths("no cgroup v2 here", "", "")
+    because = "takes splice: connect: no cgroup v2 here"
+    message = f"default/web:80 {because}; default/web:443 {because}"
+    expected = Condition("PathHonoured", False, "OtherPath", message)
+    assert honoured("connect", available) == expected
+
+
+def test_a_path_that_cannot_do_the_rest_is_not_honoured() -> None:
+    quota = {"client": {"rate": 1, "per": "source"}}
+    found = honoured("connect", ALL_PATHS, qps=quota)
+    assert "takes splice: connect: the quota is by source" in found.message
+
+
+def test_what_is_in_force_nowhere_takes_no_path() -> None:
+    target = {"kind": "Service", "name": "web", "port": 81}
+    assert honoured("connect", ALL_PATHS, targetRef=target).type == "Programmed"
 
 
 def test_an_object_that_cannot_be_decoded_is_not_accepted() -> None:

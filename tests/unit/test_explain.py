@@ -7,6 +7,8 @@ from dataclasses import replace
 import pytest
 
 from edgemesh.model.flows import FlowFacts, Refusal
+from edgemesh.model.paths import ALL_PATHS, NOT_LOOKED_AT, AvailablePaths
+from edgemesh.model.policies import Policy, Retries
 from edgemesh.model.routes import Route
 from edgemesh.model.services import Endpoint, Service, ServicePort, Snapshot, Transport
 from edgemesh.model.trace import TraceAnswer, TracedRequest, TraceQuestion
@@ -38,12 +40,13 @@ def ask(question: TraceQuestion, verdict: Verdict | None = None) -> tuple[TraceA
         seen.append(facts)
         return verdict or Verdict(HTTP, CANDIDATES, "relay")
 
-    answer = explain_call(SNAPSHOT, question, preview)
+    answer = explain_call(SNAPSHOT, question, preview, NOT_LOOKED_AT)
     return answer, seen[0]
 
 
 def test_a_service_that_the_data_plane_lacks_is_unknown() -> None:
-    answer = explain_call(SNAPSHOT, TraceQuestion("default", "nothing"), lambda *_: Verdict(None))
+    question = TraceQuestion("default", "nothing")
+    answer = explain_call(SNAPSHOT, question, lambda *_: Verdict(None), ALL_PATHS)
     assert answer == TraceAnswer(7, known=False)
 
 
@@ -99,7 +102,7 @@ def test_nothing_is_decided_where_there_is_nothing_to_call(question: TraceQuesti
     def preview(*_: object) -> Verdict:
         raise AssertionError
 
-    answer = explain_call(SNAPSHOT, question, preview)
+    answer = explain_call(SNAPSHOT, question, preview, NOT_LOOKED_AT)
     assert answer.known
     assert answer.candidates == ()
 
@@ -122,3 +125,18 @@ def test_rules_are_not_counted_where_nothing_is_left_to_be_decided(
     question = TraceQuestion("default", "web", 80, request=request_)
     answer, _ = ask(question, Verdict(ROUTED, CANDIDATES, path))
     assert answer.routes == 0
+
+
+@pytest.mark.parametrize(
+    ("available", "path"), [(NOT_LOOKED_AT, "relay"), (ALL_PATHS, "connect")], ids=["none", "all"]
+)
+def test_the_path_is_the_best_that_works(available: AvailablePaths, path: str) -> None:
+    relayed = Verdict(HTTP, CANDIDATES, "relay")
+    question = TraceQuestion("default", "web", 80)
+    assert explain_call(SNAPSHOT, question, lambda *_: relayed, available).path == path
+
+
+def test_a_connection_is_not_told_to_be_of_http_before_it_says_so() -> None:
+    retried = Verdict(replace(HTTP, policy=Policy(retries=Retries())), CANDIDATES, "relay")
+    question = TraceQuestion("default", "web", 80)
+    assert explain_call(SNAPSHOT, question, lambda *_: retried, ALL_PATHS).path == "relay"

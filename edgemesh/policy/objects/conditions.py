@@ -28,11 +28,14 @@ class Standing(NamedTuple):
         hindrance: why there is none, None when there is one.
         backends: what is wrong with the references of its routes; None for an object that has
             no routes.
+        paths: ports that take another path than the one that it asks for, and why; None for an
+            object that asks for none.
     """
 
     ports: Sequence[str]
     hindrance: Hindrance | None
     backends: Sequence[str] | None = None
+    paths: Sequence[str] | None = None
 
 
 def conditions_of(standing: Standing, problems: str) -> tuple[Condition, ...]:
@@ -47,9 +50,13 @@ def conditions_of(standing: Standing, problems: str) -> tuple[Condition, ...]:
         programmed = Condition("Programmed", True, "Programmed", _where(standing.ports))
     else:
         programmed = Condition("Programmed", False, standing.hindrance.reason)
-    if standing.backends is None:
-        return (accepted, programmed)
-    return (accepted, _resolved(standing.backends), programmed)
+    conditions = [accepted]
+    if standing.backends is not None:
+        conditions.append(_resolved(standing.backends))
+    conditions.append(programmed)
+    if standing.paths is not None and standing.hindrance is None:
+        conditions.append(_honoured(standing.paths))
+    return tuple(conditions)
 
 
 def refused(problem: str) -> tuple[Condition, ...]:
@@ -72,6 +79,12 @@ def _resolved(problems: Sequence[str]) -> Condition:
     if problems:
         return Condition("ResolvedRefs", False, "BackendNotFound", "; ".join(problems))
     return Condition("ResolvedRefs", True, "ResolvedRefs")
+
+
+def _honoured(other_paths: Sequence[str]) -> Condition:
+    if other_paths:
+        return Condition("PathHonoured", False, "OtherPath", "; ".join(other_paths))
+    return Condition("PathHonoured", True, "PathHonoured")
 
 
 def _where(ports: Sequence[str]) -> str:

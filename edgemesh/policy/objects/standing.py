@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
+from edgemesh.model.paths import AvailablePaths
+from edgemesh.model.policies import Path
 from edgemesh.model.routes import ConnectionRoute, Route
 from edgemesh.model.services import Service, ServiceName, ServicePort
 from edgemesh.policy.objects.authored import (
@@ -17,6 +19,7 @@ from edgemesh.policy.objects.backends import Neighbours
 from edgemesh.policy.objects.conditions import Hindrance, Standing
 from edgemesh.policy.objects.gateway_references import service_parents
 from edgemesh.policy.objects.traffic_policies import concerns, in_force
+from edgemesh.policy.paths import choose_path
 from edgemesh.wire.kubernetes.gateway_api.connection_routes import TCPRoute, TLSRoute
 from edgemesh.wire.kubernetes.gateway_api.grpc_route import GRPCRoute
 from edgemesh.wire.kubernetes.gateway_api.http_route import HTTPRoute
@@ -43,6 +46,7 @@ def standing_of(
     named: Iterable[ServiceName],
     targets: Sequence[Target],
     neighbours: Neighbours,
+    available: AvailablePaths,
 ) -> Standing:
     """How an object stands.
 
@@ -51,11 +55,12 @@ def standing_of(
         named: the Services that it is about.
         targets: those of them that are there.
         neighbours: Services that its routes may lead to.
+        available: paths that work on this node.
     """
     missing = _missing(named)
     match view:
         case TrafficPolicy():
-            return _standing_of_policy(view, missing, targets)
+            return _standing_of_policy(view, missing, targets, available)
         case DestinationRule():
             return _standing_of_rule(view, missing, targets)
         case HTTPRoute() | GRPCRoute() | TLSRoute() | TCPRoute():
@@ -70,19 +75,36 @@ def _missing(named: Iterable[ServiceName]) -> Hindrance:
 
 
 def _standing_of_policy(
-    policy: TrafficPolicy, missing: Hindrance, targets: Sequence[Target]
+    policy: TrafficPolicy,
+    missing: Hindrance,
+    targets: Sequence[Target],
+    available: AvailablePaths,
 ) -> Standing:
-    ports: list[str] = []
+    ports: list[ServicePort] = []
     hindrance = missing
     for target in targets:
         hindrance = Hindrance("TargetNotFound", f"{_shown(target.service)} has no such port")
         for port in target.service.ports:
             counting = in_force(target.said.policies, port)
             if any(each is policy for each in counting):
-                ports.append(str(port))
+                ports.append(port)
             elif concerns(policy.spec.target_ref, port):
                 hindrance = _overruled(counting[0])
-    return Standing(ports, None if ports else hindrance)
+    asked = policy.spec.path
+    paths = _other_paths(asked, ports, available) if asked else None
+    return Standing([*map(str, ports)], None if ports else hindrance, paths=paths)
+
+
+def _other_paths(
+    asked: Path, ports: Sequence[ServicePort], available: AvailablePaths
+) -> Sequence[str]:
+    """The ports that take another path than the one that was asked for, and why."""
+    choices = [choose_path(port, port.application_protocol, available) for port in ports]
+    return [
+        f"{port} takes {choice.path}: {choice.reason}"
+        for port, choice in zip(ports, choices, strict=True)
+        if asked not in {Path.AUTO, choice.path}
+    ]
 
 
 def _standing_of_rule(
