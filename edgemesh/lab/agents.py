@@ -13,7 +13,7 @@ from typing import Any
 
 import trio
 
-from edgemesh.lab import cgroups, plan, processes
+from edgemesh.lab import bpf, plan, processes
 from edgemesh.lab.network import command_in
 from edgemesh.lab.parallel import in_parallel
 from edgemesh.lab.plan import Node
@@ -54,7 +54,7 @@ def write_config(home: Home, node: Node, tables: Tables) -> None:
             "run_dir": str(directory / "run"),
         },
         "dns": {"resolv_conf": str(upstream)},
-        "bpf": cgroups.settings(node),
+        "bpf": bpf.settings(node),
     }
     merged = {name: {**own.get(name, {}), **tables.get(name, {})} for name in {**own, **tables}}
     home.agent_config(node.name).write_text(_toml(merged))
@@ -165,7 +165,7 @@ def _start(home: Home, node: Node) -> Process:
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith("EDGEMESH_")
     }
-    argv = cgroups.command_on(node, command_in(node.namespace, [sys.executable, *run]))
+    argv = bpf.command_on(node, command_in(node.namespace, [sys.executable, *run]))
     return processes.start(argv, home.agent_log(node.name), environment)
 
 

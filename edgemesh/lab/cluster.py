@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 
 import trio
 
-from edgemesh.lab import agents, cgroups, plan, processes, topology
+from edgemesh.lab import agents, bpf, plan, processes, topology
 from edgemesh.lab.plan import Node
 from edgemesh.lab.state import Home, State, load, locked, save
 from edgemesh.lab.workloads import node_body
@@ -52,7 +52,7 @@ async def up(
         try:
             await trio.to_thread.run_sync(topology.build, home.lab, nodes)
             if with_bpf:
-                cgroups.make(home.lab, nodes)
+                bpf.make(home.lab, nodes)
             for node in nodes:
                 agents.write_config(home, node, settings or {})
             if with_agents:
@@ -128,5 +128,5 @@ async def _remove(home: Home) -> None:
 def _remove_files(home: Home, namespaces: list[str]) -> None:
     for namespace in namespaces:
         topology.remove_namespace(namespace)
-    cgroups.remove(home.lab)
+    bpf.remove(home.lab)
     shutil.rmtree(home.directory)

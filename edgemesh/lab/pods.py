@@ -8,7 +8,7 @@ import sys
 
 import trio
 
-from edgemesh.lab import cgroups, plan, processes, topology
+from edgemesh.lab import bpf, plan, processes, topology
 from edgemesh.lab.containers import program_of
 from edgemesh.lab.network import command_with_resolver
 from edgemesh.lab.plan import Node
@@ -39,7 +39,7 @@ async def start_pod(home: Home, workload: Workload, node: Node, slot: int) -> Po
     reader, writer = os.pipe()
     try:
         inside = command_with_resolver(namespace, [sys.executable, *program.arguments])
-        argv = cgroups.command_on(node, inside)
+        argv = bpf.command_on(node, inside)
         try:
             process = processes.start(argv, log, program.environment, ready=writer)
         finally:

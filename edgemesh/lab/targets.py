@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgemesh.lab import cgroups
+from edgemesh.lab import bpf
 from edgemesh.lab.network import command_with_resolver
 from edgemesh.lab.plan import Node
 from edgemesh.lab.state import Home, Pod, State
@@ -36,7 +36,7 @@ class Target:
 
     def command(self, argv: Sequence[str]) -> list[str]:
         """The command line that runs a program there, as the same process."""
-        return cgroups.command_on(self.node, command_with_resolver(self.network_namespace, argv))
+        return bpf.command_on(self.node, command_with_resolver(self.network_namespace, argv))
 
 
 def find_target(home: Home, state: State, word: str) -> Target:
