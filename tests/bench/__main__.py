@@ -6,13 +6,13 @@ import argparse
 import importlib
 import signal
 import sys
-import tempfile
 from pathlib import Path
 
 import trio
 
 from bench.benches import Bench, Options
 from bench.loads import Timing
+from bench.remains import remove_remains, temporary_directory
 from bench.results import Results, write
 from edgemesh.model.errors import OperatorError
 
@@ -23,7 +23,7 @@ def main() -> int:
     try:
         # The wrapper has made sure that there is a file of this name.
         bench: Bench = importlib.import_module(f"bench.benches.{arguments.name}").BENCH
-        with tempfile.TemporaryDirectory(prefix="bench-") as directory:
+        with temporary_directory() as directory:
             results = trio.run(
                 _run_until_signal, bench, _options(bench, arguments, Path(directory))
             )
@@ -56,6 +56,7 @@ async def _run_until_signal(bench: Bench, options: Options) -> Results | None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(stop_on_signal)
         try:
+            await remove_remains()
             results = await bench.run(options)
         except OperatorError as error:
             failure = error

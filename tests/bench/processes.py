@@ -10,7 +10,7 @@ from pathlib import Path
 
 import trio
 
-from edgemesh.lab import network
+from edgemesh.lab import cgroups, network
 from edgemesh.model.errors import OperatorError
 
 _GRACE_SECONDS = 5
@@ -24,8 +24,8 @@ async def started(
     """Run a program in a network namespace and end it when the block is left.
 
     Args:
-        namespace: where; the program replaces the command that enters it, so the process id is
-            the program's own.
+        namespace: where, and in the cgroup of that name if there is one; the program replaces
+            the commands that enter them, so the process id is the program's own.
         argv: the program and its arguments.
         log: where its standard error goes, and its standard output too unless that is a pipe.
         stdout: ``subprocess.PIPE`` to read what it prints.
@@ -34,7 +34,7 @@ async def started(
     """
     with log.open("ab") as output:
         process = await trio.lowlevel.open_process(
-            network.command_in(namespace, argv),
+            _command_in(namespace, argv),
             stdin=subprocess.DEVNULL,
             stdout=output if stdout is None else stdout,
             stderr=output,
@@ -72,13 +72,13 @@ def check_alive(process: trio.Process, name: str, log: Path) -> None:
 
 
 async def finished(namespace: str, argv: Sequence[str], given: str = "") -> str:
-    """Run a command in a namespace, wait for it, and return what it printed.
+    """Run a command in a namespace and its cgroup, wait for it, and return what it printed.
 
     Raises:
         OperatorError: it failed; with what it wrote to standard error.
     """
     done = await trio.run_process(
-        network.command_in(namespace, argv),
+        _command_in(namespace, argv),
         stdin=given.encode(),
         capture_stdout=True,
         capture_stderr=True,
@@ -89,3 +89,9 @@ async def finished(namespace: str, argv: Sequence[str], given: str = "") -> str:
         told = " ".join(done.stderr.decode(errors="replace").split())
         raise OperatorError(f"{' '.join(argv)}: {told}")
     return done.stdout.decode(errors="replace")
+
+
+def _command_in(namespace: str, argv: Sequence[str]) -> list[str]:
+    command = network.command_in(namespace, argv)
+    cgroup = cgroups.find(namespace)
+    return cgroups.command_in(cgroup, command) if cgroup else command

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,13 +18,6 @@ pytestmark = pytest.mark.root
 
 # HAProxy is there where benches are run; the other peers come with the tests.
 SUBJECTS = ("edgemesh", "direct", "nginx", *(["haproxy"] if shutil.which("haproxy") else []))
-
-
-@pytest.fixture
-def directory() -> Iterator[Path]:
-    # A path of pytest's is too long for a socket to lie in.
-    with tempfile.TemporaryDirectory(prefix="bench-") as name:
-        yield Path(name)
 
 
 async def test_requests_of_every_protocol_are_answered_through_every_subject_that_speaks_it(

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,13 +16,6 @@ from edgemesh.lab import network
 from edgemesh.model.errors import OperatorError
 
 pytestmark = pytest.mark.root
-
-
-@pytest.fixture
-def directory() -> Iterator[Path]:
-    # A path of pytest's is too long for a socket to lie in.
-    with tempfile.TemporaryDirectory(prefix="bench-") as name:
-        yield Path(name)
 
 
 def options(directory: Path, *cases: str) -> Options:

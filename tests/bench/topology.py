@@ -2,12 +2,13 @@
 
 Every subject gets a row of its own, so that rules, connection tracking and sockets in TIME_WAIT
 of one never meet another. The client calls a Service address that no interface has: only what
-intercepts it in the node's namespace makes it answer.
+intercepts it in the node's namespace makes it answer, or what changes the address when the client
+connects. For that its programs run in a cgroup, named like its namespace, where there are cgroups
+of version 2 at all.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -15,7 +16,8 @@ from typing import Literal, NamedTuple
 
 import trio
 
-from edgemesh.lab import network
+from bench.remains import prefix
+from edgemesh.lab import cgroups, network
 
 CLIENT_ADDRESS = "10.101.1.2"
 NODE_CLIENT_SIDE = "10.101.1.1"
@@ -73,7 +75,7 @@ def service(name: str, host: str, port: int, protocol: Protocol = "tcp") -> Serv
 
 @dataclass(frozen=True, slots=True)
 class Topology:
-    """The names of the three namespaces."""
+    """The names of the three namespaces; the client's is that of its cgroup, too."""
 
     client: str
     node: str
@@ -89,8 +91,7 @@ async def topology(label: str) -> AsyncIterator[Topology]:
 
     Ownership: processes that live in the namespaces have to be ended before this is left.
     """
-    prefix = f"bench{os.getpid()}-{label}-"
-    row = Topology(f"{prefix}client", f"{prefix}node", f"{prefix}server")
+    row = Topology(*(f"{prefix()}{label}-{part}" for part in ("client", "node", "server")))
     try:
         await trio.to_thread.run_sync(_bring_up, row)
         yield row
@@ -100,6 +101,8 @@ async def topology(label: str) -> AsyncIterator[Topology]:
 
 
 def _bring_up(row: Topology) -> None:
+    if cgroups.hierarchy() is not None:
+        cgroups.add(row.client)
     for namespace in (row.client, row.node, row.server):
         network.add_namespace(namespace)
         for key, value in _PORTS.items():
@@ -125,3 +128,4 @@ def _bring_up(row: Topology) -> None:
 def _remove(row: Topology) -> None:
     for namespace in (row.client, row.node, row.server):
         network.delete_namespace(namespace)
+    cgroups.remove(row.client)
