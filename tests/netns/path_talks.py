@@ -1,0 +1,158 @@
+"""A data plane on a node, and pairs of processes that talk through it by plans.
+
+The network is that of interception_lab, with its rules: clients are in the pod, endpoints in the
+server, and the plane runs in this process, so that a test can decide when flows change hands.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+import trio
+from interception_lab import PORT, SERVER, Lab
+from path_peers import Outcome
+from path_plans import Plan, plan
+from plane_fixtures import World
+
+from edgemesh.lab.network import command_in
+from edgemesh.model.flows import FlowReport
+from edgemesh.model.services import Endpoint, ServiceAddress, Transport
+
+_PEERS = Path(__file__).with_name("path_peers.py")
+# What a talk may take beyond the patience of its sides, which is for silence.
+_TALK_SECONDS = 300.0
+
+
+class Place(NamedTuple):
+    """Where a couple talks: the Service that the client calls, and its endpoint."""
+
+    service: str
+    endpoint: tuple[str, int]
+
+
+def places(count: int) -> list[Place]:
+    """So many, of both families."""
+    return [
+        Place(
+            f"10.96.0.{10 + number}" if number % 2 else f"fd00:96::{10 + number}",
+            (SERVER[4 if number % 2 else 6], 8080 + number),
+        )
+        for number in range(count)
+    ]
+
+
+def targets(count: int) -> list[ServiceAddress]:
+    """What rules have to divert for them."""
+    return [ServiceAddress(place.service, Transport.TCP, PORT) for place in places(count)]
+
+
+class Talk(NamedTuple):
+    """A plan that was carried out.
+
+    Args:
+        number: of the plan.
+        plan: see there.
+        client, endpoint: how they fared.
+        report: of the flow.
+    """
+
+    number: int
+    plan: Plan
+    client: Outcome
+    endpoint: Outcome
+    report: FlowReport
+
+    def assert_whole(self) -> None:
+        """Everything that was said came, in order, and the ends came after it.
+
+        Of who broke off, what came is how its words began, and the other was told.
+        """
+        told = f"plan {self.number}: {self.client} {self.endpoint} {self.report}"
+        assert self.client.wrong_at == self.endpoint.wrong_at == -1, told
+        sides = (
+            (self.plan.client, self.client, self.plan.endpoint, self.endpoint),
+            (self.plan.endpoint, self.endpoint, self.plan.client, self.client),
+        )
+        for part, outcome, other_part, other in sides:
+            if part.resets:
+                assert outcome.ending == "broken off", told
+                assert other.ending == "reset", told
+                assert other.heard <= outcome.said == part.total, told
+            elif not other_part.resets:
+                assert outcome.ending == "end", told
+                assert outcome.said == part.total == other.heard, told
+        if self.plan.client.resets:
+            assert self.report.ending == "client-reset", told
+        elif self.plan.endpoint.resets:
+            assert self.report.ending == "endpoint-reset", told
+        else:
+            assert self.report.ending == "closed", told
+            counted = (self.report.bytes_sent, self.report.bytes_received)
+            assert counted == (self.plan.client.total, self.plan.endpoint.total), told
+
+
+class Couple:
+    """A client and an endpoint, each a process, that have one talk after the other."""
+
+    def __init__(self, world: World, place: Place) -> None:
+        self._world = world
+        self._place = place
+        self._client: trio.Process
+        self._endpoint: trio.Process
+
+    @asynccontextmanager
+    async def running(self, lab: Lab) -> AsyncIterator[Couple]:
+        """Returns when the endpoint listens; ends both processes."""
+        service, endpoint = self._place
+        self._endpoint = await _peer(lab.server, "endpoint", *endpoint)
+        self._client = await _peer(lab.pod, "client", service, PORT)
+        try:
+            assert await _line(self._endpoint) == b"listening"
+            self._world.service_at((service, PORT), Endpoint(*endpoint), service=f"at-{service}")
+            yield self
+        finally:
+            for process in (self._client, self._endpoint):
+                process.kill()
+                with trio.CancelScope(shield=True, deadline=trio.current_time() + 5):
+                    await process.wait()
+
+    async def talk(self, number: int, largest: int) -> Talk:
+        """Carry out one plan."""
+        before = len(self._reports())
+        with trio.fail_after(_TALK_SECONDS):
+            for process in (self._endpoint, self._client):
+                assert process.stdin is not None
+                await process.stdin.send_all(f"{number} {largest}\n".encode())
+            client = msgspec.json.decode(await _line(self._client), type=Outcome)
+            endpoint = msgspec.json.decode(await _line(self._endpoint), type=Outcome)
+        await self._world.until(lambda: len(self._reports()) > before)
+        (report,) = self._reports()[before:]
+        return Talk(number, plan(number, largest), client, endpoint, report)
+
+    def _reports(self) -> list[FlowReport]:
+        host = f"[{self._place.service}]" if ":" in self._place.service else self._place.service
+        called = f"{host}:{PORT}"
+        return [report for report in self._world.reports if report.destination == called]
+
+
+async def _peer(namespace: str, *arguments: object) -> trio.Process:
+    command = [sys.executable, str(_PEERS), *map(str, arguments)]
+    return await trio.lowlevel.open_process(
+        command_in(namespace, command), stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+
+
+async def _line(process: trio.Process) -> bytes:
+    assert process.stdout is not None
+    line = bytearray()
+    while not line.endswith(b"\n"):
+        part = await process.stdout.receive_some()
+        assert part, "it has ended"
+        line += part
+    return bytes(line[:-1])
