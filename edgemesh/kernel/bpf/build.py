@@ -1,0 +1,121 @@
+"""What the compile child is told, what it answers, and how it is run."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from edgemesh.kernel.bpf.headers import header_tree
+from edgemesh.kernel.bpf.programs import Group, constants
+from edgemesh.kernel.shipped import shipped
+from edgemesh.model.bpf_settings import BpfSettings
+from edgemesh.model.errors import OperatorError
+
+CHILD = (sys.executable, "-m", "edgemesh.kernel.bpf.compile_child")
+# On the smallest node, with everything cold, compiling takes some seconds.
+_CHILD_SECONDS = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class BuildSpec:
+    """The order to a compile child.
+
+    Args:
+        groups: what to build, in this order.
+        sources: the path of each group's C file, by the group's name.
+        macros: for all groups.
+        cgroup: the directory that programs are attached to.
+        pins: an empty directory in a BPF file system.
+    """
+
+    groups: tuple[Group, ...]
+    sources: dict[str, str]
+    macros: dict[str, int]
+    cgroup: str
+    pins: str
+
+
+@dataclass(frozen=True, slots=True)
+class BuildResult:
+    """The answer: for each group "", or in one sentence why it is not there."""
+
+    groups: dict[str, str]
+
+
+def build_spec(
+    settings: BpfSettings, groups: Sequence[Group], cgroup: Path, pins: Path
+) -> BuildSpec:
+    """The order for these groups.
+
+    Args:
+        settings: where the sizes come from.
+        groups: a file that is no absolute path is one that comes with edgemesh.
+        cgroup: that programs are attached to.
+        pins: where they are pinned.
+    """
+    sources = {group.name: str(_source(group.file)) for group in groups}
+    return BuildSpec(tuple(groups), sources, constants(settings), str(cgroup), str(pins))
+
+
+def build_id(spec: BuildSpec) -> str:
+    """A word that is the same for what would be built alike, on this boot of this machine.
+
+    A cgroup that was removed and made again is another one: nothing is attached to it.
+    """
+    digest = hashlib.sha256()
+    folders = {Path(source).parent for source in spec.sources.values()}
+    headers = sorted(header for folder in folders for header in folder.glob("*.h"))
+    for path in (*map(Path, spec.sources.values()), *headers):
+        digest.update(path.read_bytes())
+    facts = (spec.groups, spec.macros, spec.cgroup, Path(spec.cgroup).stat().st_ino, *os.uname())
+    digest.update(msgspec.json.encode(facts))
+    return digest.hexdigest()[:16]
+
+
+def run_child(
+    spec: BuildSpec, headers: str, lock: int, child: Sequence[str], told: Callable[[str], None]
+) -> BuildResult:
+    """Have it built and pinned; blocks for one to some seconds.
+
+    Args:
+        spec: what to build.
+        headers: the settings' headers.
+        lock: a descriptor that the child holds, too: it ends with the last of us both.
+        child: how to start it.
+        told: is given what compiler and verifier said.
+
+    Raises:
+        OperatorError: there are no headers, or the child failed as a whole.
+    """
+    with header_tree(headers) as tree:
+        environment = {**os.environ, "BCC_KERNEL_SOURCE": str(tree)}
+        try:
+            done = subprocess.run(  # noqa: S603 - ourselves
+                child,
+                input=msgspec.json.encode(spec),
+                env=environment,
+                pass_fds=(lock,),
+                capture_output=True,
+                timeout=_CHILD_SECONDS,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise OperatorError(f"compiling BPF took longer than {_CHILD_SECONDS:.0f} s") from None
+    output = done.stderr.decode(errors="replace").strip()
+    told(output)
+    if done.returncode:
+        last = output.splitlines()[-1] if output else "it said nothing"
+        raise OperatorError(f"the BPF compile child ended with status {done.returncode}: {last}")
+    return msgspec.json.decode(done.stdout, type=BuildResult)
+
+
+def _source(file: str) -> Path:
+    path = Path(file)
+    return path if path.is_absolute() else shipped("bpf", file)
