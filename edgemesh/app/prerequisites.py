@@ -6,7 +6,6 @@ and its directories.
 
 from __future__ import annotations
 
-import importlib.util
 import ipaddress
 import os
 import resource
@@ -56,7 +55,6 @@ def check_host(settings: Settings) -> Iterator[Check]:
     yield _capabilities()
     yield _open_files(settings)
     yield _clock()
-    yield from _bpf()
     yield from _directories(settings)
 
 
@@ -141,38 +139,6 @@ def _clock() -> Check:
         State.MISSING,
         f"clock: {today} is before the day when edgemesh was installed",
         "timedatectl set-ntp true, or set it: date -s",
-    )
-
-
-def _bpf() -> Iterator[Check]:
-    """What the paths `connect` and `splice` need; `relay` does without."""
-    mounts = {line.split()[2] for line in Path("/proc/self/mounts").read_text().splitlines()}
-    wanted = (
-        (_has_bcc(), "bcc module", "apt-get install python3-bpfcc, then scripts/setup"),
-        (
-            Path("/sys/kernel/btf/vmlinux").exists(),
-            "BTF of the kernel (/sys/kernel/btf/vmlinux)",
-            "use a kernel built with CONFIG_DEBUG_INFO_BTF",
-        ),
-        (
-            "cgroup2" in mounts,
-            "cgroup v2 file system",
-            "mkdir -p /sys/fs/cgroup/unified && mount -t cgroup2 none /sys/fs/cgroup/unified",
-        ),
-        ("bpf" in mounts, "BPF file system", "mount -t bpf bpf /sys/fs/bpf"),
-    )
-    for met, what, remedy in wanted:
-        if met:
-            yield Check("bpf", State.MET, what)
-        else:
-            yield Check("bpf", State.LACKING, f"{what}: none", remedy)
-
-
-def _has_bcc() -> bool:
-    """Whether the BPF compiler is there; on PyPI ``bcc`` is something about crystals."""
-    module = importlib.util.find_spec("bcc")
-    return module is not None and any(
-        Path(folder, "libbcc.py").exists() for folder in module.submodule_search_locations or ()
     )
 
 

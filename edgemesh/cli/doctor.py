@@ -11,6 +11,7 @@ import trio
 from cyclopts import Parameter
 
 from edgemesh.app.ask import ask_agent
+from edgemesh.app.bpf_prerequisites import check_bpf
 from edgemesh.app.config import load_settings
 from edgemesh.app.prerequisites import Check, State, check_host, check_ports, check_rules
 from edgemesh.cli.doctor_page import doctor_page
@@ -18,6 +19,7 @@ from edgemesh.meta.client import AgentGoneError
 from edgemesh.model.errors import OperatorError
 from edgemesh.model.settings import Settings
 from edgemesh.model.status import AgentStatus
+from edgemesh.policy.paths import AVAILABLE
 
 
 async def doctor(
@@ -48,20 +50,30 @@ async def examine(settings: Settings) -> list[Check]:
     def look() -> list[Check]:
         return [
             *check_host(settings),
+            *check_bpf(settings.bpf),
             *check_rules(settings),
             *check_ports(settings, agent_pid),
-            agent,
+            *agent,
         ]
 
     return await trio.to_thread.run_sync(look)
 
 
-async def _check_agent(settings: Settings) -> tuple[Check, int | None]:
+async def _check_agent(settings: Settings) -> tuple[list[Check], int | None]:
     path = settings.socket_path
     try:
         status = await ask_agent(path, settings.meta, "null/status", AgentStatus)
     except AgentGoneError:
-        return Check("agent", State.MET, f"none answers on {path}: one can be started"), None
+        return [Check("agent", State.MET, f"none answers on {path}: one can be started")], None
     except OperatorError as error:
-        return Check("agent", State.MISSING, error.problem, error.remedy), None
-    return Check("agent", State.MET, f"answers on {path}, pid {status.pid}"), status.pid
+        return [Check("agent", State.MISSING, error.problem, error.remedy)], None
+    answers = Check("agent", State.MET, f"answers on {path}, pid {status.pid}")
+    paths = [_check_path(*found) for found in status.paths.items() if settings.bpf.enabled]
+    return [answers, *paths], status.pid
+
+
+def _check_path(path: str, state: str) -> Check:
+    if state.startswith(AVAILABLE):
+        return Check("agent", State.MET, f"path {path}: {state}")
+    remedy = "see the checks of bpf, and the agent's log"
+    return Check("agent", State.LACKING, f"path {path}: {state}", remedy)

@@ -8,7 +8,8 @@ from edgemesh.model.services import ServicePort, Transport
 from edgemesh.policy.connect.hindrances import connect_hindrance
 
 _HTTP = frozenset({"http", "http2", "grpc"})
-_AVAILABLE = "available"
+# How the state of a path begins that can be taken.
+AVAILABLE = "available"
 _ASKED_FOR = "its policy asks for it"
 
 
@@ -81,16 +82,16 @@ def splice_hindrance(transport: Transport, available: AvailablePaths) -> str:
 
 def path_states(available: AvailablePaths) -> dict[str, str]:
     """Each path with ``available`` or why it is not, for people."""
-    splice = splice_hindrance(Transport.TCP, available) or _AVAILABLE
-    if splice == _AVAILABLE and available.sockmap:
+    splice = splice_hindrance(Transport.TCP, available) or AVAILABLE
+    if splice == AVAILABLE and available.sockmap:
         splice = f"available for large transfers; small messages: {available.sockmap}"
-    elif splice == _AVAILABLE and available.splice:
+    elif splice == AVAILABLE and available.splice:
         splice = f"available for small messages; large transfers: {available.splice}"
     return {
-        Path.CONNECT: available.connect or _AVAILABLE,
+        Path.CONNECT: available.connect or AVAILABLE,
         Path.SPLICE: splice,
-        Path.RELAY: _AVAILABLE,
-        Path.HTTP: _AVAILABLE,
+        Path.RELAY: AVAILABLE,
+        Path.HTTP: AVAILABLE,
     }
 
 
