@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from edgemesh.model.flows import Ending, FlowFacts, FlowReport, Mover, Refusal
 from edgemesh.model.meters import Meter
@@ -68,6 +68,18 @@ class Reports:
         self.opened[transport] += 1
         self.endings[Ending.REFUSED] += 1
         self._metrics.refusals.count(None, refusal)
+
+    def count_unseen(self, transport: Transport, begun: int, endings: Mapping[Ending, int]) -> None:
+        """Count flows that never come here, of which there is no record.
+
+        Args:
+            transport: theirs.
+            begun: how many more than the last time.
+            endings: how many more are over, by why.
+        """
+        self.opened[transport] += begun
+        self.open[transport] += begun - sum(endings.values())
+        self.endings.update(endings)
 
     def refused_request(self, port: ServicePort | None, refusal: Refusal) -> None:
         """Count a request that no endpoint has answered; its connection may go on."""

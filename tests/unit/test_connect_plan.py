@@ -133,7 +133,7 @@ def test_an_endpoint_keeps_its_number_while_the_port_has_it(changes: list[list[E
     for endpoints in changes:
         put(plan, endpoints)
         places = [(each.address, each.port) for each in endpoints]
-        now = {place: plan.endpoint_id(service_port(()).key, place) for place in places}
+        now = {place: plan.members(service_port(()).key).get(place) for place in places}
         assert None not in now.values()
         assert len(set(now.values())) == len(now)
         assert all(numbers[place] == now[place] for place in numbers.keys() & now.keys())
@@ -150,26 +150,28 @@ def test_a_number_stands_for_one_endpoint_until_it_is_forgotten(
         put(plan, endpoints)
         for each in endpoints:
             place = (each.address, each.port)
-            number = plan.endpoint_id(service_port(()).key, place)
+            number = plan.members(service_port(()).key).get(place)
             assert number is not None
             assert known.setdefault(number, place) == place
         for number, place in known.items():
             whose = plan.endpoint(number)
             assert whose is not None
             assert whose.place == place
-            assert whose.gone is (plan.endpoint_id(whose.key, place) != number)
+            assert whose.gone is (plan.members(whose.key).get(place) != number)
 
 
 def test_an_endpoint_that_is_gone_is_remembered_until_it_is_forgotten() -> None:
     plan = ConnectPlan(1)
     key = service_port(()).key
     put(plan, [Endpoint("10.0.0.1", 80)])
-    number = plan.endpoint_id(key, ("10.0.0.1", 80))
+    number = plan.members(key).get(("10.0.0.1", 80))
     assert number is not None
     put(plan, [Endpoint("10.0.0.2", 80)])
     assert plan.endpoint(number) == Whose(key, ("10.0.0.1", 80), gone=True)
+    assert plan.gone() == (number,)
     plan.forget(number)
     assert plan.endpoint(number) is None
+    assert plan.gone() == ()
 
 
 def test_an_endpoint_of_no_weight_has_a_number_and_takes_no_calls() -> None:
@@ -177,7 +179,7 @@ def test_an_endpoint_of_no_weight_has_a_number_and_takes_no_calls() -> None:
     connect = put(plan, [Endpoint("10.0.0.1", 80), Endpoint("10.0.0.2", 80, weight=0)])
     assert connect is not None
     assert [one.address for one in connect.four] == ["10.0.0.1"]
-    assert plan.endpoint_id(service_port(()).key, ("10.0.0.2", 80)) is not None
+    assert ("10.0.0.2", 80) in plan.members(service_port(()).key)
 
 
 def test_a_port_that_is_removed_leaves_its_endpoints_to_be_forgotten() -> None:
@@ -185,12 +187,12 @@ def test_a_port_that_is_removed_leaves_its_endpoints_to_be_forgotten() -> None:
     connect = put(plan, [Endpoint("10.0.0.1", 80)])
     assert connect is not None
     key = service_port(()).key
-    assert list(plan.keys()) == [key]
+    assert len(plan) == 1
     assert plan.port(connect.id) == key
     assert plan.remove(key) == connect.id
     assert len(plan) == 0
     assert plan.port(connect.id) is None
-    assert plan.endpoint_id(key, ("10.0.0.1", 80)) is None
+    assert plan.members(key).get(("10.0.0.1", 80)) is None
     assert plan.endpoint(connect.four[0].id) == Whose(key, ("10.0.0.1", 80), gone=True)
 
 

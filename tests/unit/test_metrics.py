@@ -278,13 +278,13 @@ def test_a_later_holder_keeps_its_meter_when_a_path_of_the_endpoint_is_dropped()
 def test_refusals_are_told_by_service_and_reason() -> None:
     metrics = new_metrics()
     metrics.refusals.count(PORT, "quota")
-    metrics.refusals.count(PORT, "quota")
+    metrics.refusals.count(PORT, "quota", 3)
     metrics.refusals.count(None, "no-service")
     found = scrape(metrics, snapshot_of(PORT))["edgemesh_refusals_total"]
     web = {"namespace": "default", "service": "web", "port": "80", "reason": "quota"}
     none = {"namespace": "", "service": "", "port": "0", "reason": "no-service"}
-    assert found == {frozenset(web.items()): 2, frozenset(none.items()): 1}
-    assert metrics.refusals.by_reason == {"quota": 2, "no-service": 1}
+    assert found == {frozenset(web.items()): 4, frozenset(none.items()): 1}
+    assert metrics.refusals.by_reason == {"quota": 4, "no-service": 1}
 
 
 def test_refusals_beyond_the_limit_are_those_of_others() -> None:

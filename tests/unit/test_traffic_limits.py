@@ -216,3 +216,14 @@ def test_a_subset_that_is_not_there_has_no_upstream() -> None:
     calls.change(Policy(), endpoints(3))
     assert calls.traffic.upstream(calls.port, "v2") is None
     assert list(calls.traffic.upstreams()) == []
+
+
+def test_connections_that_nobody_asked_for_count_while_they_are_open() -> None:
+    calls = calls_with(Limits(max_connections=3))
+    state = calls.state(0)
+    calls.upstream.count_unseen(state, begun=5, ended=2)
+    assert not calls.upstream.may_connect()
+    assert (state.active, state.connections, state.calls) == (3, 3, 2)
+    calls.upstream.count_unseen(state, begun=0, ended=3)
+    assert calls.upstream.may_connect()
+    assert state.is_idle

@@ -36,21 +36,22 @@ class Refusals:
         self._counts: Counter[RefusalKey] = Counter()
         self.by_reason: Counter[str] = Counter()
 
-    def count(self, port: ServicePort | None, reason: str) -> None:
-        """Count one.
+    def count(self, port: ServicePort | None, reason: str, times: int = 1) -> None:
+        """Count one, or several at once.
 
         Args:
             port: that was called, None when there is none.
             reason: a Refusal, or any other word of a small set.
+            times: how many.
         """
-        self.by_reason[reason] += 1
+        self.by_reason[reason] += times
         if port is None:
             key = RefusalKey("", "", 0, reason)
         else:
             key = RefusalKey(port.namespace, port.service, port.port, reason)
         if key not in self._counts and len(self._counts) >= self._most:
             key = RefusalKey("", OTHER, 0, reason)
-        self._counts[key] += 1
+        self._counts[key] += times
 
     def family(self) -> Family:
         """As Prometheus gets them."""

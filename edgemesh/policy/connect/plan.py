@@ -9,7 +9,7 @@ that is gone keeps it until its last connection is closed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from edgemesh.model.connect import ConnectEndpoint, ConnectPort
@@ -64,10 +64,6 @@ class ConnectPlan:
         """How many ports the kernel balances."""
         return len(self._planned)
 
-    def keys(self) -> Iterable[PortKey]:
-        """The ports that the kernel balances."""
-        return self._planned.keys()
-
     def put(
         self, port: ServicePort, addresses: Iterable[ServiceAddress], spread: Spread
     ) -> ConnectPort | None:
@@ -109,10 +105,14 @@ class ConnectPlan:
         found = self._endpoints.get(number)
         return None if found is None else Whose(*found, number in self._gone)
 
-    def endpoint_id(self, key: PortKey, place: Place) -> int | None:
-        """The number of an endpoint that a port has."""
+    def gone(self) -> Sequence[int]:
+        """The numbers of endpoints that their ports have no more."""
+        return tuple(self._gone)
+
+    def members(self, key: PortKey) -> Mapping[Place, int]:
+        """The numbers of a port's endpoints; empty when the kernel does not balance it."""
         planned = self._planned.get(key)
-        return None if planned is None else planned.members.get(place)
+        return {} if planned is None else planned.members
 
     def forget(self, number: int) -> None:
         """An endpoint that is gone has no connection any more: its number is free."""

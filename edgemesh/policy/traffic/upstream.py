@@ -261,6 +261,21 @@ class Upstream:
             Event(kind, self.port, self.subset, state.endpoint, reason, seconds, ejections)
         )
 
+    def count_unseen(self, state: EndpointState, begun: int, ended: int) -> None:
+        """Count connections that begin and end without anybody asking here.
+
+        Args:
+            state: where they go.
+            begun: how many more than the last time.
+            ended: the same.
+        """
+        more = begun - ended
+        self.requests += more
+        self.connections += more
+        state.active += more
+        state.connections += more
+        state.calls += ended
+
     def may_retry(self, retries: Retries | None = None) -> bool:
         """Whether one more retry may be open; whoever sends it counts it in ``retries``.
 

@@ -1,0 +1,287 @@
+"""Keep the kernel's maps equal to what the snapshot and the breakers say: path ``connect``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Final, TypeVar
+
+import trio
+
+from edgemesh.app.connect_counts import ConnectCounts
+from edgemesh.kernel.bpf.connect_maps import ConnectMaps
+from edgemesh.model.bpf_settings import BpfSettings
+from edgemesh.model.connect import ConnectPort
+from edgemesh.model.services import PortKey, ServicePort, Snapshot
+from edgemesh.observe.log import get_logger
+from edgemesh.observe.slices import run_in_slices
+from edgemesh.policy.connect.ids import MAX_ID
+from edgemesh.policy.connect.plan import ConnectPlan, Place
+from edgemesh.policy.connect.touched import addresses_of, touched_ports
+from edgemesh.policy.traffic.breaker import Phase
+from edgemesh.proxy.context import Context
+
+# The lease is renewed, what was replaced is removed and counts are read so often.
+_UPKEEP_SECONDS: Final = 1.0
+# Counts while a breaker is half-open: what the kernel lets through meanwhile are trials, too.
+_TRIAL_SECONDS: Final = 0.05
+# Time alone changes shares and breakers in steps that need not be met more closely.
+_LEAST_WAIT_SECONDS: Final = 0.01
+# So many ports are written on the data plane's thread, more in a thread of their own.
+_AT_ONCE: Final = 10
+_BATCH: Final = 500
+# Events that are heard before other tasks have their turn.
+_EVENTS: Final = 100
+
+_NEVER: Final = float("inf")
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+_log = get_logger("connect")
+
+
+@dataclass(slots=True)
+class _Changes:
+    """What is to be written.
+
+    Args:
+        put: ports as they are now.
+        removed: the numbers of ports that the kernel is to leave alone.
+    """
+
+    put: list[ConnectPort] = field(default_factory=list)
+    removed: list[int] = field(default_factory=list)
+
+
+class ConnectSync:
+    """See the module. Constructed when the programs are loaded; `run` does the work."""
+
+    def __init__(
+        self,
+        maps: ConnectMaps,
+        context: Context,
+        settings: BpfSettings,
+        is_balanced: Callable[[ServicePort], bool],
+        *,
+        first_id: int,
+    ) -> None:
+        """Write nothing yet.
+
+        Args:
+            maps: empty; closed by the caller, after `run`.
+            context: the data plane: its snapshot, breakers and metrics.
+            settings: of BPF.
+            is_balanced: whether calls of a port are to be balanced when they connect; asked when
+                the port has changed.
+            first_id: 1 to 2**32 - 1, another one for each agent: sockets of one before may be
+                remembered by the kernel.
+        """
+        self._maps = maps
+        self._context = context
+        self._settings = settings
+        self._is_balanced = is_balanced
+        self._plan = ConnectPlan(first_id % MAX_ID + 1)
+        self._counts = ConnectCounts(context, self._plan, maps)
+        self._snapshot = Snapshot()
+        self._changed = trio.Event()
+        self._trial_began = trio.Event()
+        self._turned: set[PortKey] = set()
+        # When ports have to be looked at though nothing has changed.
+        self._due: dict[PortKey, float] = {}
+        self._watched: set[int] = set()
+        self._failed: dict[PortKey, str] = {}
+
+    @property
+    def ports(self) -> int:
+        """How many Service ports the kernel balances."""
+        return len(self._plan)
+
+    @property
+    def problem(self) -> str:
+        """What keeps ports from being balanced in the kernel, "" when nothing does.
+
+        Their calls are left alone and come to the agent.
+        """
+        if not self._failed:
+            return ""
+        reasons = ", ".join(sorted(set(self._failed.values())))
+        return f"{len(self._failed)} Service ports are not in the kernel's maps: {reasons}"
+
+    def want(self, snapshot: Snapshot) -> None:  # noqa: ARG002 - as all who use snapshots
+        """Go by the snapshot that the data plane goes by now."""
+        self._changed.set()
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Write and follow until cancelled; started when calls are balanced by the snapshot.
+
+        Cancellation: calls are left alone when it returns, and connections live on.
+        """
+        stop_telling = self._context.decider.traffic.on_turn(self._turn)
+        try:
+            await self._follow()
+            self._renew_lease()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._keep_following)
+                nursery.start_soon(self._keep_lease)
+                nursery.start_soon(self._read_counts)
+                nursery.start_soon(self._hear_events)
+                task_status.started()
+        finally:
+            stop_telling()
+            self._maps.renew_lease(0)
+
+    def _turn(self, port: ServicePort) -> None:
+        """An endpoint may be chosen again, or no longer."""
+        self._turned.add(port.key)
+        self._changed.set()
+
+    def _renew_lease(self) -> None:
+        self._maps.renew_lease(self._settings.lease_seconds)
+
+    async def _keep_lease(self) -> None:
+        while True:
+            await trio.sleep(_UPKEEP_SECONDS)
+            self._renew_lease()
+
+    async def _keep_following(self) -> None:
+        while True:
+            with trio.move_on_after(self._wait_seconds()):
+                await self._changed.wait()
+            await self._follow()
+            self._maps.expire(self._context.reactor.clock())
+
+    def _wait_seconds(self) -> float:
+        due = min(self._due.values(), default=_NEVER)
+        wait = due - self._context.reactor.clock()
+        return min(max(wait, _LEAST_WAIT_SECONDS), _UPKEEP_SECONDS)
+
+    async def _read_counts(self) -> None:
+        while True:
+            await run_in_slices(self._counts.read())
+            self._trial_began = trio.Event()
+            seconds = _TRIAL_SECONDS if self._counts.has_trials else _UPKEEP_SECONDS
+            with trio.move_on_after(seconds):
+                await self._trial_began.wait()
+
+    async def _hear_events(self) -> None:
+        while True:
+            await trio.lowlevel.wait_readable(self._maps.fileno())
+            for event in islice(self._maps.events(), _EVENTS):
+                self._counts.hear(event)
+
+    async def _follow(self) -> None:
+        """Bring the maps up to what holds now."""
+        self._changed = trio.Event()
+        before, self._snapshot = self._snapshot, self._context.decider.snapshot
+        now = self._context.reactor.clock()
+        keys = touched_ports(before, self._snapshot) | self._turned
+        keys |= {key for key, due in self._due.items() if due <= now}
+        self._turned = set()
+        changes = _Changes()
+        planning = self._plan_ports(keys, changes, now)
+        if len(keys) <= _AT_ONCE:
+            for _ in planning:
+                pass
+        else:
+            await run_in_slices(planning)
+        # Addresses that go from one port to another are never without: first what has them now.
+        for start in range(0, len(changes.put), _BATCH):
+            batch = changes.put[start : start + _BATCH]
+            self._settle(batch, await _in_its_time(self._write, batch))
+        if changes.removed:
+            await _in_its_time(self._maps.remove_many, changes.removed)
+            self._try_again()
+        self._watch(keys)
+
+    def _plan_ports(
+        self, keys: Collection[PortKey], changes: _Changes, now: float
+    ) -> Iterator[None]:
+        for key in keys:
+            self._plan_port(key, changes, now)
+            yield
+
+    def _plan_port(self, key: PortKey, changes: _Changes, now: float) -> None:
+        snapshot = self._snapshot
+        self._due.pop(key, None)
+        port = snapshot.ports.get(key)
+        addresses = addresses_of(port, snapshot) if port else ()
+        if port is None or not addresses or not self._is_balanced(port):
+            self._failed.pop(key, None)
+            number = self._plan.remove(key)
+            if number is not None:
+                self._counts.forget_port(number)
+                changes.removed.append(number)
+            return
+        spread = self._context.decider.traffic.spread(port, now)
+        if spread.until != _NEVER:
+            self._due[key] = spread.until
+        put = self._plan.put(port, addresses, spread)
+        if put is not None:
+            changes.put.append(put)
+
+    def _write(self, ports: Sequence[ConnectPort]) -> dict[int, str]:
+        """Put ports into the maps; the numbers of those that could not be, and why."""
+        try:
+            self._maps.put_many(ports)
+        except OSError as error:
+            if len(ports) == 1:
+                return {ports[0].id: error.strerror or str(error)}
+            failures: dict[int, str] = {}
+            for port in ports:
+                failures |= self._write((port,))
+            return failures
+        return {}
+
+    def _settle(self, ports: Sequence[ConnectPort], failures: Mapping[int, str]) -> None:
+        """Take note of what was written, and leave alone what could not be."""
+        told = self.problem
+        for port in ports:
+            key = self._plan.port(port.id)
+            assert key is not None
+            self._failed.pop(key, None)
+            if port.id in failures:
+                self._failed[key] = failures[port.id]
+                self._plan.remove(key)
+                self._due.pop(key, None)
+                self._counts.forget_port(port.id)
+        if failures:
+            self._maps.remove_many(tuple(failures))
+        if self.problem not in {"", told}:
+            _log.error("calls come to the agent", problem=self.problem)
+
+    def _try_again(self) -> None:
+        """There is room for what could not be written."""
+        if self._failed:
+            self._turned.update(self._failed)
+            self._changed.set()
+
+    def _watch(self, keys: Iterable[PortKey]) -> None:
+        """Let all be told of calls to endpoints whose breakers are half-open."""
+        for key in keys:
+            port = self._snapshot.ports.get(key)
+            members = self._plan.members(key)
+            if port is None or not members:
+                continue
+            half_open = self._half_open(port) if port.policy.breaker else ()
+            for place, number in members.items():
+                if self._counts.watch_trials(number, half_open=place in half_open):
+                    self._maps.set_watched(number, place in half_open)
+                    self._trial_began.set()
+
+    def _half_open(self, port: ServicePort) -> set[Place]:
+        upstream = self._context.decider.traffic.upstream(port)
+        assert upstream is not None
+        return {
+            (state.endpoint.address, state.endpoint.port)
+            for state in upstream.states()
+            if state.breaker.phase is Phase.HALF_OPEN
+        }
+
+
+async def _in_its_time(work: Callable[[Sequence[Item]], Result], items: Sequence[Item]) -> Result:
+    """Do a little here and much in a thread."""
+    if len(items) <= _AT_ONCE:
+        return work(items)
+    return await trio.to_thread.run_sync(work, items)
