@@ -25,6 +25,17 @@ class BpfSettings:
         lease_seconds: how long calls are balanced by maps that no living agent has confirmed.
         backlog_bytes: that one direction of a flow may have under way in the kernel before its
             bytes pass through the agent.
+        connect_addresses: of Service ports that are balanced when they are called.
+        connect_endpoints: of all those Service ports together, a change being under way; each
+            address family counts.
+        connect_callers: callers of Services with affinity, one for each Service port and network
+            namespace; the one that called longest ago gives way.
+        connect_events: failures that may wait for the agent; more are counted but not told.
+        abandoned_seconds: a connection that its caller gave up is the endpoint's failure when
+            it had not answered for so long.
+        conversations: of unconnected UDP sockets with Service ports; the oldest gives way.
+        conversation_idle_seconds: silence after which a socket's next datagram may go to another
+            endpoint.
     """
 
     enabled: bool = True
@@ -33,3 +44,10 @@ class BpfSettings:
     headers: str = ""
     lease_seconds: Seconds = 5.0
     backlog_bytes: Count = 262144
+    connect_addresses: Count = 65536
+    connect_endpoints: Count = 262144
+    connect_callers: Count = 16384
+    connect_events: Count = 8192
+    abandoned_seconds: Seconds = 1.0
+    conversations: Count = 16384
+    conversation_idle_seconds: Seconds = 30.0

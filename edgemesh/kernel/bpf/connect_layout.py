@@ -24,10 +24,9 @@ NANOSECONDS: Final = 1_000_000_000
 REFUSALS: Final = (Refusal.NO_ENDPOINT, Refusal.BREAKER_OPEN, Refusal.OVERFLOW, Refusal.QUOTA)
 
 _PROTOCOLS: Final = {Transport.TCP: 6, Transport.UDP: 17}
-# struct called, entry, limits, port_state, table_slot, slot, member, endpoint_state, touch, event
+# Each is the struct of the same name.
 CALLED: Final = struct.Struct("=16s2sBx")
-ENTRY: Final = struct.Struct("=IIII")
-LIMITS: Final = struct.Struct("=QQIIIxxxx")
+ENTRY: Final = struct.Struct("=20sIIIIIIIQQ")
 PORT_STATE: Final = struct.Struct("=xxxxIIxxxxQQQQ4Q")
 TABLE_SLOT: Final = struct.Struct("=II")
 SLOT: Final = struct.Struct("=III2sxx16s")
@@ -132,15 +131,22 @@ def called(address: ServiceAddress) -> bytes:
     return CALLED.pack(packed_address(address.address), port, _PROTOCOLS[address.transport])
 
 
-def limits(port: ConnectPort) -> bytes:
-    """The value of ``ports``.
+def entry(key: bytes, port: ConnectPort, table: int, slots: int, flags: EntryFlag) -> bytes:
+    """The value of ``addresses``.
 
     A quota is the generic cell rate algorithm's two durations, as in policy/traffic/quota.py.
+
+    Args:
+        key: that it is put under.
+        port: whose address it is.
+        table, slots: where its endpoints are, and how many.
+        flags: see there.
     """
     period = max(round(NANOSECONDS / port.rate), 1) if port.rate else 0
     depth = max(port.burst, 1) * period
     refusal = REFUSALS.index(port.refusal or Refusal.NO_ENDPOINT)
-    return LIMITS.pack(period, depth, port.max_connections, port.affinity_seconds, refusal)
+    limits = (port.max_connections, port.affinity_seconds, period, depth)
+    return ENTRY.pack(key, port.id, table, slots, flags, refusal, *limits)
 
 
 def new_port_state(born: int) -> bytes:

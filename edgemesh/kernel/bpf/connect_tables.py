@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from edgemesh.kernel.bpf import connect_layout as layout
 from edgemesh.kernel.bpf.connect_layout import EntryFlag
 from edgemesh.model.connect import ConnectEndpoint, ConnectPort
-from edgemesh.model.services import ServiceAddress
 from edgemesh.policy.connect.alias import alias_table
 
 Row = tuple[bytes, bytes]
@@ -63,17 +62,16 @@ class Standing:
     def entries(self) -> Iterator[Row]:
         """Its rows of ``addresses``."""
         for address in self.port.addresses:
-            yield layout.called(address), self._entry(address)
+            key = layout.called(address)
+            table = self.six if ":" in address.address else self.four
+            slots = len(table.endpoints)
+            yield key, layout.entry(key, self.port, table.number, slots, self._flags(table))
 
     def endpoint_ids(self) -> set[int]:
         """Whom its calls may go to."""
         return {endpoint.id for endpoint in (*self.four.endpoints, *self.six.endpoints)}
 
-    def _entry(self, address: ServiceAddress) -> bytes:
-        table = self.six if ":" in address.address else self.four
-        flags = EntryFlag(0)
-        if table.turns:
-            flags |= EntryFlag.TURNS
+    def _flags(self, table: Table) -> EntryFlag:
         if not table.endpoints and self.port.refusal is None:
-            flags |= EntryFlag.LEFT_ALONE
-        return layout.ENTRY.pack(self.port.id, table.number, len(table.endpoints), flags)
+            return EntryFlag.LEFT_ALONE
+        return EntryFlag.TURNS if table.turns else EntryFlag(0)

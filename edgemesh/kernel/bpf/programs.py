@@ -6,11 +6,16 @@ kernel refuses takes nothing else along.
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from edgemesh.kernel.bpf.syscall import AttachType, ProgramType
 from edgemesh.model.bpf_settings import BpfSettings
+
+_NANOSECONDS = 1_000_000_000
+# struct event of bpf/edgemesh.h, after the ring buffer's own header.
+_EVENT_BYTES = 8 + 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +59,54 @@ class Group:
     variants: tuple[Mapping[str, int], ...] = ({},)
 
 
-GROUPS: tuple[Group, ...] = ()
+def _sock_addr(function: str, attach_type: AttachType) -> Program:
+    return Program(function, ProgramType.CGROUP_SOCK_ADDR, attach_type)
+
+
+CONNECT = Group(
+    "connect",
+    "connect.bpf.c",
+    (
+        _sock_addr("mesh_connect4", AttachType.CGROUP_INET4_CONNECT),
+        _sock_addr("mesh_connect6", AttachType.CGROUP_INET6_CONNECT),
+        _sock_addr("mesh_getpeer4", AttachType.CGROUP_INET4_GETPEERNAME),
+        _sock_addr("mesh_getpeer6", AttachType.CGROUP_INET6_GETPEERNAME),
+        _sock_addr("mesh_sendmsg4", AttachType.CGROUP_UDP4_SENDMSG),
+        _sock_addr("mesh_sendmsg6", AttachType.CGROUP_UDP6_SENDMSG),
+        _sock_addr("mesh_recvmsg4", AttachType.CGROUP_UDP4_RECVMSG),
+        _sock_addr("mesh_recvmsg6", AttachType.CGROUP_UDP6_RECVMSG),
+        Program("mesh_release", ProgramType.CGROUP_SOCK, AttachType.CGROUP_INET_SOCK_RELEASE),
+    ),
+    # bpf_set_retval() is of Linux 5.18.
+    variants=({"SET_RETVAL": 1}, {"SET_RETVAL": 0}),
+)
+
+SOCKOPS = Group(
+    "sockops",
+    "sockops.bpf.c",
+    (Program("mesh_sockops", ProgramType.SOCK_OPS, AttachType.CGROUP_SOCK_OPS),),
+    needs=("connect",),
+    offsets={"OFF_SOCK_SK_ERR": "sock.sk_err"},
+)
+
+GROUPS: tuple[Group, ...] = (CONNECT, SOCKOPS)
 
 
 def constants(settings: BpfSettings) -> dict[str, int]:
     """The macros that every group is compiled with: sizes and limits of the settings."""
-    return {"BACKLOG_BYTES": settings.backlog_bytes}
+    return {
+        "BACKLOG_BYTES": settings.backlog_bytes,
+        "MAX_ADDRESSES": settings.connect_addresses,
+        "MAX_ENDPOINTS": settings.connect_endpoints,
+        "MAX_CALLERS": settings.connect_callers,
+        "MAX_CONVERSATIONS": settings.conversations,
+        "CONVERSATION_IDLE_NS": round(settings.conversation_idle_seconds * _NANOSECONDS),
+        "ABANDONED_NS": round(settings.abandoned_seconds * _NANOSECONDS),
+        "EVENT_PAGES": _ring_pages(settings.connect_events),
+    }
+
+
+def _ring_pages(events: int) -> int:
+    """Pages of a ring buffer, which the kernel wants as a power of two."""
+    pages = -(-events * _EVENT_BYTES // mmap.PAGESIZE)
+    return 1 << (pages - 1).bit_length()
