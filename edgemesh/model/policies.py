@@ -277,6 +277,13 @@ class HealthCheck:
     unhealthy_threshold: int = 3
 
 
+class EndpointRemoval(StrEnum):
+    """What becomes of connections to an endpoint that its Service has no more."""
+
+    KEEP = "keep"  # they go on until one side ends them
+    CLOSE = "close"  # both sides get RST
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
     """Everything about the calls of one Service port, or of a subset of its endpoints.
@@ -291,6 +298,7 @@ class Policy:
         timeouts: see there.
         retries: None for none, except where a route says otherwise.
         health_check: None for none.
+        on_endpoint_removed: see there.
     """
 
     path: Path = Path.AUTO
@@ -302,6 +310,7 @@ class Policy:
     timeouts: Timeouts = field(default_factory=Timeouts)
     retries: Retries | None = None
     health_check: HealthCheck | None = None
+    on_endpoint_removed: EndpointRemoval = EndpointRemoval.KEEP
 
 
 @dataclass(frozen=True, slots=True)

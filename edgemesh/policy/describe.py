@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from edgemesh.model.policies import (
     Balancing,
+    EndpointRemoval,
     Locality,
     Path,
     Policy,
@@ -65,6 +66,8 @@ def _rest(policy: Policy) -> Iterator[str]:
         yield f"deadline {policy.timeouts.request:g} s"
     if policy.health_check is not None:
         yield f"{policy.health_check.kind} health checks"
+    if policy.on_endpoint_removed is EndpointRemoval.CLOSE:
+        yield "connections to removed endpoints are closed"
 
 
 def _routing(port: ServicePort) -> Iterator[str]:

@@ -8,6 +8,7 @@ from edgemesh.model.policies import (
     Balance,
     Balancing,
     Breaker,
+    EndpointRemoval,
     HashKey,
     HashSource,
     HealthCheck,
@@ -61,11 +62,12 @@ def test_the_rest_is_told_where_it_is_not_the_default() -> None:
         retries=Retries(2),
         timeouts=Timeouts(request=15.0),
         health_check=HealthCheck(),
+        on_endpoint_removed=EndpointRemoval.CLOSE,
     )
     assert described(policy) == (
         "round_robin, asks for path http, client 2.5/s burst 3, server 100/s burst 20 per source "
         "and 4 at a time, breaker after 5 errors, 10 connections, 20 requests, 2 retries, "
-        "deadline 15 s, tcp health checks"
+        "deadline 15 s, tcp health checks, connections to removed endpoints are closed"
     )
 
 

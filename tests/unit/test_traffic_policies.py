@@ -14,6 +14,7 @@ from edgemesh.model.policies import (
     Balance,
     Balancing,
     Breaker,
+    EndpointRemoval,
     HashKey,
     HashSource,
     HealthCheck,
@@ -155,6 +156,12 @@ def test_a_policy_that_says_nothing_changes_nothing() -> None:
             "health_check",
             HealthCheck(ProbeKind.GRPC, service="orders", unhealthy_threshold=5),
         ),
+        (
+            {"connections": {"onEndpointRemoved": "close"}},
+            "on_endpoint_removed",
+            EndpointRemoval.CLOSE,
+        ),
+        ({"connections": {}}, "on_endpoint_removed", EndpointRemoval.KEEP),
     ],
 )
 def test_a_field_says_what_it_says(spec: dict[str, Any], field: str, value: object) -> None:
@@ -225,6 +232,7 @@ def test_what_is_not_said_is_taken_from_below() -> None:
         server=ServerLimits(Quota(1, 1), 5),
         timeouts=Timeouts(1, 2, 3),
         retries=Retries(9, statuses=frozenset({500})),
+        on_endpoint_removed=EndpointRemoval.CLOSE,
     )
     changed = policy_of(
         base,
@@ -232,7 +240,9 @@ def test_what_is_not_said_is_taken_from_below() -> None:
         concurrency={"maxQueue": 2},
         timeouts={"idle": "0s"},
         retries={"attempts": 1},
+        connections={},
     )
+    assert changed.on_endpoint_removed is EndpointRemoval.CLOSE
     assert changed.breaker == Breaker(1, half_open_requests=4)
     assert changed.server == ServerLimits(Quota(1, 1), 5, 2)
     assert changed.timeouts == Timeouts(1, 2, 0)

@@ -87,6 +87,7 @@ POLICY = traffic_policy(
         "maxRequestsPerConnection": 1,
     },
     timeouts={"connect": "1s", "request": "1s", "idle": "1s"},
+    connections={"onEndpointRemoved": "close"},
     retries={
         "attempts": 1,
         "perTry": "1s",

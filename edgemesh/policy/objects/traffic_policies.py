@@ -10,6 +10,7 @@ from edgemesh.model.policies import (
     Balance,
     Balancing,
     Breaker,
+    EndpointRemoval,
     HashKey,
     HashSource,
     HealthCheck,
@@ -25,6 +26,7 @@ from edgemesh.wire.kubernetes.traffic_policy import (
     BalancingSpec,
     CircuitBreakerSpec,
     ConcurrencySpec,
+    ConnectionsSpec,
     HashSpec,
     HealthCheckSpec,
     QuotaSpec,
@@ -89,6 +91,7 @@ def with_traffic_policy(base: Policy, spec: TrafficPolicySpec) -> Policy:
         timeouts=overlay(base.timeouts, spec.timeouts) if spec.timeouts else base.timeouts,
         retries=_retries(base.retries, spec.retries) if spec.retries else base.retries,
         health_check=_health_check(spec.health_check) if spec.health_check else base.health_check,
+        on_endpoint_removed=_on_endpoint_removed(spec.connections) or base.on_endpoint_removed,
     )
 
 
@@ -167,6 +170,10 @@ def _health_check(spec: HealthCheckSpec) -> HealthCheck:
     if spec.grpc is not None:
         return overlay(replace(check, kind=ProbeKind.GRPC), spec.grpc)
     return check
+
+
+def _on_endpoint_removed(spec: ConnectionsSpec | None) -> EndpointRemoval | None:
+    return None if spec is None else spec.on_endpoint_removed
 
 
 def _in_order(expected: StatusRange) -> tuple[int, int]:

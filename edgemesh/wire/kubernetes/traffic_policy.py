@@ -10,7 +10,14 @@ from typing import ClassVar, Literal
 
 from msgspec import field
 
-from edgemesh.model.policies import Balance, Locality, Path, QuotaScope, RetryOn
+from edgemesh.model.policies import (
+    Balance,
+    EndpointRemoval,
+    Locality,
+    Path,
+    QuotaScope,
+    RetryOn,
+)
 from edgemesh.wire.kubernetes.fields import Count, Port, ServiceName
 from edgemesh.wire.kubernetes.parsed import Duration, Interval
 from edgemesh.wire.kubernetes.quantities import (
@@ -180,6 +187,12 @@ class BalancingSpec(PolicyView, frozen=True, kw_only=True):
     panic_percent: Percent | None = None
 
 
+class ConnectionsSpec(PolicyView, frozen=True, kw_only=True):
+    """``spec.connections``."""
+
+    on_endpoint_removed: EndpointRemoval | None = None
+
+
 class TrafficPolicySpec(PolicyView, frozen=True, kw_only=True):
     """``spec`` of a TrafficPolicy."""
 
@@ -192,6 +205,7 @@ class TrafficPolicySpec(PolicyView, frozen=True, kw_only=True):
     retries: RetriesSpec | None = None
     health_check: HealthCheckSpec | None = None
     load_balancing: BalancingSpec | None = None
+    connections: ConnectionsSpec | None = None
 
 
 class TrafficPolicy(PolicyObject, frozen=True, kw_only=True):
