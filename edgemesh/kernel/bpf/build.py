@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import os
 import subprocess
 import sys
@@ -33,6 +34,7 @@ class BuildSpec:
         macros: for all groups.
         cgroup: the directory that programs are attached to.
         pins: an empty directory in a BPF file system.
+        loader: the process that gives it, with whose end the child ends, too.
     """
 
     groups: tuple[Group, ...]
@@ -40,6 +42,7 @@ class BuildSpec:
     macros: dict[str, int]
     cgroup: str
     pins: str
+    loader: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +64,9 @@ def build_spec(
         pins: where they are pinned.
     """
     sources = {group.name: str(_source(group.file)) for group in groups}
-    return BuildSpec(tuple(groups), sources, constants(settings), str(cgroup), str(pins))
+    return BuildSpec(
+        tuple(groups), sources, constants(settings), str(cgroup), str(pins), os.getpid()
+    )
 
 
 def build_id(spec: BuildSpec) -> str:
@@ -74,7 +79,9 @@ def build_id(spec: BuildSpec) -> str:
     headers = sorted(header for folder in folders for header in folder.glob("*.h"))
     for path in (*map(Path, spec.sources.values()), *headers):
         digest.update(path.read_bytes())
-    facts = (spec.groups, spec.macros, spec.cgroup, Path(spec.cgroup).stat().st_ino, *os.uname())
+    kernel = os.uname()
+    attached_to = (spec.cgroup, Path(spec.cgroup).stat().st_ino)
+    facts = (spec.groups, spec.macros, attached_to, kernel.release, kernel.version)
     digest.update(msgspec.json.encode(facts))
     return digest.hexdigest()[:16]
 
@@ -92,8 +99,11 @@ def run_child(
         told: is given what compiler and verifier said.
 
     Raises:
-        OperatorError: there are no headers, or the child failed as a whole.
+        OperatorError: there is no compiler, there are no headers, or the child failed as a
+            whole.
     """
+    if not has_bcc():
+        raise OperatorError("bcc is not installed", "apt-get install python3-bpfcc")
     with header_tree(headers) as tree:
         environment = {**os.environ, "BCC_KERNEL_SOURCE": str(tree)}
         try:
@@ -111,9 +121,18 @@ def run_child(
     output = done.stderr.decode(errors="replace").strip()
     told(output)
     if done.returncode:
-        last = output.splitlines()[-1] if output else "it said nothing"
-        raise OperatorError(f"the BPF compile child ended with status {done.returncode}: {last}")
+        last = output.splitlines()[-1] if output else "nothing"
+        raise OperatorError(
+            f"the BPF compile child ended with status {done.returncode}; its last words: {last}"
+        )
     return msgspec.json.decode(done.stdout, type=BuildResult)
+
+
+def has_bcc() -> bool:
+    """Whether the BPF compiler is there; on PyPI ``bcc`` is something about crystals."""
+    module = importlib.util.find_spec("bcc")
+    folders = module.submodule_search_locations if module is not None else None
+    return any(Path(folder, "libbcc.py").exists() for folder in folders or ())
 
 
 def _source(file: str) -> Path:

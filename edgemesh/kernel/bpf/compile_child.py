@@ -26,15 +26,16 @@ from edgemesh.wire.btf import Btf, BtfError
 
 _BTF = Path("/sys/kernel/btf/vmlinux")
 _PR_SET_PDEATHSIG = 1
+_REASON_CHARACTERS = 300  # it is kept in a map
 
 
 def main() -> None:
     """Do what standard input says."""
-    parent = os.getppid()
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        sys.exit("the loader is gone")
     spec = msgspec.json.decode(sys.stdin.buffer.read(), type=BuildSpec)
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    # It may have ended before it was asked that we end with it.
+    if os.getppid() != spec.loader:
+        sys.exit("the loader is gone")
     result = build(spec, _tell)
     sys.stdout.buffer.write(msgspec.json.encode(result))
 
@@ -70,7 +71,7 @@ def build(spec: BuildSpec, progress: Callable[[str], None]) -> BuildResult:
                 group, source, macros, maps, cgroup=cgroup, progress=progress
             )
         except (RefusedError, BtfError) as error:
-            reasons[group.name] = str(error)
+            reasons[group.name] = str(error)[:_REASON_CHARACTERS]
         else:
             reasons[group.name] = ""
     _pin_all(built, Path(spec.pins), progress)

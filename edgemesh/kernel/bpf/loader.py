@@ -11,15 +11,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from edgemesh.kernel.bpf.bpffs import in_bpf_file_system, mount_if_missing
 from edgemesh.kernel.bpf.build import CHILD, BuildSpec, build_id, build_spec, run_child
 from edgemesh.kernel.bpf.maps import Map
 from edgemesh.kernel.bpf.pins import (
     CURRENT,
     MAPS,
     STAGING,
-    in_bpf_file_system,
     locked,
-    mount_if_missing,
     remove_current,
     remove_remains,
     take_down,
@@ -112,7 +111,7 @@ def adopt_or_load(settings: BpfSettings, *, loading: Loading = _USUAL) -> Loaded
     """Get an agent, this process, what it is to work with.
 
     What is there and would be built alike is used again, with its maps emptied. What an agent
-    left that ended is replaced where it is another build.
+    left that ended is replaced where it is another build, or lacks a group that may be had now.
 
     Args:
         settings: where to, and the limits.
@@ -136,7 +135,8 @@ def adopt_or_load(settings: BpfSettings, *, loading: Loading = _USUAL) -> Loaded
                 f"{directory}: BPF programs were loaded {state.described()}",
                 "give each agent of a host a bpf.directory of its own",
             )
-        if state.build == build_id(spec):
+        complete = not any(state.groups.values())
+        if state.build == build_id(spec) and (complete or state.owner == "operator"):
             _clear_maps(directory)
             change_state(directory, replace(state, user=User.this_process()))
             loading.told("adopted")
@@ -158,7 +158,7 @@ def release(settings: BpfSettings) -> None:
     agent's by now is left alone.
     """
     directory = settings.directory
-    if not in_bpf_file_system(directory) or not directory.is_dir():
+    if not _exists(directory):
         return
     with locked(directory):
         state = read_state(directory)
@@ -177,7 +177,7 @@ def unload(settings: BpfSettings) -> bool:
     Links go first, then programs, then the maps' contents, then all pins.
     """
     directory = settings.directory
-    if not in_bpf_file_system(directory) or not directory.is_dir():
+    if not _exists(directory):
         return False
     with locked(directory):
         remove_remains(directory)
@@ -235,6 +235,13 @@ def _publish(
     finally:
         take_down(staging)
     return Loaded(settings.directory / CURRENT, state.groups)
+
+
+def _exists(directory: Path) -> bool:
+    try:
+        return in_bpf_file_system(directory) and directory.is_dir()
+    except PermissionError as error:
+        raise OperatorError(f"{directory}: {error.strerror}", "run as root") from error
 
 
 def _clear_maps(directory: Path) -> None:

@@ -13,7 +13,6 @@ others. A BPF file system takes no names with dots, and no files but pins.
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import fcntl
 import os
@@ -23,37 +22,11 @@ from pathlib import Path
 
 from edgemesh.kernel.bpf.maps import Map
 from edgemesh.kernel.bpf.syscall import link_detach, open_pinned
-from edgemesh.kernel.mounts import file_system
 from edgemesh.model.errors import OperatorError
 
 MAPS, PROGRAMS, LINKS, INFO = "maps", "programs", "links", "info"
 CURRENT, STAGING = "current", "staging"
 _LEAVING = "leaving"
-_USUAL_MOUNT = Path("/sys/fs/bpf")
-_MOUNT_FLAGS = 0x2 | 0x4 | 0x8  # MS_NOSUID, MS_NODEV, MS_NOEXEC
-
-
-def in_bpf_file_system(directory: Path) -> bool:
-    """Whether something could be pinned there."""
-    return file_system(directory) == "bpf"
-
-
-def mount_if_missing(directory: Path) -> None:
-    """See to it that something can be pinned there: mount a BPF file system at its usual place.
-
-    Raises:
-        OperatorError: it would have to be elsewhere, or cannot be mounted.
-    """
-    if in_bpf_file_system(directory):
-        return
-    problem = f"bpf.directory {directory} is in no BPF file system"
-    usual = directory.is_relative_to(_USUAL_MOUNT) and directory != _USUAL_MOUNT
-    if not usual or not _USUAL_MOUNT.is_dir() or any(_USUAL_MOUNT.iterdir()):
-        raise OperatorError(problem, f"mount -t bpf bpf {_USUAL_MOUNT}, or set bpf.directory")
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.mount(b"bpf", os.fsencode(_USUAL_MOUNT), b"bpf", _MOUNT_FLAGS, b"mode=0700"):
-        why = os.strerror(ctypes.get_errno())
-        raise OperatorError(f"{problem}, and none can be mounted at {_USUAL_MOUNT}: {why}")
 
 
 @contextmanager
@@ -64,8 +37,16 @@ def locked(directory: Path) -> Iterator[int]:
 
     Returns:
         The lock's descriptor. It is held until the last process that has it closes it.
+
+    Raises:
+        OperatorError: the directory cannot be made or opened.
     """
-    lock = _lock(directory)
+    try:
+        lock = _lock(directory)
+    except OSError as error:
+        raise OperatorError(
+            f"bpf.directory {directory}: {error.strerror}", "run as root"
+        ) from error
     try:
         yield lock
     finally:

@@ -95,7 +95,11 @@ def read_state(directory: Path) -> LoadedState | None:
         raise OperatorError(f"{path}: {error.strerror}", "run as root") from error
     with info:
         value = info.lookup(_KEY) or b""
-    return msgspec.json.decode(value.rstrip(b"\0"), type=LoadedState)
+    try:
+        return msgspec.json.decode(value.rstrip(b"\0"), type=LoadedState)
+    except msgspec.DecodeError as error:
+        problem = f"{directory}: what is loaded there is of another edgemesh: {error}"
+        raise OperatorError(problem, "edgemesh bpf unload") from error
 
 
 def pin_state(tree: Path, state: LoadedState) -> None:
