@@ -11,6 +11,8 @@ from pathlib import Path
 import trio
 
 from bench.processes import check_alive, finished, started
+from edgemesh.lab import cgroups
+from edgemesh.lab.bpf import PINS
 from edgemesh.model.errors import OperatorError
 
 _COMMAND = str(Path(sys.executable).with_name("edgemesh"))
@@ -18,7 +20,6 @@ _SOCKET_SECONDS = 30
 _LOOK_AGAIN_SECONDS = 0.01
 
 # All else is as it comes: TPROXY by nft, rules owned by the process, one log line for each flow.
-# By default BPF balances the calls of all processes of the host.
 _CONFIG = """\
 node = "bench"
 state_dir = "{directory}/state"
@@ -28,7 +29,12 @@ family = "ipv4"
 [dns]
 enabled = false
 [bpf]
-enabled = false
+"""
+_WITHOUT_BPF = "enabled = false\n"
+# By default it would balance the calls of all processes of the host.
+_WITH_BPF = """\
+cgroup = "{cgroup}"
+directory = "{pins}"
 """
 
 
@@ -40,11 +46,14 @@ class Agent:
         namespace: the node's.
         directory: for configuration, store, socket and log; with a short path.
         more_settings: TOML that follows the usual configuration.
+        balanced: the cgroup, by its name, whose calls may be balanced when they connect; "" for
+            an agent without BPF.
     """
 
     namespace: str
     directory: Path
     more_settings: str = ""
+    balanced: str = ""
 
     @property
     def log(self) -> Path:
@@ -60,10 +69,20 @@ class Agent:
     def _config(self) -> Path:
         return self.directory / "edgemesh.toml"
 
+    @property
+    def _bpf(self) -> str:
+        if not self.balanced:
+            return _WITHOUT_BPF
+        # Made with the topology, where there are cgroups of version 2 at all.
+        cgroup = cgroups.find(self.balanced)
+        if cgroup is None:
+            raise OperatorError("cgroup v2 is not mounted")
+        return _WITH_BPF.format(cgroup=cgroup, pins=PINS / self.namespace)
+
     @asynccontextmanager
     async def running(self) -> AsyncIterator[trio.Process]:
         """Run it until the block is left."""
-        config = _CONFIG.format(directory=self.directory) + self.more_settings
+        config = _CONFIG.format(directory=self.directory) + self._bpf + self.more_settings
         await trio.Path(self._config).write_text(config)
         command = [_COMMAND, "run", "--config", str(self._config)]
         async with started(self.namespace, command, self.log) as process:

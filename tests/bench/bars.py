@@ -18,6 +18,7 @@ _NAMES = {
     "subject_cpu_per_request": "subject CPU",
     "rss_bytes": "memory",
 }
+_BAR_NAMES = {**_NAMES, "bytes_per_second": "bytes/s"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,7 @@ class Bar:
         case, metric: where it is measured.
         to: the peer.
         at_least, at_most: the bound; exactly one is given.
+        of: which of ours, "" for the first.
     """
 
     case: str
@@ -35,6 +37,7 @@ class Bar:
     to: str
     at_least: float | None = None
     at_most: float | None = None
+    of: str = ""
 
     def holds(self, ratio: float) -> bool:
         """Whether a ratio is within the bound."""
@@ -48,10 +51,17 @@ class Bar:
         return f">= {self.at_least:g}" if self.at_least is not None else f"<= {self.at_most:g}"
 
 
-def ratio(results: Results, case: str, metric: str, to: str) -> float | None:
-    """The median of the per-round ratios of ours to a peer, None when one was not measured."""
-    of, divisors = (results.get(case, name, metric) for name in (results.ours[0], to))
-    ratios = round_ratios(of, divisors) if of and divisors else []
+def ratio(results: Results, case: str, metric: str, to: str, of: str = "") -> float | None:
+    """The median of the per-round ratios of ours to a peer, None when one was not measured.
+
+    Args:
+        results: that hold both.
+        case, metric: what is compared.
+        to: the peer.
+        of: which of ours, "" for the first.
+    """
+    ours, divisors = (results.get(case, name, metric) for name in (of or results.ours[0], to))
+    ratios = round_ratios(ours, divisors) if ours and divisors else []
     return statistics.median(ratios) if ratios else None
 
 
@@ -86,9 +96,9 @@ def bar_lines(results: Results, bars: Sequence[Bar]) -> str:
     """The verdict about each bar that was measured."""
     lines = []
     for bar in bars:
-        value = ratio(results, bar.case, bar.metric, bar.to)
+        value = ratio(results, bar.case, bar.metric, bar.to, bar.of)
         if value is not None:
-            what = f"{_NAMES[bar.metric]} {results.ours[0]} / {bar.to}"
+            what = f"{_BAR_NAMES[bar.metric]} {bar.of or results.ours[0]} / {bar.to}"
             verdict = "held" if bar.holds(value) else "MISSED"
             lines.append([bar.case, what, f"{value:.2f}", bar.bound, verdict])
     return align([["case", "bar", "reached", "promised", "verdict"], *lines]) if lines else ""

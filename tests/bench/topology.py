@@ -9,6 +9,7 @@ of version 2 at all.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ import trio
 
 from bench.remains import prefix
 from edgemesh.lab import cgroups, network
+from edgemesh.lab.bpf import PINS
 
 CLIENT_ADDRESS = "10.101.1.2"
 NODE_CLIENT_SIDE = "10.101.1.1"
@@ -129,3 +131,5 @@ def _remove(row: Topology) -> None:
     for namespace in (row.client, row.node, row.server):
         network.delete_namespace(namespace)
     cgroups.remove(row.client)
+    # An agent removes its own at its end; one that was killed does not.
+    shutil.rmtree(PINS / row.node, ignore_errors=True)

@@ -27,8 +27,8 @@ from bench.subjects.nginx import nginx
 from bench.topology import service
 from edgemesh.model.errors import OperatorError
 
-_ECHO = service("echo", "10.96.0.10", 9000)
-_SINK = service("sink", "10.96.0.11", 9001)
+ECHO = service("echo", "10.96.0.10", 9000)
+SINK = service("sink", "10.96.0.11", 9001)
 _SUBJECTS: Mapping[str, Subject] = {
     "edgemesh": edgemesh,
     "direct": direct,
@@ -36,7 +36,7 @@ _SUBJECTS: Mapping[str, Subject] = {
     "nginx": nginx,
     "envoy": envoy,
 }
-_CASES: Mapping[str, tuple[Literal["rr", "crr", "bulk"], int]] = {
+STREAM_CASES: Mapping[str, tuple[Literal["rr", "crr", "bulk"], int]] = {
     "rr-1": ("rr", 1),
     "rr-64": ("rr", 64),
     "crr-32": ("crr", 32),
@@ -47,23 +47,24 @@ _CASES: Mapping[str, tuple[Literal["rr", "crr", "bulk"], int]] = {
 
 async def run(options: Options) -> Results:
     """Measure what was asked for."""
-    cases = selected(_CASES, options.cases, "case")
+    cases = selected(STREAM_CASES, options.cases, "case")
     subjects = selected(_SUBJECTS, options.subjects, "subject")
     program = await compile_load(options.directory)
     endpoints = [
-        StreamEndpoints(program, "echo", _ECHO),
-        StreamEndpoints(program, "sink", _SINK),
+        StreamEndpoints(program, "echo", ECHO),
+        StreamEndpoints(program, "sink", SINK),
     ]
-    comparison = Comparison([_case(program, name) for name in cases], subjects, endpoints)
+    comparison = Comparison([stream_case(program, name) for name in cases], subjects, endpoints)
     results = Results("relay", options.rounds, ours=("edgemesh",))
     await compare(comparison, results, options.timing, options.directory)
     return results
 
 
-def _case(program: Path, name: str) -> Case:
-    kind, connections = _CASES[name]
+def stream_case(program: Path, name: str) -> Case:
+    """One of the cases by its name, with the load that was compiled."""
+    kind, connections = STREAM_CASES[name]
     load = StreamLoad(program, kind, connections)
-    return Case(name, load, _SINK.name if kind == "bulk" else _ECHO.name)
+    return Case(name, load, SINK.name if kind == "bulk" else ECHO.name)
 
 
 _Value = TypeVar("_Value")

@@ -71,7 +71,7 @@ class Running:
 Subject = Callable[[Site], AbstractAsyncContextManager[Running]]
 
 
-def at_service_addresses(name: str, site: Site, process: trio.Process) -> Running:
+def at_service_addresses(name: str, site: Site, process: trio.Process | None) -> Running:
     """A subject that clients reach by calling the Services."""
     targets = {service.name: (service.address,) for service in site.services}
     return Running(name, targets, process, site.log)

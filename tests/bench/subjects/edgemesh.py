@@ -1,40 +1,58 @@
-"""The agent itself: its own rules, its own store, a log line for each flow.
+"""The agent itself: its own rules, its own store, a log line for each flow that it carries.
 
-With a policy for its Services it has to balance them request by request, and its own metrics have
-to say so in the end: connections that were merely relayed would be another comparison.
+A policy for its Services may ask for a path. Then the agent has to take it from the start, and its
+own metrics have to say in the end that it did: what went another way would be another comparison.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
+import trio
+
 from bench import manifests
 from bench.agent import Agent
-from bench.processes import finished
+from bench.processes import check_alive, finished
 from bench.subjects import Running, Site, at_service_addresses
+from edgemesh.app.ask import ask_agent
 from edgemesh.model.errors import OperatorError
+from edgemesh.model.paths import PathStatus
+from edgemesh.model.settings import MetaSettings
+from edgemesh.model.status import AgentStatus, ServicesQuestion
 
 _METRICS = "http://127.0.0.1:15020/metrics"
-_REQUESTS = "edgemesh_requests_total{"
+# Programs are compiled and tested meanwhile.
+_PATH_SECONDS = 30
+_COUNTED_SECONDS = 5
+_LOOK_AGAIN_SECONDS = 0.1
+_LABEL = re.compile(r'(\w+)="([^"]*)"')
 
 
 @asynccontextmanager
 async def edgemesh(
-    site: Site, more_settings: str = "", policy: Mapping[str, Any] | None = None
+    site: Site,
+    more_settings: str = "",
+    policy: Mapping[str, Any] | None = None,
+    *,
+    with_bpf: bool = False,
 ) -> AsyncIterator[Running]:
     """Run an agent and apply the Services to it.
 
     Args:
         site: where.
         more_settings: TOML beyond the usual.
-        policy: the spec of a TrafficPolicy for each Service, None for no policy.
+        policy: the spec of a TrafficPolicy for each Service, which names a path; None for no
+            policy.
+        with_bpf: whether the agent may use BPF.
 
     Raises:
-        OperatorError: there is a policy, and an endpoint got no request by itself.
+        OperatorError: the path that was asked for was not taken.
     """
-    agent = Agent(site.topology.node, site.directory, more_settings)
+    client = site.topology.client if with_bpf else ""
+    agent = Agent(site.topology.node, site.directory, more_settings, client)
     manifest = site.directory / "services.yaml"
     objects = manifests.objects(site.services)
     if policy is not None:
@@ -43,15 +61,76 @@ async def edgemesh(
     async with agent.running() as process:
         await agent.until_reachable(process)
         await agent.apply(manifest)
+        if policy is None:
+            yield at_service_addresses("edgemesh", site, process)
+            return
+        await _until_chosen(agent, process, policy["path"])
         yield at_service_addresses("edgemesh", site, process)
-        if policy is not None:
-            _require_requests(site, await finished(site.topology.node, ["curl", "-sS", _METRICS]))
+        await _until_counted(site, policy["path"])
 
 
-def _require_requests(site: Site, metrics: str) -> None:
-    counted = [line for line in metrics.splitlines() if line.startswith(_REQUESTS)]
-    for service in site.services:
-        for host, port in service.endpoints:
-            labels = (f'service="{service.name}"', f'endpoint="{host}:{port}"', 'path="http"')
-            if not any(all(label in line for label in labels) for line in counted):
-                raise OperatorError(f"edgemesh has counted no request of {service.name} at {host}")
+async def _until_chosen(agent: Agent, process: trio.Process, path: str) -> None:
+    """Wait until a path works and all Services take it.
+
+    Raises:
+        OperatorError: with the agent's reason for another one.
+    """
+    limits = MetaSettings()
+    reasons: list[str] = []
+    with trio.move_on_after(_PATH_SECONDS):
+        while True:
+            check_alive(process, "the agent", agent.log)
+            status = await ask_agent(agent.socket, limits, "null/status", AgentStatus)
+            chosen = await ask_agent(
+                agent.socket, limits, "null/paths", list[PathStatus], ServicesQuestion()
+            )
+            state = status.paths[path]
+            reasons = [] if state == "available" else [state]
+            reasons += [f"{one.service}: {one.reason}" for one in chosen if one.path != path]
+            if chosen and not reasons:
+                return
+            await trio.sleep(_LOOK_AGAIN_SECONDS)
+    raise OperatorError(f"edgemesh does not take the path {path}: {'; '.join(reasons)}")
+
+
+async def _until_counted(site: Site, path: str) -> None:
+    """Wait until all that was called is counted under a path; connections are so a while later.
+
+    Requests have to be counted of each endpoint: connections may be too few for that.
+
+    Raises:
+        OperatorError: it is not.
+    """
+    kind = "requests" if path == "http" else "connections"
+    missing: list[str] = []
+    with trio.move_on_after(_COUNTED_SECONDS):
+        while True:
+            told = await finished(site.topology.node, ["curl", "-sS", _METRICS])
+            counted = counted_endpoints(told, kind, path)
+            missing = [
+                one.name
+                for one in site.services
+                if len(counted.get(one.name, ())) < (len(one.endpoints) if path == "http" else 1)
+            ]
+            if not missing:
+                return
+            await trio.sleep(_LOOK_AGAIN_SECONDS)
+    raise OperatorError(f"edgemesh has not counted the {kind} of {', '.join(missing)} over {path}")
+
+
+def counted_endpoints(metrics: str, kind: str, path: str) -> Mapping[str, set[str]]:
+    """The endpoints whose requests or connections over a path were counted, by Service.
+
+    Args:
+        metrics: of the agent, as it tells them to Prometheus.
+        kind: ``requests`` or ``connections``.
+        path: that they took.
+    """
+    counted: dict[str, set[str]] = {}
+    for line in metrics.splitlines():
+        name, _, rest = line.partition("{")
+        if name == f"edgemesh_{kind}_total" and not rest.endswith(" 0"):
+            labels = dict(_LABEL.findall(rest))
+            if labels["path"] == path:
+                counted.setdefault(labels["service"], set()).add(labels["endpoint"])
+    return counted
