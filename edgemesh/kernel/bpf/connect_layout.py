@@ -139,7 +139,8 @@ def entry(key: bytes, port: ConnectPort, table: int, slots: int, flags: EntryFla
     Args:
         key: that it is put under.
         port: whose address it is.
-        table, slots: where its endpoints are, and how many.
+        table: where its endpoints are.
+        slots: how many there are.
         flags: see there.
     """
     period = max(round(NANOSECONDS / port.rate), 1) if port.rate else 0

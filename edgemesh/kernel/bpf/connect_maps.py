@@ -7,11 +7,15 @@ connection ever sees half a service, whenever it looks.
 
 from __future__ import annotations
 
+import itertools
+import secrets
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import ExitStack
-from typing import Final, NamedTuple, Protocol, Self
+from dataclasses import dataclass, field
+from typing import Final, Protocol, Self
 
 from edgemesh.kernel.bpf import connect_layout as layout
 from edgemesh.kernel.bpf.connect_layout import (
@@ -21,7 +25,7 @@ from edgemesh.kernel.bpf.connect_layout import (
     PortCounts,
     Touched,
 )
-from edgemesh.kernel.bpf.connect_tables import Row, Standing, Table
+from edgemesh.kernel.bpf.connect_tables import Standing, Table
 from edgemesh.kernel.bpf.maps import Map
 from edgemesh.kernel.bpf.ringbuf import RingBuffer
 from edgemesh.model.connect import ConnectEndpoint, ConnectPort
@@ -29,6 +33,7 @@ from edgemesh.model.connect import ConnectEndpoint, ConnectPort
 # A program that runs still uses what it found; counts are read once more before they go.
 _GRACE_SECONDS: Final = 2.0
 _LEASE_KEY: Final = bytes(4)
+_LAST_NUMBER: Final = (1 << 32) - 1
 
 
 class OpensMaps(Protocol):
@@ -43,11 +48,14 @@ class OpensMaps(Protocol):
         ...
 
 
-class _Leftover(NamedTuple):
-    """What is removed when no program can be using it any more, monotonic seconds."""
+@dataclass(slots=True)
+class _Change:
+    """What is written for some ports before any call goes by it."""
 
-    since: float
-    tables: tuple[Table, ...]
+    standing: list[Standing] = field(default_factory=list)
+    tables: list[Table] = field(default_factory=list)
+    new_ports: set[int] = field(default_factory=set)
+    new_endpoints: set[int] = field(default_factory=set)
 
 
 class ConnectMaps:
@@ -69,32 +77,34 @@ class ConnectMaps:
         with ExitStack() as stack:
             self._lease = stack.enter_context(loaded.map("lease"))
             self._addresses = stack.enter_context(loaded.map("addresses"))
-            self._ports = stack.enter_context(loaded.map("ports"))
             self._port_states = stack.enter_context(loaded.map("port_states"))
             self._tables = stack.enter_context(loaded.map("tables"))
             self._members = stack.enter_context(loaded.map("members"))
             self._affinity = stack.enter_context(loaded.map("affinity"))
-            self._endpoints = stack.enter_context(loaded.map("endpoints"))
+            self._endpoint_states = stack.enter_context(loaded.map("endpoints"))
             self._endpoint_flags = stack.enter_context(loaded.map("endpoint_flags"))
             self._datagrams = stack.enter_context(loaded.map("datagrams"))
             self._answers = stack.enter_context(loaded.map("answers"))
             self._touched = stack.enter_context(loaded.map("touched"))
             self._events = stack.enter_context(RingBuffer(loaded.map("connect_events")))
             self._stack = stack.pop_all()
+        # Sockets outlive agents that take over from one another, and remember such numbers.
+        self._born = secrets.randbelow(_LAST_NUMBER)
         self._forget()
 
     def _forget(self) -> None:
         self._standing: dict[int, Standing] = {}
-        self._callers: dict[bytes, int] = {}
+        # Whose an address is, by its key.
+        self._callees: dict[bytes, int] = {}
         self._flags: dict[int, EndpointFlag] = {}
-        self._leftovers: deque[_Leftover] = deque()
-        # Ids that have a state in the maps; those that retired, since when.
-        self._known_ports: set[int] = set()
-        self._known_endpoints: set[int] = set()
-        self._retired_ports: dict[int, float] = {}
-        self._retired_endpoints: dict[int, float] = {}
+        # Ids that have a state in the maps.
+        self._ports: set[int] = set()
+        self._endpoints: set[int] = set()
+        # What has gone since when, monotonic seconds, the oldest first.
+        self._old_tables: deque[tuple[float, Table]] = deque()
+        self._old_ports: dict[int, float] = {}
+        self._old_endpoints: dict[int, float] = {}
         self._last_table = 0
-        self._born = 0
 
     def __enter__(self) -> Self:
         """The maps themselves."""
@@ -121,7 +131,19 @@ class ConnectMaps:
 
         An address that another port had belongs to the one that was put last.
         """
-        raise NotImplementedError
+        change = _Change()
+        for port in {port.id: port for port in ports}.values():
+            self._prepare(port, change)
+        try:
+            self._write(change)
+            entries = [row for standing in change.standing for row in standing.entries()]
+            self._addresses.update_many(entries)
+        except OSError:
+            self._take_back(change)
+            raise
+        now = time.monotonic()
+        for standing in change.standing:
+            self._settle(standing, now)
 
     def remove(self, port_id: int) -> None:
         """Leave the calls of a Service port alone; connections that it has live on."""
@@ -129,7 +151,15 @@ class ConnectMaps:
 
     def remove_many(self, port_ids: Sequence[int]) -> None:
         """The same for many; those that are not there do not matter."""
-        raise NotImplementedError
+        now = time.monotonic()
+        for port_id in port_ids:
+            standing = self._standing.pop(port_id, None)
+            if standing is None:
+                continue
+            self._disown(port_id, standing.called())
+            self._old_ports[port_id] = now
+            self._old_tables.extend((now, table) for table in standing.tables())
+            self._retire(standing.endpoint_ids(), now)
 
     def expire(self, now: float) -> None:
         """Remove what was replaced or removed a while ago; to be called every second or so.
@@ -137,7 +167,22 @@ class ConnectMaps:
         Args:
             now: monotonic seconds.
         """
-        raise NotImplementedError
+        until = now - _GRACE_SECONDS
+        tables = []
+        while self._old_tables and self._old_tables[0][0] <= until:
+            tables.append(self._old_tables.popleft()[1])
+        self._tables.delete_many([key for table in tables for key, _ in table.slots()])
+        self._members.delete_many([key for table in tables for key, _ in table.members()])
+        ports = _ended(self._old_ports, until)
+        self._port_states.delete_many([layout.NUMBER.pack(port_id) for port_id in ports])
+        self._ports.difference_update(ports)
+        endpoints = _ended(self._old_endpoints, until)
+        keys = [layout.NUMBER.pack(endpoint_id) for endpoint_id in endpoints]
+        self._endpoint_flags.delete_many(keys)
+        self._endpoint_states.delete_many(keys)
+        self._endpoints.difference_update(endpoints)
+        for endpoint_id in endpoints:
+            self._flags.pop(endpoint_id, None)
 
     def renew_lease(self, seconds: float) -> None:
         """Let calls be balanced for so long from now; afterwards they are left alone."""
@@ -146,23 +191,30 @@ class ConnectMaps:
 
     def set_out(self, endpoint_id: int, out: bool) -> None:
         """Pass an endpoint over as long as there are others; quicker than a new table."""
-        self._set_flag(endpoint_id, EndpointFlag.OUT, out)
+        self._set_flag(endpoint_id, EndpointFlag.OUT, on=out)
 
     def set_watched(self, endpoint_id: int, watched: bool) -> None:
         """Tell of each of an endpoint's successes, not only of those that follow a failure."""
-        self._set_flag(endpoint_id, EndpointFlag.WATCHED, watched)
+        self._set_flag(endpoint_id, EndpointFlag.WATCHED, on=watched)
 
     def port_counts(self, port_id: int) -> PortCounts:
         """What was counted for a port; zeros when it is not there."""
-        raise NotImplementedError
+        value = self._port_states.lookup(layout.NUMBER.pack(port_id))
+        return layout.port_counts(value or layout.new_port_state(0))
 
     def changed_ports(self) -> Iterator[tuple[int, PortCounts]]:
         """Ports that something was counted for since the last call, with all that was."""
-        raise NotImplementedError
+        for port_id in self._take_touched(Touched.PORT):
+            value = self._port_states.lookup(layout.NUMBER.pack(port_id))
+            if value is not None:
+                yield port_id, layout.port_counts(value)
 
     def endpoint_counts(self) -> Iterator[tuple[int, EndpointCounts]]:
         """Endpoints that something was counted for since the last call, with all that was."""
-        raise NotImplementedError
+        for endpoint_id in self._take_touched(Touched.ENDPOINT):
+            value = self._endpoint_states.lookup(layout.NUMBER.pack(endpoint_id))
+            if value is not None:
+                yield endpoint_id, layout.endpoint_counts(value)
 
     def fileno(self) -> int:
         """Readable, for epoll and trio, when there are events."""
@@ -175,7 +227,144 @@ class ConnectMaps:
 
     def clear(self) -> None:
         """Remove everything: calls are left alone; connections live on, uncounted."""
-        raise NotImplementedError
+        # Addresses first: no call is to find half of the rest.
+        for each in (
+            self._addresses,
+            self._lease,
+            self._tables,
+            self._members,
+            self._affinity,
+            self._datagrams,
+            self._answers,
+            self._port_states,
+            self._endpoint_states,
+            self._endpoint_flags,
+            self._touched,
+        ):
+            each.clear()
+        for _ in self._events.records():
+            pass
+        self._forget()
 
-    def _set_flag(self, endpoint_id: int, flag: EndpointFlag, on: bool) -> None:
-        raise NotImplementedError
+    def _prepare(self, port: ConnectPort, change: _Change) -> None:
+        old = self._standing.get(port.id)
+        four = self._table(port, port.four, old.four if old else None, change)
+        six = self._table(port, port.six, old.six if old else None, change)
+        standing = Standing(port, four, six)
+        change.standing.append(standing)
+        if port.id not in self._ports:
+            change.new_ports.add(port.id)
+        change.new_endpoints |= standing.endpoint_ids() - self._endpoints
+
+    def _table(
+        self,
+        port: ConnectPort,
+        endpoints: tuple[ConnectEndpoint, ...],
+        known: Table | None,
+        change: _Change,
+    ) -> Table:
+        """The table that there is if it says the same, else a new one."""
+        if known is not None and known.serves(port, endpoints):
+            return known
+        self._last_table += 1
+        table = Table(self._last_table, endpoints, port.even, port.affinity_seconds > 0)
+        change.tables.append(table)
+        return table
+
+    def _new_born(self) -> int:
+        """A number that no state in the maps has."""
+        self._born = self._born % _LAST_NUMBER + 1
+        return self._born
+
+    def _write(self, change: _Change) -> None:
+        """Write all that entries refer to."""
+        self._port_states.update_many(
+            [
+                (layout.NUMBER.pack(port_id), layout.new_port_state(self._new_born()))
+                for port_id in change.new_ports
+            ]
+        )
+        self._ports |= change.new_ports
+        self._endpoint_states.update_many(
+            [
+                (layout.NUMBER.pack(endpoint_id), layout.new_endpoint_state(self._new_born()))
+                for endpoint_id in change.new_endpoints
+            ]
+        )
+        self._endpoints |= change.new_endpoints
+        self._tables.update_many([row for table in change.tables for row in table.slots()])
+        self._members.update_many([row for table in change.tables for row in table.members()])
+        for standing in change.standing:
+            for endpoint_id in standing.endpoint_ids() & self._old_endpoints.keys():
+                self._set_flag(endpoint_id, EndpointFlag.RETIRED, on=False)
+
+    def _take_back(self, change: _Change) -> None:
+        """Let calls go by what stands; what was written for others goes when it is not used."""
+        now = time.monotonic()
+        keys = {key for standing in change.standing for key in standing.called()}
+        self._addresses.delete_many([key for key in keys if key not in self._callees])
+        owners = {self._callees[key] for key in keys if key in self._callees}
+        for port_id in owners:
+            self._addresses.update_many(list(self._standing[port_id].entries()))
+        self._old_tables.extend((now, table) for table in change.tables)
+        self._old_ports.update(dict.fromkeys(change.new_ports, now))
+        self._retire(change.new_endpoints, now)
+
+    def _settle(self, standing: Standing, now: float) -> None:
+        """Note what stands, and let go of what stood there before."""
+        port_id = standing.port.id
+        old = self._standing.get(port_id)
+        self._standing[port_id] = standing
+        self._callees.update(dict.fromkeys(standing.called(), port_id))
+        self._old_ports.pop(port_id, None)
+        for endpoint_id in standing.endpoint_ids():
+            self._old_endpoints.pop(endpoint_id, None)
+        if old is None:
+            return
+        self._disown(port_id, old.called() - standing.called())
+        kept = {table.number for table in standing.tables()}
+        self._old_tables.extend((now, table) for table in old.tables() if table.number not in kept)
+        self._retire(old.endpoint_ids() - standing.endpoint_ids(), now)
+
+    def _disown(self, port_id: int, keys: AbstractSet[bytes]) -> None:
+        """Leave calls of these addresses alone, where they are this port's."""
+        own = [key for key in keys if self._callees.get(key) == port_id]
+        self._addresses.delete_many(own)
+        for key in own:
+            del self._callees[key]
+
+    def _retire(self, endpoint_ids: AbstractSet[int], now: float) -> None:
+        for endpoint_id in endpoint_ids:
+            self._set_flag(endpoint_id, EndpointFlag.RETIRED, on=True)
+            self._old_endpoints[endpoint_id] = now
+
+    def _set_flag(self, endpoint_id: int, flag: EndpointFlag, *, on: bool) -> None:
+        """Set it or not, of an endpoint that there is."""
+        if endpoint_id not in self._endpoints:
+            return
+        before = self._flags.get(endpoint_id, EndpointFlag(0))
+        after = before | flag if on else before & ~flag
+        if after == before:
+            return
+        self._flags[endpoint_id] = after
+        key = layout.NUMBER.pack(endpoint_id)
+        if after:
+            self._endpoint_flags.update(key, layout.NUMBER.pack(after))
+        else:
+            self._endpoint_flags.delete(key)
+
+    def _take_touched(self, kind: Touched) -> list[int]:
+        """Ids of ports or endpoints that were counted for; the programs begin a new list."""
+        keys = dict.fromkeys(key for key, _ in self._touched.items())
+        touches = [key for key in keys if layout.TOUCH.unpack(key)[0] == kind]
+        # Before the counts are read: what is counted from now on touches them again.
+        self._touched.delete_many(touches)
+        return [layout.TOUCH.unpack(key)[1] for key in touches]
+
+
+def _ended(since: dict[int, float], until: float) -> list[int]:
+    """Take out those that have been there since ``until`` or longer; they stand in order."""
+    ended = list(itertools.takewhile(lambda each: since[each] <= until, since))
+    for each in ended:
+        del since[each]
+    return ended

@@ -67,6 +67,14 @@ class Standing:
             slots = len(table.endpoints)
             yield key, layout.entry(key, self.port, table.number, slots, self._flags(table))
 
+    def called(self) -> set[bytes]:
+        """The keys of its rows of ``addresses``."""
+        return {layout.called(address) for address in self.port.addresses}
+
+    def tables(self) -> tuple[Table, Table]:
+        """Those of both address families."""
+        return self.four, self.six
+
     def endpoint_ids(self) -> set[int]:
         """Whom its calls may go to."""
         return {endpoint.id for endpoint in (*self.four.endpoints, *self.six.endpoints)}
