@@ -195,7 +195,7 @@ def main(side: str, address: str, port: int) -> None:
             play(sock, talk.client, talk.endpoint)
         return
     with socket.create_server((address, port), family=family) as listener:
-        print("listening", flush=True)
+        print("ready", flush=True)
         for line in sys.stdin:
             talk = plan(*map(int, line.split()))
             listener.settimeout(_PATIENCE_SECONDS)

@@ -11,7 +11,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import trio
@@ -97,62 +97,85 @@ class Talk(NamedTuple):
             assert counted == (self.plan.client.total, self.plan.endpoint.total), told
 
 
-class Couple:
-    """A client and an endpoint, each a process, that have one talk after the other."""
+class Peer:
+    """A process in a namespace that answers lines with lines."""
 
-    def __init__(self, world: World, place: Place) -> None:
+    def __init__(self, process: trio.Process) -> None:
+        self._process = process
+
+    @classmethod
+    @asynccontextmanager
+    async def started(
+        cls, namespace: str, program: Path, *arguments: object
+    ) -> AsyncIterator[Peer]:
+        """Run a program of the tests; it is ended."""
+        command = command_in(namespace, [sys.executable, str(program), *map(str, arguments)])
+        process = await trio.lowlevel.open_process(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        try:
+            yield cls(process)
+        finally:
+            process.kill()
+            assert process.stdio is not None
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + 5):
+                await process.stdio.aclose()
+                await process.wait()
+
+    async def say(self, line: str) -> None:
+        assert self._process.stdin is not None
+        await self._process.stdin.send_all(f"{line}\n".encode())
+
+    async def hear(self) -> bytes:
+        """The next line."""
+        assert self._process.stdout is not None
+        line = bytearray()
+        with trio.fail_after(_TALK_SECONDS):
+            while not line.endswith(b"\n"):
+                part = await self._process.stdout.receive_some()
+                assert part, "it has ended"
+                line += part
+        return bytes(line)
+
+    async def ask(self, line: str) -> Any:
+        """Say a line; what the answer says in JSON."""
+        await self.say(line)
+        return msgspec.json.decode(await self.hear())
+
+
+class Couple:
+    """A client and an endpoint that have one talk after the other."""
+
+    def __init__(self, world: World, place: Place, client: Peer, endpoint: Peer) -> None:
         self._world = world
         self._place = place
-        self._client: trio.Process
-        self._endpoint: trio.Process
+        self._client = client
+        self._endpoint = endpoint
 
+    @classmethod
     @asynccontextmanager
-    async def running(self, lab: Lab) -> AsyncIterator[Couple]:
-        """Returns when the endpoint listens; ends both processes."""
-        service, endpoint = self._place
-        self._endpoint = await _peer(lab.server, "endpoint", *endpoint)
-        self._client = await _peer(lab.pod, "client", service, PORT)
-        try:
-            assert await _line(self._endpoint) == b"listening"
-            self._world.service_at((service, PORT), Endpoint(*endpoint), service=f"at-{service}")
-            yield self
-        finally:
-            for process in (self._client, self._endpoint):
-                process.kill()
-                with trio.CancelScope(shield=True, deadline=trio.current_time() + 5):
-                    await process.wait()
+    async def at(cls, place: Place, lab: Lab, world: World) -> AsyncIterator[Couple]:
+        """The couple of a Service, which is made."""
+        async with (
+            Peer.started(lab.server, _PEERS, "endpoint", *place.endpoint) as endpoint,
+            Peer.started(lab.pod, _PEERS, "client", place.service, PORT) as client,
+        ):
+            assert await endpoint.hear() == b"ready\n"
+            world.service_at(
+                (place.service, PORT), Endpoint(*place.endpoint), service=f"at-{place.service}"
+            )
+            yield cls(world, place, client, endpoint)
 
     async def talk(self, number: int, largest: int) -> Talk:
         """Carry out one plan."""
         before = len(self._reports())
-        with trio.fail_after(_TALK_SECONDS):
-            for process in (self._endpoint, self._client):
-                assert process.stdin is not None
-                await process.stdin.send_all(f"{number} {largest}\n".encode())
-            client = msgspec.json.decode(await _line(self._client), type=Outcome)
-            endpoint = msgspec.json.decode(await _line(self._endpoint), type=Outcome)
+        await self._endpoint.say(f"{number} {largest}")
+        client = msgspec.convert(await self._client.ask(f"{number} {largest}"), Outcome)
+        endpoint = msgspec.json.decode(await self._endpoint.hear(), type=Outcome)
         await self._world.until(lambda: len(self._reports()) > before)
         (report,) = self._reports()[before:]
         return Talk(number, plan(number, largest), client, endpoint, report)
 
     def _reports(self) -> list[FlowReport]:
         host = f"[{self._place.service}]" if ":" in self._place.service else self._place.service
-        called = f"{host}:{PORT}"
-        return [report for report in self._world.reports if report.destination == called]
-
-
-async def _peer(namespace: str, *arguments: object) -> trio.Process:
-    command = [sys.executable, str(_PEERS), *map(str, arguments)]
-    return await trio.lowlevel.open_process(
-        command_in(namespace, command), stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
-
-
-async def _line(process: trio.Process) -> bytes:
-    assert process.stdout is not None
-    line = bytearray()
-    while not line.endswith(b"\n"):
-        part = await process.stdout.receive_some()
-        assert part, "it has ended"
-        line += part
-    return bytes(line[:-1])
+        return [report for report in self._world.reports if report.destination == f"{host}:{PORT}"]

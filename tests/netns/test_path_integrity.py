@@ -23,7 +23,7 @@ async def talk_in_turn(
 ) -> list[Talk]:
     """One couple's share of the plans."""
     talks = []
-    async with Couple(world, place).running(lab) as couple:
+    async with Couple.at(place, lab, world) as couple:
         for number in numbers:
             talk = await couple.talk(number, largest)
             talk.assert_whole()
