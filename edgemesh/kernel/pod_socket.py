@@ -10,22 +10,17 @@ Pod's is then the one that a link of our own namespace leads into (rtnetlink's R
 
 from __future__ import annotations
 
-import ctypes
-import errno
-import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
+from edgemesh.kernel.namespaces import enter_namespace, network_namespaces
 from edgemesh.model.errors import OperatorError
 
-_CLONE_NEWNET = 0x40000000
 _LONGEST_ANSWER = 4096
 _PATIENCE_SECONDS = 10.0
 
@@ -80,18 +75,6 @@ def _serve(control: socket.socket, address: str, family: int, kind: int) -> None
     socket.send_fds(control, [b"made"], [made.fileno()])
 
 
-def _namespaces() -> Iterator[Path]:
-    """Every network namespace that a name or a process holds, once; named ones first."""
-    seen: set[tuple[int, int]] = set()
-    for path in (*Path("/run/netns").glob("*"), *Path("/proc").glob("[0-9]*/ns/net")):
-        # A process may end meanwhile, and a name may outlive what it was for.
-        with suppress(FileNotFoundError, ProcessLookupError):
-            found = path.stat()
-            if (found.st_dev, found.st_ino) not in seen:
-                seen.add((found.st_dev, found.st_ino))
-                yield path
-
-
 def _neighbours_first() -> list[Path]:
     """All namespaces, those first that a link of the namespace we are in leads into."""
     with IPRoute() as netlink:
@@ -105,19 +88,13 @@ def _neighbours_first() -> list[Path]:
                 return False
             return told["nsid"] in linked
 
-        return sorted(_namespaces(), key=is_neighbour, reverse=True)
+        return sorted(network_namespaces(), key=is_neighbour, reverse=True)
 
 
 def _enter_and_look(path: Path, address: str) -> bool:
     """Enter a namespace and tell whether it has the address: only then can it be bound."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    with path.open() as namespace:
-        if libc.setns(namespace.fileno(), _CLONE_NEWNET):
-            number = ctypes.get_errno()
-            # EINVAL: a plain file lies among the names.
-            if number == errno.EINVAL:
-                return False
-            raise OSError(number, os.strerror(number))
+    if not enter_namespace(path):
+        return False
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as probe:
         try:
