@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import struct
 import subprocess
@@ -13,7 +14,7 @@ from pathlib import Path
 
 from edgemesh.kernel.bpf.loader import Loading, unload
 from edgemesh.kernel.bpf.programs import Group, Program
-from edgemesh.kernel.bpf.syscall import AttachType, ProgramType
+from edgemesh.kernel.bpf.syscall import AttachType, ProgramType, prog_query
 from edgemesh.kernel.mounts import mount_point
 from edgemesh.model.bpf_settings import BpfSettings
 
@@ -122,6 +123,15 @@ def connect_in(cgroup: str) -> int:
         argv = ["sh", "-c", enter, cgroup, sys.executable, "-c", program, str(port)]
         subprocess.run(argv, check=True)
     return port
+
+
+def attached(cgroup: str) -> tuple[int, ...]:
+    """The programs that are attached for connect() in a cgroup."""
+    directory = os.open(cgroup, os.O_RDONLY)
+    try:
+        return prog_query(directory, AttachType.CGROUP_INET4_CONNECT)
+    finally:
+        os.close(directory)
 
 
 def number(value: bytes | None) -> int:

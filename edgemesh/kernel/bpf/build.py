@@ -78,7 +78,8 @@ def build_id(spec: BuildSpec) -> str:
     folders = {Path(source).parent for source in spec.sources.values()}
     headers = sorted(header for folder in folders for header in folder.glob("*.h"))
     for path in (*map(Path, spec.sources.values()), *headers):
-        digest.update(path.read_bytes())
+        text = path.read_bytes()
+        digest.update(f"{path.name} {len(text)} ".encode() + text)
     kernel = os.uname()
     attached_to = (spec.cgroup, Path(spec.cgroup).stat().st_ino)
     facts = (spec.groups, spec.macros, attached_to, kernel.release, kernel.version)

@@ -32,16 +32,21 @@ _REASON_CHARACTERS = 300  # it is kept in a map
 def main() -> None:
     """Do what standard input says."""
     spec = msgspec.json.decode(sys.stdin.buffer.read(), type=BuildSpec)
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    # It may have ended before it was asked that we end with it.
-    if os.getppid() != spec.loader:
-        sys.exit("the loader is gone")
+    end_with(spec.loader)
     result = build(spec, _tell)
     sys.stdout.buffer.write(msgspec.json.encode(result))
 
 
 def _tell(step: str) -> None:
     sys.stderr.write(f"{step}\n")
+
+
+def end_with(loader: int) -> None:
+    """Have this process killed when the one that started it ends."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    # It may have ended already.
+    if os.getppid() != loader:
+        sys.exit("the loader is gone")
 
 
 def build(spec: BuildSpec, progress: Callable[[str], None]) -> BuildResult:
