@@ -77,6 +77,8 @@ class ProxySettings:
         max_connections, max_udp_sessions: the oldest idle UDP session gives way; a TCP
             connection beyond the limit is refused.
         relay_buffer_bytes: read at once, and so at most kept per direction of a flow.
+        splice: ``auto`` lets splice(2) move what flows carry beyond ``splice_after_bytes`` with
+            hardly an answer: ``splice_bytes`` at most at once, ``max_pipes`` at a time; or ``off``.
         repoll_seconds: how long the reactor looks again before it sleeps, while that pays.
         max_quota_keys: sources or routes that have a token bucket, for each quota; the one that
             was not used for longest gives way.
@@ -105,6 +107,10 @@ class ProxySettings:
     max_connections: Count = 9500
     max_udp_sessions: Count = 8192
     relay_buffer_bytes: Count = 65536
+    splice: Literal["auto", "off"] = "auto"
+    splice_after_bytes: Count = 1048576
+    splice_bytes: Count = 1048576
+    max_pipes: Count = 256
     repoll_seconds: Annotated[float, Meta(ge=0, le=0.001)] = 0.0001
     max_quota_keys: Count = 10000
     max_affinity_clients: Count = 10000

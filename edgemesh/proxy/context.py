@@ -6,16 +6,18 @@ import random
 import socket
 import time
 from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Set as AbstractSet
+from typing import TYPE_CHECKING, Protocol
 
 import trio
 
 from edgemesh.kernel.sockets import Address
-from edgemesh.model.flows import Ending, FlowReport
+from edgemesh.model.flows import Ending, FlowReport, Mover
 from edgemesh.model.policies import Path
 from edgemesh.model.services import Endpoint
 from edgemesh.model.settings import Http2Settings, HttpSettings, MetricsSettings, ProxySettings
 from edgemesh.observe.metrics.metrics import Metrics
+from edgemesh.policy.promotion import Behaviour, Promotion
 from edgemesh.policy.traffic.events import Event
 from edgemesh.policy.verdict import Verdict
 from edgemesh.proxy.decide import Decider
@@ -24,6 +26,9 @@ from edgemesh.proxy.http2.shared import Http2Shared
 from edgemesh.proxy.reactor import Reactor
 from edgemesh.proxy.report import Reports
 from edgemesh.proxy.transport_server import TransportServer
+
+if TYPE_CHECKING:
+    from edgemesh.proxy.forward.movers import Movers
 
 # Datagrams are up to 65,535 bytes; the relay reads `relay_buffer_bytes` of it.
 _BUFFER_BYTES = 65536
@@ -43,6 +48,20 @@ class OpenFlow(Protocol):
         ...
 
 
+class PromotionRule(Protocol):
+    """Tells what is to move a flow's bytes; see `Promotion`."""
+
+    def decide(self, behaviour: Behaviour, mover: Mover, suitable: AbstractSet[Mover]) -> Mover:
+        """The mover that is to have a flow from now on."""
+        ...
+
+    def notice_from(
+        self, behaviour: Behaviour | None, mover: Mover, suitable: AbstractSet[Mover]
+    ) -> int:
+        """From how many bytes on the next that passes is to be noted."""
+        ...
+
+
 class Context:
     """The data plane as its stages see it.
 
@@ -52,6 +71,8 @@ class Context:
         reactor, decider, metrics, reports, http, http2: see there.
         inbound: what lets calls through to this node's endpoints.
         buffer: what everything is read into; a handler uses it within one event only.
+        promotion: tells which mover suits a flow.
+        movers: those that can be had.
         flows: TCP flows that are not over.
         draining: nothing new is accepted any more.
         all_over: set when the last flow has ended while draining.
@@ -61,6 +82,7 @@ class Context:
         self,
         settings: ProxySettings,
         own_mark: int,
+        movers: Movers,
         write_report: Callable[[FlowReport], None],
         clock: Callable[[], float] = time.monotonic,
         *,
@@ -74,6 +96,7 @@ class Context:
         Args:
             settings: of the data plane.
             own_mark: as above.
+            movers: as above.
             write_report: takes each flow's report; must not block.
             clock: monotonic, in seconds.
             metrics: what is counted is added to these.
@@ -99,6 +122,8 @@ class Context:
         self.http2 = Http2Shared(http2 or Http2Settings(), self.http.settings, self.reactor)
         self.buffer = memoryview(bytearray(max(_BUFFER_BYTES, settings.relay_buffer_bytes)))
         self.relay_buffer = self.buffer[: settings.relay_buffer_bytes]
+        self.promotion: PromotionRule = Promotion(settings.splice_after_bytes)
+        self.movers = movers
         self.flows: set[OpenFlow] = set()
         self.draining = False
         self.all_over = trio.Event()

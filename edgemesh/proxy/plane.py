@@ -13,14 +13,18 @@ import trio
 
 from edgemesh.kernel.sockets import Address, ipv6_available, tcp_listener, udp_listener
 from edgemesh.model.errors import OperatorError
-from edgemesh.model.flows import Ending, FlowReport
+from edgemesh.model.flows import Ending, FlowReport, Mover
 from edgemesh.model.services import Snapshot
 from edgemesh.model.settings import Http2Settings, HttpSettings, NetfilterSettings, ProxySettings
 from edgemesh.observe.log import get_logger
 from edgemesh.observe.metrics.metrics import Metrics
 from edgemesh.proxy.accept import TcpAcceptor
 from edgemesh.proxy.context import Context
+from edgemesh.proxy.forward.bulk import begin_bulk
 from edgemesh.proxy.forward.datagram import DatagramAcceptor
+from edgemesh.proxy.forward.movers import Movers
+from edgemesh.proxy.forward.pipes import Pipes
+from edgemesh.proxy.forward.relay import resume_relay
 from edgemesh.proxy.forward.session import Session, Sessions
 from edgemesh.proxy.http.shared import RequestLog
 
@@ -64,6 +68,7 @@ class Plane(Context):
         super().__init__(
             settings,
             netfilter.own_mark,
+            Movers(resume_relay),
             write_report,
             clock,
             metrics=metrics,
@@ -72,6 +77,9 @@ class Plane(Context):
             request_log=request_log,
         )
         self.sessions: Sessions = OrderedDict()
+        self._pipes = Pipes(settings.max_pipes, settings.splice_bytes)
+        if settings.splice == "auto":
+            self.movers.offer(Mover.SPLICE, partial(begin_bulk, self._pipes))
         self._redirected = netfilter.mode == "redirect"
         self._redirected_datagram = redirected_datagram
         self._families = {
@@ -105,7 +113,7 @@ class Plane(Context):
         Ownership: listeners and flows are closed at the end.
         Cancellation: cuts what `drain` has not let finish.
         """
-        with self.reactor, ExitStack() as listeners:
+        with self.reactor, self._pipes, ExitStack() as listeners:
             self._listen(listeners)
             try:
                 await self.reactor.run(task_status=task_status)

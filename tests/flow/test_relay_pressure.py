@@ -60,7 +60,7 @@ async def goes_on(sender: Peer, receiver: Peer, data: bytes, sent: int) -> bytes
 async def test_a_receiver_that_never_reads_stops_the_sender_and_little_is_kept(
     sender: str,
 ) -> None:
-    async with running(relay_buffer_bytes=BUFFER) as world:
+    async with running(relay_buffer_bytes=BUFFER, splice="off") as world:
         talker, listener = await pair(world, sender)
         data = random.Random(3).randbytes(20_000_000)
         sent = await fill(world, talker, data)
@@ -72,7 +72,7 @@ async def test_a_receiver_that_never_reads_stops_the_sender_and_little_is_kept(
 
 @BOTH_WAYS
 async def test_both_ways_full_at_once_lose_nothing(sender: str) -> None:
-    async with running(relay_buffer_bytes=BUFFER) as world:
+    async with running(relay_buffer_bytes=BUFFER, splice="off") as world:
         one, two = await pair(world, sender)
         data = random.Random(4).randbytes(20_000_000)
         sent_one = await fill(world, one, data)
@@ -90,7 +90,7 @@ async def test_both_ways_full_at_once_lose_nothing(sender: str) -> None:
 
 @BOTH_WAYS
 async def test_the_other_way_goes_on_while_one_way_is_full(sender: str) -> None:
-    async with running(relay_buffer_bytes=BUFFER) as world:
+    async with running(relay_buffer_bytes=BUFFER, splice="off") as world:
         talker, listener = await pair(world, sender)
         await fill(world, talker, bytes(20_000_000))
         for number in range(20):
@@ -100,7 +100,7 @@ async def test_the_other_way_goes_on_while_one_way_is_full(sender: str) -> None:
 
 @BOTH_WAYS
 async def test_nothing_spins_while_one_way_is_full(sender: str) -> None:
-    async with running(relay_buffer_bytes=BUFFER) as world:
+    async with running(relay_buffer_bytes=BUFFER, splice="off") as world:
         talker, _ = await pair(world, sender)
         await fill(world, talker, bytes(20_000_000))
         await world.comes_to_rest()
@@ -117,7 +117,7 @@ async def test_nothing_spins_while_one_half_is_closed(sender: str) -> None:
 
 @BOTH_WAYS
 async def test_nothing_spins_while_a_full_sender_has_closed_its_half(sender: str) -> None:
-    async with running(relay_buffer_bytes=BUFFER) as world:
+    async with running(relay_buffer_bytes=BUFFER, splice="off") as world:
         talker, listener = await pair(world, sender)
         sent = await fill_as_far_as_the_relay(world, talker, bytes(20_000_000))
         talker.half_close()
@@ -130,7 +130,7 @@ async def test_nothing_spins_or_is_lost_when_both_have_closed_with_much_still_un
     sender: str,
 ) -> None:
     """Both directions of the talker's socket are shut: epoll reports a hang-up for ever."""
-    async with running(relay_buffer_bytes=BUFFER) as world:
+    async with running(relay_buffer_bytes=BUFFER, splice="off") as world:
         talker, listener = await pair(world, sender)
         data = random.Random(5).randbytes(20_000_000)
         sent = await fill_as_far_as_the_relay(world, talker, data)
@@ -146,7 +146,7 @@ async def test_nothing_spins_or_is_lost_when_both_have_closed_with_much_still_un
 
 @BOTH_WAYS
 async def test_nothing_spins_or_is_lost_when_a_full_sender_hangs_up(sender: str) -> None:
-    async with running(relay_buffer_bytes=BUFFER) as world:
+    async with running(relay_buffer_bytes=BUFFER, splice="off") as world:
         talker, listener = await pair(world, sender)
         data = random.Random(6).randbytes(20_000_000)
         sent = await fill_as_far_as_the_relay(world, talker, data)

@@ -14,7 +14,7 @@ from edgemesh.model.flows import Mover
 from edgemesh.proxy.flow import Flow
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Direction:
     """One way of a flow.
 
@@ -29,7 +29,7 @@ class Direction:
     moved: int = 0
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Carried:
     """Both ways, and what is to be known of the flow as a whole.
 

@@ -1,0 +1,139 @@
+"""The mover for flows of small messages: the kernel moves them from socket to socket.
+
+Theory of operation. bpf/gate.bpf.c says what the kernel does; here is when it may. A flow is in
+one of these states:
+
+- *Plain*: its sockets have never been in the gate. Another stage carries it.
+- *Entering*: what lies before the agent is read until there is nothing, and sent: the kernel
+  looks at packets as a whole, and would move again what was read of a packet in part. Then the
+  sockets are told of each other, then given the program, then made to look at what has come
+  meanwhile, as the next packet would do.
+- *Redirecting*: the agent hears of nothing but a direction's end, a reset, and an overflow: that
+  more is under way than `BpfSettings.backlog_bytes`.
+- *Leaving*, after each of these and whenever the agent wants: both directions are held, so that
+  what arrives from now on waits to be read. What the kernel has taken before is on its way
+  through a queue; when the sockets have got it, the relay goes on, and reads and writes in
+  order. So ends of stream, resets and stalled readers are the relay's business alone.
+- *Held*: another stage carries it, which reads what the kernel passes. From here flows come back
+  by *entering* again: when all that was passed is sent, the kernel is released.
+
+A socket that has been given the program keeps it until it is closed. Taking it away has a race
+in the kernel that loses what arrives in this moment (bpf/gate.bpf.c); held it is as good as any
+other socket for recv(2), but not for splice(2), which does not see what was passed. So a flow
+that has been in the gate is not spliced any more.
+
+The first three states are those of `Redirection`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from edgemesh.kernel.bpf.gate_maps import Gate, Junction
+from edgemesh.model.flows import Mover
+from edgemesh.observe.log import get_logger
+from edgemesh.proxy.context import Context
+from edgemesh.proxy.flow import Flow
+from edgemesh.proxy.forward.carried import Carried
+from edgemesh.proxy.forward.redirection import Member, Redirection, Side
+from edgemesh.proxy.reactor import IN
+
+_log = get_logger("sockmap")
+
+
+class Sockmap:
+    """Takes flows into the gate, and is the handler of its overflows.
+
+    Ownership: the gate is the caller's, who closes it when all flows are over.
+    """
+
+    def __init__(self, context: Context, gate: Gate) -> None:
+        """Prepare; `start` offers it to flows."""
+        self._context = context
+        self._gate = gate
+        self._members: dict[Flow, Member] = {}
+        self._by_number: dict[int, Member] = {}
+        self._reasons: set[int | None] = set()
+
+    def start(self) -> None:
+        """Take flows from now on."""
+        self._context.reactor.watch(self._gate.fileno(), self, IN)
+        self._context.movers.offer(Mover.SOCKMAP, self.begin)
+
+    def stop(self) -> None:
+        """Take no more flows, and leave those that there are to the relay; not for handlers."""
+        self._context.movers.withdraw(Mover.SOCKMAP)
+        self._context.reactor.unregister(self._gate.fileno())
+        for member in list(self._members.values()):
+            if member.stay is not None:
+                self._context.reactor.call(member.stay, member.stay.leave)
+
+    def begin(self, flow: Flow, carried: Carried) -> None:
+        """Go on with a flow: in the gate, or by the relay if that cannot be now.
+
+        Args:
+            flow: its sockets are registered for nobody who counts on their events.
+            carried: where it stands.
+        """
+        Redirection(flow, carried).begin(self)
+
+    def on_events(self, events: int) -> None:  # noqa: ARG002 - there is but one
+        """Leave with the flows of which more is under way than may be."""
+        for number in self._gate.overflows():
+            member = self._by_number.get(number)
+            if member is not None and member.stay is not None:
+                member.stay.leave()
+
+    def on_bug(self, error: Exception) -> None:
+        """Nothing is lost: what could not be told is passed, and waits to be read."""
+
+    def member(self, flow: Flow, carried: Carried) -> Member | None:
+        """What the gate has of a flow; a plain one is made a member. None when it cannot be.
+
+        Args:
+            flow: nothing of it lies before the agent.
+            carried: where it stands.
+        """
+        member = self._members.get(flow)
+        if member is not None:
+            return member
+        assert flow.upstream is not None
+        try:
+            junction = self._gate.open(flow.client, flow.upstream)
+        except OSError as error:
+            self._refuse(carried, error)
+            return None
+        member = Member(
+            Side(flow.client, carried.from_client, junction.from_client),
+            Side(flow.upstream, carried.from_endpoint, junction.from_endpoint),
+        )
+        self._members[flow] = member
+        for way in junction:
+            self._by_number[way.number] = member
+        carried.over = partial(self._forget, flow, junction, carried.over)
+        try:
+            # From the first of them on, the sockets are what splice(2) cannot read.
+            carried.unable |= {Mover.SPLICE}
+            self._gate.enter(flow.client)
+            self._gate.enter(flow.upstream)
+        except OSError as error:
+            self._refuse(carried, error)
+        return member
+
+    def _refuse(self, carried: Carried, error: OSError) -> None:
+        """Do without the gate for this flow; why is logged once."""
+        carried.unable |= {Mover.SOCKMAP}
+        if error.errno not in self._reasons:
+            self._reasons.add(error.errno)
+            _log.info("the kernel does not move a flow", reason=error.strerror)
+
+    def _forget(self, flow: Flow, junction: Junction, over: Callable[[], None] | None) -> None:
+        """The flow is over; its sockets are closed next."""
+        assert flow.upstream is not None
+        del self._members[flow]
+        for way in junction:
+            del self._by_number[way.number]
+        self._gate.close(junction, flow.client, flow.upstream)
+        if over is not None:
+            over()
