@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import struct
 from array import array
-from collections.abc import Iterator
 
 _MAGIC = 0xEB9F
 _STRUCT, _UNION, _TYPEDEF, _VOLATILE, _CONST, _RESTRICT, _TYPE_TAG = 4, 5, 8, 9, 10, 11, 18
@@ -61,7 +60,7 @@ class Btf:
             type_id = self._structs[name]
             bits = 0
             for member in members:
-                found = next(self._find(type_id, member.encode()), None)
+                found = self._find(type_id, member.encode(), frozenset())
                 if found is None:
                     raise BtfError(f"{path}: there is no member {member}")
                 bits += found[0]
@@ -92,27 +91,38 @@ class Btf:
             if not 0 < kind <= _LAST_KIND:
                 raise BtfError(f"BTF has a type of the unknown kind {kind}")
             if kind == _STRUCT and name:
-                self._structs.setdefault(self._text(name).decode(), len(self._places))
+                self._structs.setdefault(
+                    self._text(name).decode("ascii", "replace"), len(self._places)
+                )
             self._places.append(at)
             at += _HEAD_BYTES + _FIXED.get(kind, 0) + _PARTS.get(kind, 0) * (info & 0xFFFF)
 
-    def _find(self, type_id: int, wanted: bytes) -> Iterator[tuple[int, int]]:
-        """Members of that name: bits from the type's beginning, and the member's type."""
+    def _find(self, type_id: int, wanted: bytes, around: frozenset[int]) -> tuple[int, int] | None:
+        """A member by name: bits from the type's beginning, and the member's type.
+
+        Args:
+            type_id: of a struct or union; others have no members.
+            wanted: the name.
+            around: the structs that this one is an anonymous member of.
+        """
         place = self._place_of_composite(type_id)
         if place is None:
-            return
+            return None
+        if place in around:
+            raise BtfError("BTF has a struct that contains itself")
         (info,) = self._read("I", place + 4)
         for number in range(info & 0xFFFF):
             at = place + _HEAD_BYTES + number * _MEMBER_BYTES
             name, member_type, offset = self._read("III", at)
             # With kind_flag the upper 8 bits are the width of a bit field.
             bits = offset & 0xFFFFFF if info >> 31 else offset
+            if name and self._text(name) == wanted:
+                return bits, member_type
             if not name:
-                yield from (
-                    (bits + inner, type_) for inner, type_ in self._find(member_type, wanted)
-                )
-            elif self._text(name) == wanted:
-                yield bits, member_type
+                inner = self._find(member_type, wanted, around | {place})
+                if inner is not None:
+                    return bits + inner[0], inner[1]
+        return None
 
     def _place_of_composite(self, type_id: int) -> int | None:
         """Where the struct or union begins that a type is, by whatever names; None for others."""
