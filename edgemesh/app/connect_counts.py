@@ -23,7 +23,7 @@ from edgemesh.proxy.forward.attempt import outcome_of_problem
 
 # Programs that found an endpoint before it was gone have ended long since.
 _GONE_SECONDS: Final = 5.0
-_NOTHING: Final = EndpointCounts(0, 0, 0, 0, 0.0, 0)
+_NOTHING: Final = EndpointCounts(0, 0, 0, 0, 0.0, 0, 0)
 
 
 class CountedMaps(Protocol):
@@ -159,6 +159,10 @@ class ConnectCounts:
 
     def _count(self, number: int, called: _Called, counts: EndpointCounts) -> None:
         before = called.counts
+        if counts.born != before.born:
+            # It took no calls for a while, and was counted anew when it did.
+            called.made = 0
+            before = _NOTHING
         called.counts = counts
         begun = counts.total - before.total
         failed = counts.failed - before.failed

@@ -92,6 +92,7 @@ class EndpointCounts(NamedTuple):
         resets: connections that the endpoint broke off or no longer answered on.
         round_trip_seconds: of all that were established, together, at that moment.
         round_trips: how many those are.
+        born: tells these counts from those that began at zero before them, or after.
     """
 
     open: int
@@ -100,6 +101,7 @@ class EndpointCounts(NamedTuple):
     resets: int
     round_trip_seconds: float
     round_trips: int
+    born: int
 
 
 class ConnectEvent(NamedTuple):
@@ -176,10 +178,10 @@ def port_counts(value: bytes) -> PortCounts:
 
 def endpoint_counts(value: bytes) -> EndpointCounts:
     """What a value of ``endpoints`` says."""
-    _born, _failures, open_now, total, failed, resets, microseconds, trips = ENDPOINT_STATE.unpack(
+    born, _failures, open_now, total, failed, resets, microseconds, trips = ENDPOINT_STATE.unpack(
         value
     )
-    return EndpointCounts(open_now, total, failed, resets, microseconds / 1_000_000, trips)
+    return EndpointCounts(open_now, total, failed, resets, microseconds / 1_000_000, trips, born)
 
 
 def event(record: bytes) -> ConnectEvent:

@@ -11,13 +11,14 @@ import itertools
 import secrets
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Final, Protocol, Self
 
 from edgemesh.kernel.bpf import connect_layout as layout
+from edgemesh.kernel.bpf.connect_destroy import destroy_connections
 from edgemesh.kernel.bpf.connect_layout import (
     ConnectEvent,
     EndpointCounts,
@@ -85,6 +86,7 @@ class ConnectMaps:
             self._endpoint_flags = stack.enter_context(loaded.map("endpoint_flags"))
             self._datagrams = stack.enter_context(loaded.map("datagrams"))
             self._answers = stack.enter_context(loaded.map("answers"))
+            self._sockets = stack.enter_context(loaded.map("sockets"))
             self._touched = stack.enter_context(loaded.map("touched"))
             self._events = stack.enter_context(RingBuffer(loaded.map("connect_events")))
             self._stack = stack.pop_all()
@@ -164,6 +166,8 @@ class ConnectMaps:
     def expire(self, now: float) -> None:
         """Remove what was replaced or removed a while ago; to be called every second or so.
 
+        An endpoint is counted on until its last connection is closed.
+
         Args:
             now: monotonic seconds.
         """
@@ -176,13 +180,23 @@ class ConnectMaps:
         ports = _ended(self._old_ports, until)
         self._port_states.delete_many([layout.NUMBER.pack(port_id) for port_id in ports])
         self._ports.difference_update(ports)
-        endpoints = _ended(self._old_endpoints, until)
+        endpoints = [
+            each for each in _ended(self._old_endpoints, until) if not self._is_open(each, now)
+        ]
         keys = [layout.NUMBER.pack(endpoint_id) for endpoint_id in endpoints]
         self._endpoint_flags.delete_many(keys)
         self._endpoint_states.delete_many(keys)
         self._endpoints.difference_update(endpoints)
         for endpoint_id in endpoints:
             self._flags.pop(endpoint_id, None)
+
+    def destroy_connections(self, endpoint_ids: Collection[int]) -> int:
+        """End all connections of these endpoints, see `connect_destroy`; call it in a thread.
+
+        Raises:
+            OSError: it could not be done.
+        """
+        return destroy_connections(self._sockets.fd, endpoint_ids)
 
     def renew_lease(self, seconds: float) -> None:
         """Let calls be balanced for so long from now; afterwards they are left alone."""
@@ -332,6 +346,14 @@ class ConnectMaps:
         self._addresses.delete_many(own)
         for key in own:
             del self._callees[key]
+
+    def _is_open(self, endpoint_id: int, now: float) -> bool:
+        """Whether a retired endpoint has connections: it is looked at again after a while."""
+        value = self._endpoint_states.lookup(layout.NUMBER.pack(endpoint_id))
+        if value is None or not layout.endpoint_counts(value).open:
+            return False
+        self._old_endpoints[endpoint_id] = now
+        return True
 
     def _retire(self, endpoint_ids: AbstractSet[int], now: float) -> None:
         for endpoint_id in endpoint_ids:
