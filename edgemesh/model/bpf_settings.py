@@ -22,9 +22,12 @@ class BpfSettings:
         cgroup: the cgroup v2 directory whose processes are balanced when they connect; "" for
             the root of the hierarchy, which is all of the host.
         headers: a tree of kernel headers to compile with; "" to look for one.
+        self_test_seconds: that trying what was loaded may take; what has not answered by then is
+            not used.
         lease_seconds: how long calls are balanced by maps that no living agent has confirmed.
         backlog_bytes: that one direction of a flow may have under way in the kernel before its
-            bytes pass through the agent.
+            bytes pass through the agent; each packet counts 4 KiB besides.
+        gate_flows: that the kernel moves at a time; others are relayed.
         connect_addresses: of Service ports that are balanced when they are called.
         connect_endpoints: of all those Service ports together, a change being under way; each
             address family counts.
@@ -42,8 +45,10 @@ class BpfSettings:
     directory: Path = Path("/sys/fs/bpf/edgemesh")
     cgroup: str = ""
     headers: str = ""
+    self_test_seconds: Seconds = 10.0
     lease_seconds: Seconds = 5.0
     backlog_bytes: Count = 262144
+    gate_flows: Count = 8192
     connect_addresses: Count = 65536
     connect_endpoints: Count = 262144
     connect_callers: Count = 16384

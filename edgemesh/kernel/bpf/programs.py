@@ -44,7 +44,8 @@ class Group:
         name: of the group, as `Loaded.groups` has it.
         file: in ``bpf/``.
         programs: that it has.
-        needs: groups that come before it, and whose maps it declares as ``extern``.
+        needs: groups that come before it, without which it is of no use. A map that it
+            declares by the name of one of an earlier group, and alike, is that map.
         offsets: macros, and the members of kernel structs whose places they are to tell:
             ``{"OFF_TCP_SOCK_WRITE_SEQ": "tcp_sock.write_seq"}``.
         variants: further macros, tried in this order until the kernel takes the group: for
@@ -89,7 +90,15 @@ SOCKOPS = Group(
     offsets={"OFF_SOCK_SK_ERR": "sock.sk_err"},
 )
 
-GROUPS: tuple[Group, ...] = (CONNECT, SOCKOPS)
+GATE = Group(
+    "gate",
+    "gate.bpf.c",
+    # Without a parser: Linux 5.13.
+    (Program("gate_verdict", ProgramType.SK_SKB, AttachType.SK_SKB_VERDICT, "gate_sources"),),
+    offsets={"OFF_TCP_SOCK_BYTES_ACKED": "tcp_sock.bytes_acked"},
+)
+
+GROUPS: tuple[Group, ...] = (CONNECT, SOCKOPS, GATE)
 
 
 def constants(settings: BpfSettings) -> dict[str, int]:
@@ -103,6 +112,9 @@ def constants(settings: BpfSettings) -> dict[str, int]:
         "CONVERSATION_IDLE_NS": round(settings.conversation_idle_seconds * _NANOSECONDS),
         "ABANDONED_NS": round(settings.abandoned_seconds * _NANOSECONDS),
         "EVENT_PAGES": _ring_pages(settings.connect_events),
+        "GATE_WAYS": 2 * settings.gate_flows,
+        # A direction that has overflowed does so again only when the agent has noticed.
+        "GATE_EVENT_PAGES": _ring_pages(2 * settings.gate_flows),
     }
 
 

@@ -52,7 +52,7 @@ class Sockmap:
         """Prepare; `start` offers it to flows."""
         self._context = context
         self._gate = gate
-        self._members: dict[Flow, Member] = {}
+        self.members: dict[Flow, Member] = {}
         self._by_number: dict[int, Member] = {}
         self._reasons: set[int | None] = set()
 
@@ -65,7 +65,7 @@ class Sockmap:
         """Take no more flows, and leave those that there are to the relay; not for handlers."""
         self._context.movers.withdraw(Mover.SOCKMAP)
         self._context.reactor.unregister(self._gate.fileno())
-        for member in list(self._members.values()):
+        for member in list(self.members.values()):
             if member.stay is not None:
                 self._context.reactor.call(member.stay, member.stay.leave)
 
@@ -95,7 +95,7 @@ class Sockmap:
             flow: nothing of it lies before the agent.
             carried: where it stands.
         """
-        member = self._members.get(flow)
+        member = self.members.get(flow)
         if member is not None:
             return member
         assert flow.upstream is not None
@@ -108,7 +108,7 @@ class Sockmap:
             Side(flow.client, carried.from_client, junction.from_client),
             Side(flow.upstream, carried.from_endpoint, junction.from_endpoint),
         )
-        self._members[flow] = member
+        self.members[flow] = member
         for way in junction:
             self._by_number[way.number] = member
         carried.over = partial(self._forget, flow, junction, carried.over)
@@ -131,7 +131,7 @@ class Sockmap:
     def _forget(self, flow: Flow, junction: Junction, over: Callable[[], None] | None) -> None:
         """The flow is over; its sockets are closed next."""
         assert flow.upstream is not None
-        del self._members[flow]
+        del self.members[flow]
         for way in junction:
             del self._by_number[way.number]
         self._gate.close(junction, flow.client, flow.upstream)

@@ -1,0 +1,115 @@
+/* The gate: moves what arrives at a flow's socket to the flow's other socket, within the kernel.
+ *
+ * The kernel redirects without backpressure. An skb that is redirected is acknowledged at once and
+ * waits, charged to nobody, in the target's queue (sk_psock_skb_redirect(), tcp_eat_skb()): one
+ * reader that stalls would have its sender fill the memory of the node. So the program redirects
+ * while what the target's peer has not acknowledged yet is less than BACKLOG_BYTES. Otherwise it
+ * passes: the skb is charged to the source's receive buffer, the sender's window closes when that
+ * is full, and the agent moves the bytes.
+ *
+ * Order. Bytes that were redirected are on their way through a queue of the kernel that the agent
+ * cannot see, and bytes that were passed lie in front of the agent. Neither may overtake.
+ * - From passing to redirecting: nothing is redirected while `passed` is not `released`, and the
+ *   agent releases when it has written all that was passed to the target, whose queue keeps order.
+ * - From redirecting to passing: the agent writes to the target only after the direction is held
+ *   and the target has taken all that was redirected, by its count of bytes.
+ * The program runs under the source's socket lock (tcp_data_ready()), so for one direction never
+ * twice at a time; a system call of the agent on the source that takes the lock divides what the
+ * program did before from what it does after, when it sees what the agent stored before.
+ *
+ * The target's queue also takes what is passed of the other direction, when it is not empty
+ * (sk_psock_verdict_apply()). It must never be stuck then, or two directions would wait for each
+ * other. It is not: unacknowledged bytes that are fewer than BACKLOG_BYTES always find room in
+ * the target's send buffer, which the agent has made larger, and the agent holds both directions
+ * when one of them overflows.
+ *
+ * A socket stays in `gate_sources` until it is closed. The kernel takes a verdict away without the
+ * socket lock (sock_map_del_link() as late as 6.18), and what arrives in this moment is dropped.
+ */
+#include <uapi/linux/bpf.h>
+
+#include "gate.h"
+
+/* bcc's BPF_SOCKHASH has no lookup(). */
+struct sockhash {
+	u64 key;
+	int leaf;
+	void *(*lookup)(u64 *);
+	int (*update)(u64 *, int *);
+	int (*delete)(u64 *);
+	int (*sk_redirect_hash)(void *, void *, u64);
+	u32 max_entries;
+};
+
+/* By the cookie of the source: where its bytes go. It has no program, so that entries are there
+ * before a program looks for them.
+ */
+__attribute__((section("maps/sockhash"))) struct sockhash gate_targets = {.max_entries = GATE_WAYS};
+/* By its own cookie: a source. Whatever is in it is given the program. */
+BPF_SOCKHASH(gate_sources, u64, GATE_WAYS);
+/* By the cookie of the source: the number of its direction in `gate_ways`. */
+BPF_F_TABLE("hash", u64, u32, gate_numbers, GATE_WAYS, BPF_F_NO_PREALLOC);
+BPF_F_TABLE("array", u32, struct way, gate_ways, GATE_WAYS, BPF_F_MMAPABLE);
+/* Numbers of directions that have begun to pass: there is room for all of them. */
+BPF_RINGBUF_OUTPUT(gate_overflows, GATE_EVENT_PAGES);
+
+/* bpf_skc_to_tcp_sock() of 5.9, which bcc 0.26 does not declare. */
+static void *(*skc_to_tcp_sock)(void *sk) = (void *)BPF_FUNC_skc_to_tcp_sock;
+
+/* Whether the direction may have `length` bytes more under way, of which it takes note. */
+static inline int admit(struct way *way, u64 acknowledged, u32 length)
+{
+	/* Of all that has been written to the target, counted from the direction's begin: */
+	u64 written = way->redirected + way->passed;
+	s64 arrived = acknowledged - way->base;
+	u64 pieces;
+
+	if (arrived >= (s64)way->mark) {
+		way->older = way->newer;
+		way->newer = 0;
+		way->mark = written;
+	}
+	pieces = way->older + way->newer + 1;
+	if ((s64)written - arrived + length + pieces * PIECE_BYTES > BACKLOG_BYTES)
+		return 0;
+	way->newer++;
+	return 1;
+}
+
+int gate_verdict(struct __sk_buff *skb)
+{
+	u64 cookie = bpf_get_socket_cookie(skb);
+	u32 *number = gate_numbers.lookup(&cookie);
+	struct bpf_sock *target;
+	struct way *way;
+	void *tcp;
+	u64 acknowledged = 0;
+
+	if (!number)
+		return SK_PASS;
+	way = gate_ways.lookup(number);
+	if (!way)
+		return SK_PASS;
+	/* A FIN. Redirected it would be taken for a failure to send (sk_psock_backlog()). */
+	if (!skb->len)
+		return SK_PASS;
+	if (way->passed != way->released)
+		goto pass;
+	target = gate_targets.lookup(&cookie);
+	if (!target)
+		goto overflow;
+	tcp = skc_to_tcp_sock(target);
+	if (tcp)
+		acknowledged = *(volatile u64 *)(tcp + OFF_TCP_SOCK_BYTES_ACKED);
+	bpf_sk_release(target);
+	if (tcp && admit(way, acknowledged, skb->len)) {
+		way->redirected += skb->len;
+		way->last_ns = bpf_ktime_get_ns();
+		return gate_targets.sk_redirect_hash(skb, &cookie, 0);
+	}
+overflow:
+	gate_overflows.ringbuf_output(number, sizeof(*number), 0);
+pass:
+	way->passed += skb->len;
+	return SK_PASS;
+}

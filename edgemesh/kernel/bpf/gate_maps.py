@@ -1,0 +1,197 @@
+"""The agent's side of the gate: which sockets are in it, and what it has done for each.
+
+The other side is bpf/gate.bpf.c, whose head says how the two keep bytes in order. `Way` and
+`Junction` are the words of its ``struct way``, which lie in memory that both sides have.
+"""
+
+from __future__ import annotations
+
+import errno
+import mmap
+import socket
+import struct
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import NamedTuple, Self
+
+from edgemesh.kernel.bpf.maps import Map
+from edgemesh.kernel.bpf.ringbuf import RingBuffer
+from edgemesh.kernel.tcp_state import bytes_written, raise_send_buffer, tcp_state
+
+# struct way of bpf/gate.h, in words.
+REDIRECTED, PASSED, RELEASED, BASE, MARK, OLDER, NEWER, LAST_NS = range(8)
+WAY_WORDS = 8
+_HELD = (1 << 64) - 1
+_SO_COOKIE = 57  # asm-generic/socket.h
+_BPF_NOEXIST = 1
+# The send buffer, in multiples of the backlog: the kernel sends what is redirected while less
+# than a half of it is taken (sock_writeable()), and counts each packet's own memory, too.
+_SEND_BUFFER_BACKLOGS = 4
+
+
+class Way:
+    """One direction of a flow in the gate.
+
+    Attributes:
+        number: of its ``struct way``.
+        base: bytes that had been written to the target before it was in the gate.
+    """
+
+    __slots__ = ("_at", "_words", "base", "number")
+
+    def __init__(self, words: memoryview, number: int, base: int) -> None:
+        """Begin with nothing moved and nothing held."""
+        self._words = words
+        self._at = number * WAY_WORDS
+        self.number = number
+        self.base = base
+        for word in range(WAY_WORDS):
+            words[self._at + word] = 0
+        words[self._at + BASE] = base
+
+    @property
+    def redirected(self) -> int:
+        """Bytes that the kernel has taken to the target."""
+        return int(self._words[self._at + REDIRECTED])
+
+    @property
+    def passed(self) -> int:
+        """Bytes that were left to be read by the agent."""
+        return int(self._words[self._at + PASSED])
+
+    @property
+    def last_redirected(self) -> float:
+        """When bytes were redirected last, in seconds of CLOCK_MONOTONIC."""
+        return int(self._words[self._at + LAST_NS]) / 1e9
+
+    @property
+    def released(self) -> bool:
+        """Whether the kernel redirects, or would with less under way."""
+        return bool(self._words[self._at + RELEASED] == self._words[self._at + PASSED])
+
+    def release(self, passed: int) -> None:
+        """Let the kernel redirect, all ``passed`` bytes having been written to the target.
+
+        More may have been passed meanwhile: look at `released` when the source's lock has been
+        taken. Once it was true and is no more, the direction's number is in `Gate.overflows`.
+        """
+        self._words[self._at + RELEASED] = passed
+
+    def hold(self) -> None:
+        """Have all bytes passed, once the source's lock has been taken."""
+        self._words[self._at + RELEASED] = _HELD
+
+
+class Junction(NamedTuple):
+    """Both directions of a flow in the gate."""
+
+    from_client: Way
+    from_endpoint: Way
+
+
+class Gate:
+    """The maps of the gate; a context manager that closes them.
+
+    Closing them while sockets are in the gate takes it away from under their bytes: close the
+    sockets before.
+    """
+
+    def __init__(self, open_map: Callable[[str], Map], backlog_bytes: int) -> None:
+        """Open the maps.
+
+        Args:
+            open_map: opens one by its name in C.
+            backlog_bytes: that the programs were compiled with.
+
+        Raises:
+            OSError: the maps are not there.
+        """
+        with ExitStack() as opened:
+            self._targets = opened.enter_context(open_map("gate_targets"))
+            self._sources = opened.enter_context(open_map("gate_sources"))
+            self._numbers = opened.enter_context(open_map("gate_numbers"))
+            self._overflows = opened.enter_context(RingBuffer(open_map("gate_overflows")))
+            with open_map("gate_ways") as ways:
+                assert ways.value_size == WAY_WORDS * 8
+                count = ways.max_entries
+                memory = opened.enter_context(mmap.mmap(ways.fd, count * WAY_WORDS * 8))
+            self._words = opened.enter_context(memoryview(memory).cast("Q"))
+            self._opened = opened.pop_all()
+        self._backlog_bytes = backlog_bytes
+        self._free = list(range(0, count - 1, 2))
+
+    def __enter__(self) -> Self:
+        """The gate itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the maps."""
+        self._opened.close()
+
+    def fileno(self) -> int:
+        """Readable, for epoll, when there are `overflows`."""
+        return self._overflows.fileno()
+
+    def overflows(self) -> Iterator[int]:
+        """Take the numbers of ways that have begun to pass what they should redirect.
+
+        A number may be told that has another owner by now, or none.
+        """
+        for record in self._overflows.records():
+            yield struct.unpack_from("=I", record)[0]
+
+    def open(self, client: socket.socket, endpoint: socket.socket) -> Junction:
+        """Make room for a flow and tell each socket's target; nothing is redirected yet.
+
+        Both must be established, and nobody may write to them.
+
+        Raises:
+            OSError: ENOSPC when the gate is full; EOPNOTSUPP of a socket that is not established
+                any more, or that has what a sockmap cannot take (TLS, MPTCP).
+        """
+        if not self._free:
+            raise OSError(errno.ENOSPC, "the gate is full")
+        first = self._free[-1]
+        with ExitStack() as undo:
+            junction = Junction(
+                self._direct(client, endpoint, first, undo),
+                self._direct(endpoint, client, first + 1, undo),
+            )
+            undo.pop_all()
+        self._free.pop()
+        return junction
+
+    def _direct(
+        self, source: socket.socket, target: socket.socket, number: int, undo: ExitStack
+    ) -> Way:
+        raise_send_buffer(target, _SEND_BUFFER_BACKLOGS * self._backlog_bytes)
+        way = Way(self._words, number, bytes_written(target))
+        key = _cookie(source)
+        undo.callback(self._numbers.delete, key)
+        self._numbers.update(key, struct.pack("=I", number), _BPF_NOEXIST)
+        undo.callback(self._targets.delete, key)
+        self._targets.update(key, struct.pack("=i", target.fileno()), _BPF_NOEXIST)
+        return way
+
+    def enter(self, sock: socket.socket) -> None:
+        """Give a socket of an open junction the program, for as long as it is open.
+
+        What it has received before is looked at with the next system call that reads from it,
+        or with the next packet (tcp_bpf_recvmsg_parser(), 6.4 and 6.1.37).
+
+        Raises:
+            OSError: EOPNOTSUPP when its peer has ended its direction, or reset; EBUSY when
+                somebody else's program has it.
+        """
+        self._sources.update(_cookie(sock), struct.pack("=i", sock.fileno()), _BPF_NOEXIST)
+
+    def close(self, junction: Junction, client: socket.socket, endpoint: socket.socket) -> None:
+        """Forget a flow of which no byte is to be moved: its sockets are closed next."""
+        for sock in (client, endpoint):
+            self._numbers.delete(_cookie(sock))
+            tcp_state(sock)  # The program may have had the number already. Not after this.
+        self._free.append(junction.from_client.number)
+
+
+def _cookie(sock: socket.socket) -> bytes:
+    return sock.getsockopt(socket.SOL_SOCKET, _SO_COOKIE, 8)
