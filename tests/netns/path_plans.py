@@ -75,6 +75,9 @@ def plan(number: int, largest: int) -> Plan:
     """
     chance = random.Random(number)
     client, endpoint = Part(2 * number), Part(2 * number + 1)
+    if number % 20 == 0:
+        # The bounds, which chance would not find.
+        return _one_stretch(client, endpoint, largest if number % 40 else 1)
     breaks_off = chance.random() < 0.3
     if breaks_off:
         # Who is reset before it was connected has nobody to tell.
@@ -100,6 +103,13 @@ def content(stream: int, start: int, count: int) -> memoryview:
 @lru_cache(maxsize=2)
 def _block(stream: int) -> bytes:
     return random.Random(stream).randbytes(_BLOCK)
+
+
+def _one_stretch(speaking: Part, silent: Part, size: int) -> Plan:
+    speaking.says = [
+        Say(0, 0.0, min(_LARGEST_CHUNK, size - begin)) for begin in range(0, size, _LARGEST_CHUNK)
+    ]
+    return Plan(speaking, silent)
 
 
 def _take_turns(chance: random.Random, client: Part, endpoint: Part) -> None:

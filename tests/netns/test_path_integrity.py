@@ -1,4 +1,4 @@
-"""Whatever carries a flow, and however often that changes: no byte is lost, doubled or moved."""
+"""Whatever moves a flow's bytes, and however often that changes: none is lost, doubled or moved."""
 
 from __future__ import annotations
 
@@ -7,15 +7,21 @@ from collections.abc import Iterator
 import pytest
 import trio
 from interception_lab import Lab, inside, installed
+from path_switching import Always, AtRandom
 from path_talks import Couple, Place, Talk, places, targets
 from plane_fixtures import World, running
 
+from edgemesh.model.flows import Mover
 from edgemesh.model.settings import NetfilterSettings
+from edgemesh.proxy.context import PromotionRule
 
 pytestmark = pytest.mark.root
 
 COUPLES = 3
 MEBIBYTE = 1 << 20
+TALKS = 40
+MOVERS = (Mover.RELAY, Mover.SPLICE)
+MIXES = {"relay and splice": {Mover.RELAY, Mover.SPLICE}}
 
 
 async def talk_in_turn(
@@ -31,13 +37,14 @@ async def talk_in_turn(
     return talks
 
 
-def talked(lab: Lab, numbers: range, largest: int) -> list[Talk]:
+def talked(lab: Lab, rule: PromotionRule, numbers: range, largest: int) -> list[Talk]:
     """Carry out plans, several at a time."""
     talks: list[Talk] = []
 
     async def play() -> None:
         waiting = iter(numbers)
         async with running(tcp_port=15001, udp_port=15002) as world, trio.open_nursery() as nursery:
+            world.plane.promotion = rule
 
             async def couple_at(place: Place) -> None:
                 talks.extend(await talk_in_turn(lab, world, place, waiting, largest))
@@ -50,11 +57,42 @@ def talked(lab: Lab, numbers: range, largest: int) -> list[Talk]:
     return talks
 
 
-def test_whatever_is_said_arrives(pod_node_server: Lab) -> None:
-    assert len(talked(pod_node_server, range(100), 64 * MEBIBYTE)) == 100
+def assert_moved_by(mover: Mover, talks: list[Talk]) -> None:
+    """Whatever a flow begins with, most came to be moved by this one."""
+    assert sum(mover in talk.report.movers for talk in talks) > len(talks) / 2
+
+
+@pytest.mark.parametrize("mover", MOVERS)
+def test_whatever_is_said_arrives(pod_node_server: Lab, mover: Mover) -> None:
+    talks = talked(pod_node_server, Always(mover), range(TALKS), 64 * MEBIBYTE)
+    assert_moved_by(mover, talks)
+
+
+@pytest.mark.parametrize("movers", MIXES.values(), ids=MIXES)
+def test_whatever_is_said_arrives_while_flows_change_hands(
+    pod_node_server: Lab, movers: set[Mover]
+) -> None:
+    rule = AtRandom(1, movers)
+    talks = talked(pod_node_server, rule, range(TALKS), 64 * MEBIBYTE)
+    for mover in movers:
+        assert_moved_by(mover, talks)
+    assert rule.switches > 10 * TALKS
 
 
 @pytest.mark.long
 @pytest.mark.timeout(1800)
-def test_gibibytes_arrive_too(pod_node_server: Lab) -> None:
-    assert len(talked(pod_node_server, range(100, 200), 1024 * MEBIBYTE)) == 100
+@pytest.mark.parametrize("mover", MOVERS)
+def test_gibibytes_arrive_too(pod_node_server: Lab, mover: Mover) -> None:
+    talks = talked(pod_node_server, Always(mover), range(100), 1024 * MEBIBYTE)
+    assert_moved_by(mover, talks)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("movers", MIXES.values(), ids=MIXES)
+def test_gibibytes_arrive_too_while_flows_change_hands(
+    pod_node_server: Lab, movers: set[Mover]
+) -> None:
+    talks = talked(pod_node_server, AtRandom(2, movers), range(100, 200), 1024 * MEBIBYTE)
+    for mover in movers:
+        assert_moved_by(mover, talks)
