@@ -29,6 +29,7 @@ _COMMANDS = {
     "apply": ("edgemesh.cli.objects:apply", "Create or change objects from manifests."),
     "delete": ("edgemesh.cli.objects:delete", "Delete objects."),
     "netfilter": ("edgemesh.cli.netfilter:app", "Install, remove, show and check the rules."),
+    "bpf": ("edgemesh.cli.bpf:app", "Load, unload and show the BPF programs."),
     "lab": ("edgemesh.cli.lab:app", "Nodes and pods as network namespaces of this host."),
 }
 for _name, (_path, _help) in _COMMANDS.items():

@@ -73,11 +73,17 @@ class LoadedState:
 
     def described(self) -> str:
         """Whose it is and since when, for people."""
-        seconds = max(0, round(time.time() - self.loaded_at))
         whose = f"by an {self.owner}"
         if self.user is not None:
             whose += f", for the agent {self.user.pid}{'' if self.user.alive else ', which ended'}"
-        return f"{whose}, {seconds} s ago"
+        return f"{whose}, {_age(time.time() - self.loaded_at)} ago"
+
+
+def _age(seconds: float) -> str:
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds // length:.0f} {unit}"
+    return f"{max(0.0, seconds):.0f} s"
 
 
 def read_state(directory: Path) -> LoadedState | None:
