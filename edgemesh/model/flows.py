@@ -39,6 +39,7 @@ class Ending(StrEnum):
     CLOSED = "closed"
     CLIENT_RESET = "client-reset"
     ENDPOINT_RESET = "endpoint-reset"
+    ENDPOINT_REMOVED = "endpoint-removed"
     CONNECT_FAILED = "connect-failed"
     CONNECT_TIMEOUT = "connect-timeout"
     IDLE_TIMEOUT = "idle-timeout"

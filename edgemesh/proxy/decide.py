@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 
 from edgemesh.model.flows import FlowFacts
@@ -10,7 +11,7 @@ from edgemesh.model.paths import NOT_LOOKED_AT
 from edgemesh.model.services import ServicePort, Snapshot, Transport
 from edgemesh.model.settings import ProxySettings
 from edgemesh.policy.routing.request import RequestFacts
-from edgemesh.policy.traffic.traffic import Traffic
+from edgemesh.policy.traffic.traffic import RemovedEndpoint, Traffic
 from edgemesh.policy.verdict import Verdict, decide, find_port, preview
 
 
@@ -53,15 +54,18 @@ class Decider:
             Transport.UDP: settings.udp_port,
         }
 
-    def swap(self, snapshot: Snapshot) -> None:
+    def swap(self, snapshot: Snapshot) -> AbstractSet[RemovedEndpoint]:
         """Decide by ``snapshot`` from now on.
 
         TCP endpoints of this node that were intercepted until now are kept for a while: the rules
         follow the snapshot, and a call that they still divert would have nowhere to go.
+
+        Returns:
+            See `Traffic.swap`.
         """
         now = self._clock()
         self.swaps += 1
-        self.traffic.swap(snapshot, now)
+        to_close = self.traffic.swap(snapshot, now)
         known = self.snapshot.tcp_inbound
         ends = {
             place: self._lingering.get(place, now + self._linger_seconds)
@@ -72,6 +76,7 @@ class Decider:
             kept = {place: known[place] for place in self._lingering}
             snapshot = replace(snapshot, tcp_inbound={**snapshot.tcp_inbound, **kept})
         self.snapshot = snapshot
+        return to_close
 
     def declared_port(self, destination: tuple[str, int]) -> ServicePort | None:
         """The TCP Service port that a destination belongs to."""

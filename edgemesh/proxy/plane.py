@@ -6,6 +6,7 @@ import socket
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from contextlib import ExitStack
 from functools import partial
 
@@ -14,10 +15,12 @@ import trio
 from edgemesh.kernel.sockets import Address, ipv6_available, tcp_listener, udp_listener
 from edgemesh.model.errors import OperatorError
 from edgemesh.model.flows import Ending, FlowReport, Mover
+from edgemesh.model.policies import Path
 from edgemesh.model.services import Snapshot
 from edgemesh.model.settings import Http2Settings, HttpSettings, NetfilterSettings, ProxySettings
 from edgemesh.observe.log import get_logger
 from edgemesh.observe.metrics.metrics import Metrics
+from edgemesh.policy.traffic.traffic import RemovedEndpoint
 from edgemesh.proxy.accept import TcpAcceptor
 from edgemesh.proxy.context import Context
 from edgemesh.proxy.forward.bulk import begin_bulk
@@ -90,14 +93,29 @@ class Plane(Context):
         self._acceptors: list[TcpAcceptor | DatagramAcceptor] = []
 
     def swap(self, snapshot: Snapshot) -> None:
-        """Decide by ``snapshot`` from now on; flows that are under way go on."""
+        """Decide by ``snapshot`` from now on.
+
+        Flows that are under way go on, but where a policy wants them closed with their endpoint.
+        """
         before = self.decider.snapshot.udp_inbound
-        self.decider.swap(snapshot)
+        to_close = self.decider.swap(snapshot)
+        if to_close:
+            self._close_relayed(to_close)
         if before.keys() - snapshot.udp_inbound.keys():
             # What answers in an endpoint's place would take datagrams that are for it again.
             self._end_sessions(Session.is_stale, Ending.CLOSED, "endpoint removed")
         self.http.plans.forget(snapshot)
         self.inbound.look_again()
+
+    def _close_relayed(self, removed: AbstractSet[RemovedEndpoint]) -> None:
+        """End the flows of endpoints that are gone; requests that are under way go on."""
+        for flow in list(self.flows):
+            verdict, endpoint = flow.verdict, flow.endpoint
+            if verdict is None or endpoint is None or verdict.path == Path.HTTP:
+                continue
+            target = verdict.target
+            if target and (target.key, (endpoint.address, endpoint.port)) in removed:
+                flow.finish(Ending.ENDPOINT_REMOVED)
 
     @property
     def open_flows(self) -> int:

@@ -10,8 +10,15 @@ from hypothesis import strategies as st
 from traffic_fixtures import Calls, endpoints
 
 from edgemesh.model.flows import Refusal
-from edgemesh.model.policies import Balancing, Limits, Policy, Retries, Subset
-from edgemesh.model.services import ServicePort, Transport
+from edgemesh.model.policies import (
+    Balancing,
+    EndpointRemoval,
+    Limits,
+    Policy,
+    Retries,
+    Subset,
+)
+from edgemesh.model.services import ServicePort, Snapshot, Transport
 from edgemesh.policy.traffic.calls import Call, Outcome
 from edgemesh.policy.traffic.endpoint_state import EndpointState
 
@@ -227,3 +234,14 @@ def test_connections_that_nobody_asked_for_count_while_they_are_open() -> None:
     calls.upstream.count_unseen(state, begun=0, ended=3)
     assert calls.upstream.may_connect()
     assert state.is_idle
+
+
+def test_a_swap_names_endpoints_whose_connections_are_to_be_closed() -> None:
+    close = Policy(on_endpoint_removed=EndpointRemoval.CLOSE)
+    calls = Calls(close, endpoints(2))
+    calls.choose()
+    port = replace(calls.port, endpoints=endpoints(2)[1:])
+    snapshot = Snapshot(ports={port.key: port})
+    assert calls.traffic.swap(snapshot, calls.now) == {(port.key, ("10.0.0.1", 80))}
+    kept = replace(port, endpoints=(), policy=Policy())
+    assert not calls.traffic.swap(Snapshot(ports={kept.key: kept}), calls.now)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from collections.abc import Set as AbstractSet
 from functools import partial
 
-from edgemesh.model.policies import Policy
+from edgemesh.model.policies import EndpointRemoval, Policy
 from edgemesh.model.services import PortKey, ServicePort, Snapshot
 from edgemesh.policy.traffic.affinity import Affinity
 from edgemesh.policy.traffic.chooser import Place
@@ -15,6 +16,9 @@ from edgemesh.policy.traffic.renewal import Renewal
 from edgemesh.policy.traffic.server import ServerState
 from edgemesh.policy.traffic.spread import Spread, spread
 from edgemesh.policy.traffic.upstream import Upstream
+
+# A port, and the address and port of an endpoint that it had.
+RemovedEndpoint = tuple[PortKey, tuple[str, int]]
 
 
 class _PortTraffic:
@@ -82,6 +86,7 @@ class Traffic:
         self._ports: dict[PortKey, _PortTraffic] = {}
         # By identity of the ServicePort, which the record keeps alive.
         self._records: dict[int, _PortTraffic] = {}
+        self._to_close: set[RemovedEndpoint] = set()
         self._listeners: list[Callable[[ServicePort], None]] = []
 
     def on_turn(self, tell: Callable[[ServicePort], None]) -> Callable[[], None]:
@@ -93,10 +98,15 @@ class Traffic:
         self._listeners.append(tell)
         return partial(self._listeners.remove, tell)
 
-    def swap(self, snapshot: Snapshot, now: float) -> None:
-        """Go by ``snapshot`` from now on; what it does not know is forgotten."""
+    def swap(self, snapshot: Snapshot, now: float) -> AbstractSet[RemovedEndpoint]:
+        """Go by ``snapshot`` from now on; what it does not know is forgotten.
+
+        Returns:
+            Endpoints that their ports have no more, where connections to them are to be closed.
+        """
         old, self._snapshot = self._snapshot, snapshot
         self._now = now
+        self._to_close = set()
         moved = (old.node, old.zone) != (snapshot.node, snapshot.zone)
         for key, record in list(self._ports.items()):
             port = snapshot.ports.get(key)
@@ -107,6 +117,7 @@ class Traffic:
             elif port is not record.port or moved or record.drains:
                 self._update(record, port, now)
         self._records = {id(record.port): record for record in self._ports.values()}
+        return self._to_close
 
     def upstream(self, port: ServicePort, subset: str = "") -> Upstream | None:
         """Where calls of a port, or of a subset of it, go; None when there is no such subset."""
@@ -194,7 +205,10 @@ class Traffic:
             if state.draining:
                 state.draining = False
                 state.since = now
+        closes = record.port.policy.on_endpoint_removed is EndpointRemoval.CLOSE
         for place in [place for place in states if place not in places]:
+            if closes:
+                self._to_close.add((record.port.key, place))
             states[place].draining = True
             if states[place].is_idle:
                 del states[place]
