@@ -23,10 +23,10 @@ static inline int take_token(struct port_state *state, const struct entry *entry
 	/* After a change to a smaller burst, the bucket is empty and owes nothing. */
 	if (full_at_ns > now_ns + entry->depth_ns)
 		full_at_ns = now_ns + entry->depth_ns;
-	full_at_ns += entry->period_ns;
-	if (full_at_ns - now_ns > entry->depth_ns)
-		return 0;
 	state->full_at_ns = full_at_ns;
+	if (full_at_ns + entry->period_ns > now_ns + entry->depth_ns)
+		return 0;
+	state->full_at_ns += entry->period_ns;
 	return 1;
 }
 

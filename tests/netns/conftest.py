@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
+from connect_lab import ConnectLab, Programs, loaded_programs
 from interception_lab import Lab
 from mesh import Mesh, new_mesh
 
@@ -48,3 +50,17 @@ def other_mesh() -> Iterator[Mesh]:
     """Another, with the same addresses."""
     with new_mesh() as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def connect_programs() -> Iterator[Programs]:
+    """The programs of the connect path, compiled once: each test empties their maps."""
+    with loaded_programs() as programs:
+        yield programs
+
+
+@pytest.fixture
+def connect_lab(connect_programs: Programs) -> Iterator[ConnectLab]:
+    """Services that are balanced when they are called, and callers, see connect_lab."""
+    with ExitStack() as opened:
+        yield ConnectLab(connect_programs, opened)
