@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from copy import copy
 from typing import NamedTuple
 
 from edgemesh.model.flows import Refusal
@@ -149,7 +148,7 @@ class Chooser:
             if last is not None:
                 order.append(last)
         for tier in self._tiers:
-            picker = copy(tier.picker)
+            picker = tier.picker.twin()
             while allowed := [state for state in tier.usable if state not in order]:
                 order.append(picker.pick_among(call, allowed))
         return tuple(order[:attempts])

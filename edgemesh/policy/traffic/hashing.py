@@ -74,6 +74,10 @@ class _Hashing:
             return self._random.pick_among(call, allowed)
         return self._walk(call.hash_text, allowed)
 
+    def twin(self) -> _Hashing:
+        """Itself: it takes no turns."""
+        return self
+
     def _walk(self, text: str, allowed: Collection[EndpointState]) -> EndpointState:
         table = self._table
         if table is None:

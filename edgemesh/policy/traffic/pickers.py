@@ -55,6 +55,15 @@ class Picker(Protocol):
         """The endpoint of a call that has tried others; ``allowed`` are members, not empty."""
         ...
 
+    def twin(self) -> Picker:
+        """One that goes on from here without taking turns of this one."""
+        ...
+
+
+def _no_chance() -> float:
+    """What is given to those that leave nothing to chance."""
+    return 0.0
+
 
 class RoundRobin:
     """Each in its turn: exactly even."""
@@ -84,6 +93,12 @@ class RoundRobin:
         while (state := self.pick(call, 0.0)) not in allowed:
             pass
         return state
+
+    def twin(self) -> RoundRobin:
+        """With the same one next."""
+        twin = RoundRobin(_no_chance)
+        twin._position, twin._states = self._position, self._states
+        return twin
 
 
 class WeightedRoundRobin:
@@ -132,9 +147,9 @@ class WeightedRoundRobin:
         heapq.heappush(turns, (turn + self._strides[state], index, state))
         return state
 
-    def __copy__(self) -> WeightedRoundRobin:
-        """One that goes on by itself."""
-        twin = object.__new__(WeightedRoundRobin)
+    def twin(self) -> WeightedRoundRobin:
+        """With the same turns next."""
+        twin = WeightedRoundRobin(_no_chance)
         twin._turn, twin._strides, twin._turns = self._turn, self._strides, self._turns.copy()
         return twin
 
@@ -174,6 +189,10 @@ class Random:
         heights = list(accumulate(self._share_of[state] for state in allowed))
         return allowed[bisect_right(heights, self._random() * heights[-1], hi=len(allowed) - 1)]
 
+    def twin(self) -> Random:
+        """Itself: it takes no turns."""
+        return self
+
 
 class LeastRequest:
     """Of two that chance names, the one with fewer open calls for its weight.
@@ -203,6 +222,10 @@ class LeastRequest:
     def pick_among(self, call: Call, allowed: Sequence[EndpointState]) -> EndpointState:
         """The same among these."""
         return self._less_busy(self._first.pick_among(call, allowed), allowed)
+
+    def twin(self) -> LeastRequest:
+        """Itself: it takes no turns."""
+        return self
 
     def _less_busy(self, one: EndpointState, states: Sequence[EndpointState]) -> EndpointState:
         other = states[int(self._random() * len(states))]

@@ -28,7 +28,7 @@ def serve(flow: Flow, heard: bytes = b"") -> None:
         link.take(heard)
 
 
-class ClientLink(Link):
+class ClientLink(Link[ServerConnection]):
     """The stage of a flow, the handler of its socket, and who takes its requests."""
 
     __slots__ = (
@@ -40,8 +40,6 @@ class ClientLink(Link):
         "_plan",
         "_swaps",
     )
-
-    connection: ServerConnection
 
     def __init__(self, flow: Flow) -> None:
         """Greet the client."""

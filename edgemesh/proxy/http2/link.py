@@ -11,16 +11,17 @@ from __future__ import annotations
 import os
 import socket
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from edgemesh.proxy.context import Context
 from edgemesh.proxy.reactor import ERROR, HANGUP, HANGUP_IN, IN, OUT
 from edgemesh.wire.http2.connection import Connection
 
 _READABLE = IN | HANGUP_IN | HANGUP | ERROR
+Spoken = TypeVar("Spoken", bound=Connection[Any])
 
 
-class Link(ABC):
+class Link(ABC, Generic[Spoken]):
     """A connected socket and what is said on it; the handler of its events.
 
     Ownership: the socket is closed by who inherits.
@@ -46,7 +47,7 @@ class Link(ABC):
         "heard_at",
     )
 
-    connection: Connection[Any]
+    connection: Spoken
     _sock: socket.socket
 
     def __init__(self, context: Context) -> None:

@@ -59,6 +59,8 @@ class Http2Request:
         "exchange",
     )
 
+    __deletable__ = ("exchange",)
+
     exchange: Exchange
 
     def __init__(
@@ -264,10 +266,8 @@ class Http2Request:
         client.partner = upstream
         if self._body is not None:
             self._body.forget()
-        if exchange.route is None and not exchange.response_headers:
-            client.send_head(head.block, ended)
-        else:
-            client.send_head(changed_response(exchange, head), ended)
+        as_it_is = exchange.route is None and not exchange.response_headers
+        client.send_head(head.block if as_it_is else changed_response(exchange, head), ended)
         if ended:
             self.response_ended()
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from edgemesh.proxy.http2.request import Http2Request
 
 
-class UpstreamLink(Link):
+class UpstreamLink(Link[ClientConnection]):
     """See the module.
 
     Attributes:
@@ -47,8 +47,6 @@ class UpstreamLink(Link):
         "stands",
         "upstream",
     )
-
-    connection: ClientConnection
 
     def __init__(self, context: Context, key: PoolKey, upstream: Upstream) -> None:
         """Prepare; see `dial`."""

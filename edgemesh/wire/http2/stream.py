@@ -111,6 +111,9 @@ class Stream:
         "waiting",
     )
 
+    # What may be deleted; mypyc wants to know.
+    __deletable__ = ("user",)
+
     user: Request
     ending: Block | bool
 
