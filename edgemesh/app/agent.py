@@ -6,6 +6,7 @@
     follower             store -> snapshot -> plane, health checks, DNS and rules
     health checks        probes of endpoints
     plane                listeners and reactor
+    kernel paths         BPF, brought up while the plane relays already
     guard                a process that clears away what outlives an agent that is killed
     dns                  resolver of the pods
     interceptor          the kernel's rules, last to come: nothing is diverted to nobody
@@ -29,6 +30,7 @@ from edgemesh.app.admin import AdminPages
 from edgemesh.app.follow import Follower
 from edgemesh.app.guard import Guard, guarding
 from edgemesh.app.intercept import Interceptor
+from edgemesh.app.kernel_paths import KernelPaths
 from edgemesh.app.resolver import serve_resolver
 from edgemesh.app.sole import sole_agent
 from edgemesh.app.status import AgentState
@@ -130,8 +132,19 @@ async def _start(
     follower.on_snapshot(plane.swap)
     follower.on_snapshot(health.swap)
     follower.on_snapshot(interceptor.want)
+    kernel_paths = KernelPaths(settings, plane, follower)
+    follower.on_snapshot(kernel_paths.want)
     dns = DnsCounters()
-    state = AgentState(settings, store, plane, follower, interceptor, health=health, dns=dns)
+    state = AgentState(
+        settings,
+        store,
+        plane,
+        follower,
+        interceptor,
+        health=health,
+        kernel_paths=kernel_paths,
+        dns=dns,
+    )
     metamanager.add_query("status", state.status)
     metamanager.add_query("breakers", state.breakers)
     metamanager.add_query("paths", state.paths)
@@ -145,6 +158,7 @@ async def _start(
     await nursery.start(follower.run, metamanager.subscribe_changes())
     await nursery.start(health.run)
     await nursery.start(plane.serve)
+    await nursery.start(kernel_paths.run)
     # Not before the ports are ours: another agent's rules must not be cleared away.
     if guard.needed:
         await nursery.start(guard.run)

@@ -9,12 +9,12 @@ from pathlib import Path
 from edgemesh.app.prerequisites import Check, State
 from edgemesh.kernel.bpf.foreign import (
     ForeignProgram,
+    cgroup_hooks,
     foreign_at_cgroup,
     foreign_on_sockmaps,
     pinned_programs,
 )
 from edgemesh.kernel.bpf.headers import find_headers
-from edgemesh.kernel.bpf.programs import GROUPS
 from edgemesh.kernel.mounts import file_system, mount_point
 from edgemesh.model.bpf_settings import BpfSettings
 from edgemesh.model.errors import OperatorError
@@ -122,15 +122,9 @@ def _jit() -> Iterator[Check]:
 
 
 def _foreign(cgroup: Path | None, directory: Path) -> Iterator[Check]:
-    hooks = {
-        program.attach_type
-        for group in GROUPS
-        for program in group.programs
-        if program.attach_to == "cgroup"
-    }
     try:
         own = pinned_programs(directory)
-        at_cgroup = foreign_at_cgroup(cgroup, sorted(hooks), own) if cgroup else []
+        at_cgroup = foreign_at_cgroup(cgroup, cgroup_hooks(), own) if cgroup else []
         on_sockmaps = foreign_on_sockmaps(own)
     except PermissionError:
         # It has been told that the privilege is missing.

@@ -15,6 +15,7 @@ from edgemesh import __version__
 from edgemesh.app.breakers import breakers
 from edgemesh.app.follow import Follower
 from edgemesh.app.intercept import Interceptor
+from edgemesh.app.kernel_paths import KernelPaths
 from edgemesh.app.paths import service_paths
 from edgemesh.model.errors import OperatorError
 from edgemesh.model.meters import STATUS_CLASSES, by_class
@@ -60,11 +61,13 @@ class AgentState:
         interceptor: Interceptor,
         *,
         health: HealthChecks,
+        kernel_paths: KernelPaths,
         dns: DnsCounters,
     ) -> None:
         """Count the uptime from now."""
         self._settings = settings
         self.health = health
+        self._kernel_paths = kernel_paths
         self._dns = dns
         self.store = store
         self._follower = follower
@@ -195,6 +198,8 @@ class AgentState:
         problems = [f"{key}: {problem}" for key, problem in self._follower.problems.items()]
         if self.interceptor.problem:
             problems.append(f"rules: {self.interceptor.problem}")
+        if self._kernel_paths.problem:
+            problems.append(self._kernel_paths.problem)
         if self.plane.reactor.bugs:
             problems.append(f"{self.plane.reactor.bugs} connections ended by a bug, see the log")
         return tuple(problems)

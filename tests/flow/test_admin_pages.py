@@ -15,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from edgemesh.app.admin import AdminPages
 from edgemesh.app.follow import Follower
 from edgemesh.app.intercept import Interceptor
+from edgemesh.app.kernel_paths import KernelPaths
 from edgemesh.app.status import AgentState
 from edgemesh.model.services import Endpoint, ServicePort, Snapshot, Transport
 from edgemesh.model.settings import NetfilterSettings, Settings
@@ -49,13 +50,15 @@ def agent_with(store: Store, *, intercepts: bool) -> Agent:
     plane = Plane(settings.proxy, settings.netfilter, lambda _: None)
     prober = Prober(0, settings.http, settings.http2)
     dns, sink = DnsCounters(), open_sink(settings.log)
+    follower = Follower(settings)
     state = AgentState(
         settings,
         store,
         plane,
-        Follower(settings),
+        follower,
         Interceptor(settings, plane.flows),
         health=HealthChecks(plane.decider.traffic, prober.ask, settings.proxy, lambda: 0.5),
+        kernel_paths=KernelPaths(settings, plane, follower),
         dns=dns,
     )
     return Agent(state, dns, sink, AdminPages(settings, state, dns, sink))

@@ -10,6 +10,8 @@ from typing import cast
 import pytest
 from bpf_programs import loaded_program, made_cgroup, opened
 
+from edgemesh.app.bpf_prerequisites import check_bpf
+from edgemesh.app.prerequisites import State
 from edgemesh.kernel.bpf.foreign import foreign_at_cgroup, foreign_on_sockmaps
 from edgemesh.kernel.bpf.syscall import (
     AttachType,
@@ -19,6 +21,7 @@ from edgemesh.kernel.bpf.syscall import (
     prog_detach,
     prog_info,
 )
+from edgemesh.model.bpf_settings import BpfSettings
 
 pytestmark = pytest.mark.root
 
@@ -99,3 +102,15 @@ def test_programs_for_sockmaps_are_found_wherever_they_are() -> None:
         mine = prog_info(fd).id
         assert "their_verdict" in {each.name for each in foreign_on_sockmaps(()) if each.id == mine}
         assert mine not in {each.id for each in foreign_on_sockmaps({mine})}
+
+
+def test_doctor_names_a_program_that_allows_no_others(cgroup: Path, program: int) -> None:
+    with opened(cgroup) as target:
+        prog_attach(program, target, HOOK, 0)
+        try:
+            checks = list(check_bpf(BpfSettings(cgroup=str(cgroup))))
+        finally:
+            prog_detach(program, target, HOOK)
+    [check] = [check for check in checks if "their_connect" in check.what]
+    assert check.state is State.LACKING
+    assert check.what.endswith("allows no others")

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from edgemesh.kernel.bpf.programs import GROUPS
 from edgemesh.kernel.bpf.syscall import (
     AttachType,
     ProgramInfo,
@@ -52,6 +53,12 @@ class ForeignProgram(NamedTuple):
         """For messages to people."""
         where = "" if self.cgroup is None else f" at {self.cgroup}"
         return f"{self.name or 'a program without a name'} (id {self.id}, {self.hook}{where})"
+
+
+def cgroup_hooks() -> list[AttachType]:
+    """The hooks of cgroups that our programs are attached to."""
+    programs = [program for group in GROUPS for program in group.programs]
+    return sorted({each.attach_type for each in programs if each.attach_to == "cgroup"})
 
 
 def foreign_at_cgroup(

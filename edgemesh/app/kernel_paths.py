@@ -1,0 +1,170 @@
+"""The paths that need the kernel: brought up beside an agent that serves already, by relaying.
+
+Programs are loaded and tried in processes of their own, which takes some seconds. What works is
+used from then on; what does not is told once in the log, and in the agent's status for as long as
+it runs.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from contextlib import ExitStack
+
+import trio
+
+from edgemesh.app.connect_sync import ConnectSync
+from edgemesh.app.follow import Follower
+from edgemesh.app.selftest.order import self_test
+from edgemesh.kernel.bpf.connect_maps import ConnectMaps
+from edgemesh.kernel.bpf.foreign import cgroup_hooks, foreign_at_cgroup, pinned_programs
+from edgemesh.kernel.bpf.loader import Loaded, adopt_or_load, cgroup_directory, release
+from edgemesh.kernel.splice_probe import splice_problem
+from edgemesh.model.bpf_settings import BpfSettings
+from edgemesh.model.errors import OperatorError
+from edgemesh.model.flows import Mover
+from edgemesh.model.paths import ALL_PATHS, AvailablePaths
+from edgemesh.model.policies import Path
+from edgemesh.model.services import ServicePort, Snapshot
+from edgemesh.model.settings import Settings
+from edgemesh.observe.log import get_logger
+from edgemesh.policy.paths import choose_path
+from edgemesh.proxy.plane import Plane
+
+_BEING_LOADED = "being loaded"
+_OFF = "bpf.enabled is false"
+_LAST_ID = 2**32 - 1
+
+_log = get_logger("paths")
+
+
+class KernelPaths:
+    """See the module; `run` does the work."""
+
+    def __init__(self, settings: Settings, plane: Plane, follower: Follower) -> None:
+        """Change nothing yet.
+
+        Args:
+            settings: of the agent.
+            plane: whose flows are moved, and that is told what works.
+            follower: told as well, for the conditions of policies.
+        """
+        self._settings = settings
+        self._plane = plane
+        self._follower = follower
+        self._sync: ConnectSync | None = None
+
+    @property
+    def problem(self) -> str:
+        """What an operator should look at, "" when there is nothing."""
+        return self._sync.problem if self._sync else ""
+
+    def want(self, snapshot: Snapshot) -> None:
+        """Balance by a new snapshot."""
+        if self._sync is not None:
+            self._sync.want(snapshot)
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Load, try and use what works, until cancelled; started at once.
+
+        Ownership: what was loaded for this agent is unloaded at the end; connections live on.
+        Cancellation: waits for the end of a load that is under way.
+        """
+        bpf = self._settings.bpf
+        state = _BEING_LOADED if bpf.enabled else _OFF
+        self._publish(AvailablePaths(state, state, self._try_splice()))
+        task_status.started()
+        if not bpf.enabled:
+            return
+        try:
+            loaded = await trio.to_thread.run_sync(_load, bpf)
+            await self._use(loaded)
+        except OperatorError as error:
+            self._publish(self._available._replace(connect=error.problem, sockmap=error.problem))
+            _log.warning("BPF is not used", problem=error.problem, remedy=error.remedy)
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.to_thread.run_sync(release, bpf)
+
+    @property
+    def _available(self) -> AvailablePaths:
+        return self._plane.decider.available
+
+    def _publish(self, available: AvailablePaths) -> None:
+        self._plane.decider.available = available
+        self._follower.available = available
+
+    def _try_splice(self) -> str:
+        if self._settings.proxy.splice == "off":
+            return "proxy.splice is off"
+        problem = splice_problem()
+        if problem:
+            self._plane.movers.withdraw(Mover.SPLICE)
+        return problem
+
+    async def _use(self, loaded: Loaded) -> None:
+        """Use what works until cancelled."""
+        problems = await self._try(loaded.groups)
+        with ExitStack() as opened:
+            async with trio.open_nursery() as nursery:
+                if not problems["connect"]:
+                    maps = opened.enter_context(ConnectMaps(loaded))
+                    await nursery.start(self._new_sync(maps).run)
+                self._publish(
+                    self._available._replace(connect=problems["connect"], sockmap="not loaded")
+                )
+                self._tell(loaded.groups)
+                await trio.sleep_forever()
+
+    async def _try(self, groups: Mapping[str, str]) -> dict[str, str]:
+        """For each group "" when it can be used, else why not."""
+        problems = dict(groups)
+        there = tuple(name for name, problem in groups.items() if not problem)
+        settings = self._settings
+        problems.update(await self_test(settings.bpf, settings.proxy, there))
+        if problems["connect"]:
+            problems["connect"] = await trio.to_thread.run_sync(
+                _in_the_way, settings.bpf, problems["connect"]
+            )
+        return problems
+
+    def _new_sync(self, maps: ConnectMaps) -> ConnectSync:
+        first_id = random.randint(1, _LAST_ID)  # noqa: S311 - it protects nothing
+        self._sync = ConnectSync(
+            maps, self._plane, self._settings.bpf, _is_balanced, first_id=first_id
+        )
+        return self._sync
+
+    def _tell(self, groups: Mapping[str, str]) -> None:
+        lacking = {
+            name: problem
+            for name, problem in {**groups, **self._available._asdict()}.items()
+            if problem
+        }
+        if lacking:
+            _log.warning("not every path is available", **lacking)
+        else:
+            _log.info("every path is available")
+
+
+def _load(bpf: BpfSettings) -> Loaded:
+    try:
+        return adopt_or_load(bpf)
+    except OperatorError as error:
+        raise OperatorError(_in_the_way(bpf, error.problem), error.remedy) from error
+
+
+def _in_the_way(bpf: BpfSettings, problem: str) -> str:
+    """A problem with what causes it, where that is a program of somebody else."""
+    try:
+        own = pinned_programs(bpf.directory)
+        programs = foreign_at_cgroup(cgroup_directory(bpf), cgroup_hooks(), own)
+    except (OSError, OperatorError):
+        return problem
+    exclusive = [program for program in programs if program.exclusive]
+    return f"{exclusive[0]} allows no others" if exclusive else problem
+
+
+def _is_balanced(port: ServicePort) -> bool:
+    """Whether calls of a port are to be balanced when they connect, which works here."""
+    return choose_path(port, port.application_protocol, ALL_PATHS).path is Path.CONNECT

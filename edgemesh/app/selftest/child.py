@@ -1,0 +1,38 @@
+"""The process of the self-test: a SelfTestOrder from standard input, a SelfTestResult back."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import msgspec
+
+from edgemesh.app.selftest.connect import try_connect
+from edgemesh.app.selftest.order import SelfTestOrder, SelfTestResult, read_order
+from edgemesh.app.selftest.problem import NotWorkingError
+
+_TRIALS: Mapping[str, Callable[[SelfTestOrder], None]] = {"connect": try_connect}
+
+
+def main() -> None:
+    """Do what standard input says."""
+    order = read_order(sys.stdin.buffer.read())
+    Path(order.cgroup, "cgroup.procs").write_text(str(os.getpid()))
+    groups = {group: _try(_TRIALS[group], order) for group in order.groups if group in _TRIALS}
+    sys.stdout.buffer.write(msgspec.json.encode(SelfTestResult(groups)))
+
+
+def _try(trial: Callable[[SelfTestOrder], None], order: SelfTestOrder) -> str:
+    try:
+        trial(order)
+    except NotWorkingError as error:
+        return str(error)
+    except OSError as error:
+        return f"in the self-test: {error.strerror or error}"
+    return ""
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,93 @@
+"""An agent brings up the paths that need the kernel, uses what works, and tells what does not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from bpf_mesh import BpfMesh, new_bpf_mesh
+from bpf_programs import loaded_program, opened
+from interception_lab import POD, PORT, SERVER, SERVICE
+from mesh import web
+from mesh_servers import TcpServer, name_and_client
+
+from edgemesh.kernel.bpf.syscall import AttachType, ProgramType, prog_attach, prog_detach
+
+pytestmark = [pytest.mark.root, pytest.mark.timeout(180)]
+
+
+@pytest.fixture
+def bpf_mesh() -> Iterator[BpfMesh]:
+    with new_bpf_mesh() as made:
+        yield made
+
+
+@contextmanager
+def servers(bpf_mesh: BpfMesh) -> Iterator[None]:
+    where = bpf_mesh.mesh.network.server
+    with (
+        TcpServer(where, (SERVER[4], 8080), name_and_client("four")),
+        TcpServer(where, (SERVER[6], 8080), name_and_client("six")),
+    ):
+        yield
+
+
+def test_calls_are_balanced_in_the_kernel_once_it_is_found_to_work(bpf_mesh: BpfMesh) -> None:
+    mesh = bpf_mesh.mesh
+    bpf_mesh.start()
+    mesh.apply(*web())
+    with servers(bpf_mesh):
+        assert bpf_mesh.wait_for_paths()["connect"] == "available", mesh.log
+        for version, name in ((4, "four"), (6, "six")):
+            called = SERVICE[version]
+            assert bpf_mesh.call(mesh.network.pod, called, PORT) == [called, name, POD[version]]
+    assert mesh.status()["flows"]["total"] == 0
+    row = bpf_mesh.edgemesh("get", "services", "-o", "wide").splitlines()[1]
+    assert row.endswith("connect   nothing that is asked needs the agent")
+    mesh.stop()
+    assert not bpf_mesh.directory.exists()
+
+
+def test_calls_are_relayed_while_the_kernel_is_looked_at(bpf_mesh: BpfMesh) -> None:
+    bpf_mesh.start()
+    assert bpf_mesh.paths()["connect"] == "being loaded"
+    bpf_mesh.mesh.apply(*web())
+    with servers(bpf_mesh):
+        assert bpf_mesh.call(bpf_mesh.mesh.network.pod, SERVICE[4], PORT)[1] == "four"
+
+
+def test_a_program_that_allows_no_others_is_named_and_left_alone(bpf_mesh: BpfMesh) -> None:
+    hook = AttachType.CGROUP_INET4_CONNECT
+    mesh = bpf_mesh.mesh
+    with (
+        loaded_program("their_connect", ProgramType.CGROUP_SOCK_ADDR, hook) as theirs,
+        opened(bpf_mesh.cgroup) as cgroup,
+        servers(bpf_mesh),
+    ):
+        prog_attach(theirs, cgroup, hook)
+        try:
+            bpf_mesh.start()
+            mesh.apply(*web())
+            paths = bpf_mesh.wait_for_paths()
+            assert paths["connect"].startswith("their_connect (id ")
+            assert paths["connect"].endswith("allows no others")
+            assert bpf_mesh.call(mesh.network.pod, SERVICE[4], PORT)[1] == "four"
+            [warning] = [line for line in mesh.log.splitlines() if '"component":"paths"' in line]
+            assert "their_connect" in warning
+        finally:
+            prog_detach(theirs, cgroup, hook)
+    mesh.wait_for_flows(1)
+
+
+def test_an_agent_without_bpf_says_so_and_relays(bpf_mesh: BpfMesh) -> None:
+    bpf_mesh.start(enabled=False)
+    paths = bpf_mesh.paths()
+    assert paths["connect"] == "bpf.enabled is false"
+    assert paths["splice"] == "available for large transfers; small messages: bpf.enabled is false"
+
+
+def test_a_directory_where_nothing_can_be_pinned_is_the_reason(bpf_mesh: BpfMesh) -> None:
+    directory = bpf_mesh.mesh.directory / "pins"
+    bpf_mesh.start(directory=str(directory))
+    assert str(directory) in bpf_mesh.wait_for_paths()["connect"]
