@@ -22,6 +22,7 @@ from edgemesh.model.errors import OperatorError
 from edgemesh.model.flows import FlowReport
 from edgemesh.model.services import Endpoint, ServicePort, Transport
 from edgemesh.model.settings import NetfilterSettings, ProxySettings
+from edgemesh.proxy.context import PromotionRule
 from edgemesh.proxy.plane import Plane
 from edgemesh.proxy.timers import TICK_SECONDS
 
@@ -273,16 +274,20 @@ class World:
 @asynccontextmanager
 async def running(
     original_destination: Callable[[Address, Address], Address | None] | None = None,
+    rule: PromotionRule | None = None,
     **settings: object,
 ) -> AsyncIterator[World]:
     """A plane that serves; at the end everything must be closed, reported and counted.
 
-    With ``original_destination`` it takes datagrams as in redirect mode.
+    With ``original_destination`` it takes datagrams as in redirect mode; ``rule`` tells which
+    mover a flow has.
     """
     before = open_descriptors()
     with ExitStack() as opened:
         async with trio.open_nursery() as nursery:
             world = await _start(nursery, opened, original_destination, settings)
+            if rule is not None:
+                world.plane.promotion = rule
             yield world
             nursery.cancel_scope.cancel()
     plane = world.plane

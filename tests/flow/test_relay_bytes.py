@@ -9,9 +9,12 @@ import pytest
 import trio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from mover_rules import BY_ALL_MOVERS
 from plane_fixtures import Peer, running
 
-pytestmark = pytest.mark.root
+from edgemesh.proxy.context import PromotionRule
+
+pytestmark = [pytest.mark.root, BY_ALL_MOVERS]
 
 CHUNKS = st.lists(st.integers(1, 150_000), max_size=8)
 
@@ -31,9 +34,9 @@ async def say(peer: Peer, data: bytes, chunks: list[int]) -> None:
 @given(up=CHUNKS, down=CHUNKS)
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 async def test_bytes_arrive_equal_whatever_the_chunks_both_ways_at_once(
-    up: list[int], down: list[int]
+    rule: PromotionRule, up: list[int], down: list[int]
 ) -> None:
-    async with running(relay_buffer_bytes=16384) as world:
+    async with running(rule=rule, relay_buffer_bytes=16384) as world:
         client, endpoint = await world.connected()
         said_up, said_down = some_bytes(sum(up), 1), some_bytes(sum(down), 2)
         heard: dict[str, bytes] = {}
@@ -53,8 +56,10 @@ async def test_bytes_arrive_equal_whatever_the_chunks_both_ways_at_once(
         assert report.ending == "closed"
 
 
-async def test_data_flows_back_for_megabytes_after_the_client_has_closed_its_half() -> None:
-    async with running() as world:
+async def test_data_flows_back_for_megabytes_after_the_client_has_closed_its_half(
+    rule: PromotionRule,
+) -> None:
+    async with running(rule=rule) as world:
         client, endpoint = await world.connected()
         await client.send(b"question")
         client.half_close()
@@ -66,8 +71,10 @@ async def test_data_flows_back_for_megabytes_after_the_client_has_closed_its_hal
         assert (await world.report()).ending == "closed"
 
 
-async def test_data_flows_on_for_megabytes_after_the_endpoint_has_closed_its_half() -> None:
-    async with running() as world:
+async def test_data_flows_on_for_megabytes_after_the_endpoint_has_closed_its_half(
+    rule: PromotionRule,
+) -> None:
+    async with running(rule=rule) as world:
         client, endpoint = await world.connected()
         endpoint.half_close()
         assert await client.receive_all() == b""
@@ -78,8 +85,8 @@ async def test_data_flows_on_for_megabytes_after_the_endpoint_has_closed_its_hal
         assert (await world.report()).ending == "closed"
 
 
-async def test_a_flow_without_a_byte_is_closed_and_reported() -> None:
-    async with running() as world:
+async def test_a_flow_without_a_byte_is_closed_and_reported(rule: PromotionRule) -> None:
+    async with running(rule=rule) as world:
         client, endpoint = await world.connected()
         client.half_close()
         endpoint.half_close()
@@ -89,8 +96,8 @@ async def test_a_flow_without_a_byte_is_closed_and_reported() -> None:
         assert (report.bytes_sent, report.bytes_received, report.ending) == (0, 0, "closed")
 
 
-async def test_a_server_that_speaks_first_is_heard_at_once() -> None:
-    async with running() as world:
+async def test_a_server_that_speaks_first_is_heard_at_once(rule: PromotionRule) -> None:
+    async with running(rule=rule) as world:
         client, endpoint = await world.connected()
         await endpoint.send(b"220 ready\r\n")
         assert await client.receive(11) == b"220 ready\r\n"
@@ -100,8 +107,8 @@ async def test_a_server_that_speaks_first_is_heard_at_once() -> None:
         assert (await world.report()).application_protocol == "opaque"
 
 
-async def test_end_of_stream_together_with_data_comes_after_the_data() -> None:
-    async with running() as world:
+async def test_end_of_stream_together_with_data_comes_after_the_data(rule: PromotionRule) -> None:
+    async with running(rule=rule) as world:
         client, endpoint = await world.connected()
         client.raw.send(b"all there is", socket.MSG_MORE)
         client.half_close()
@@ -109,8 +116,10 @@ async def test_end_of_stream_together_with_data_comes_after_the_data() -> None:
 
 
 @pytest.mark.parametrize("upwards", [True, False], ids=["from the client", "from the endpoint"])
-async def test_an_urgent_byte_is_passed_on_in_its_place(*, upwards: bool) -> None:
-    async with running() as world:
+async def test_an_urgent_byte_is_passed_on_in_its_place(
+    rule: PromotionRule, *, upwards: bool
+) -> None:
+    async with running(rule=rule) as world:
         client, endpoint = await world.connected()
         speaker, hearer = (client, endpoint) if upwards else (endpoint, client)
         await speaker.send(b"one ")
@@ -120,8 +129,8 @@ async def test_an_urgent_byte_is_passed_on_in_its_place(*, upwards: bool) -> Non
         assert await hearer.receive_all() == b"one ! two"
 
 
-async def test_it_works_over_ipv6_and_between_the_families() -> None:
-    async with running() as world:
+async def test_it_works_over_ipv6_and_between_the_families(rule: PromotionRule) -> None:
+    async with running(rule=rule) as world:
         for address, served in (("::1", "::1"), ("127.0.0.1", "::1"), ("::1", "127.0.0.1")):
             server = world.serve(served)
             world.service(server.endpoint)
@@ -131,9 +140,9 @@ async def test_it_works_over_ipv6_and_between_the_families() -> None:
             assert await endpoint.receive(6) == b"across"
 
 
-async def test_small_messages_are_sent_at_once() -> None:
+async def test_small_messages_are_sent_at_once(rule: PromotionRule) -> None:
     """Nagle's algorithm and delayed acknowledgements together cost 40 ms a message."""
-    async with running() as world:
+    async with running(rule=rule) as world:
         await world.connected()
         (flow,) = world.plane.flows
         await world.until(lambda: flow.upstream)

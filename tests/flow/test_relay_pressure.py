@@ -6,11 +6,14 @@ import random
 
 import pytest
 import trio
+from mover_rules import BY_EACH_MOVER
 from plane_fixtures import Peer, World, running
 
+from edgemesh.proxy.context import OpenFlow, PromotionRule
 from edgemesh.proxy.flow import Flow
+from edgemesh.proxy.forward.pump import End, Pump
 
-pytestmark = pytest.mark.root
+pytestmark = [pytest.mark.root, BY_EACH_MOVER]
 
 BUFFER = 8192
 SMALL = 4096
@@ -32,21 +35,27 @@ async def fill(world: World, sender: Peer, data: bytes) -> int:
     return sent
 
 
-async def fill_as_far_as_the_relay(world: World, sender: Peer, data: bytes) -> int:
-    """Send until the relay has to wait, so that an end of the stream still reaches its kernel."""
+async def fill_as_far_as_the_pump(world: World, sender: Peer, data: bytes) -> int:
+    """Send until the pump has to wait, so that an end of the stream still reaches its kernel."""
     (flow,) = world.plane.flows
     await world.until(lambda: flow.upstream)
     sent = 0
-    while not kept_by_the_relay(flow):
+    while not kept_by_the_pump(flow):
         await sender.send(data[sent : sent + 32768])
         sent += 32768
         await world.comes_to_rest()
     return sent
 
 
-def kept_by_the_relay(flow: Flow) -> int:
-    carried = flow.stage.carried  # type: ignore[union-attr]
-    return max(len(carried.from_client.unsent), len(carried.from_endpoint.unsent))
+def kept_by_the_pump(flow: OpenFlow) -> int:
+    assert isinstance(flow, Flow)
+    pump = flow.stage
+    assert isinstance(pump, Pump)
+    return max(kept_by(pump.client_end), kept_by(pump.upstream_end))
+
+
+def kept_by(end: End) -> int:
+    return len(end.unsent) + getattr(end, "_in_pipe", 0)
 
 
 async def goes_on(sender: Peer, receiver: Peer, data: bytes, sent: int) -> bytes:
@@ -59,20 +68,21 @@ async def goes_on(sender: Peer, receiver: Peer, data: bytes, sent: int) -> bytes
 @BOTH_WAYS
 async def test_a_receiver_that_never_reads_stops_the_sender_and_little_is_kept(
     sender: str,
+    rule: PromotionRule,
 ) -> None:
-    async with running(relay_buffer_bytes=BUFFER, splice="off") as world:
+    async with running(rule=rule, relay_buffer_bytes=BUFFER, splice_bytes=BUFFER) as world:
         talker, listener = await pair(world, sender)
         data = random.Random(3).randbytes(20_000_000)
         sent = await fill(world, talker, data)
         (flow,) = world.plane.flows
-        assert 0 < kept_by_the_relay(flow) <= BUFFER
+        assert 0 < kept_by_the_pump(flow) <= BUFFER
         assert await goes_on(talker, listener, data, sent) == data
-        assert kept_by_the_relay(flow) == 0
+        assert kept_by_the_pump(flow) == 0
 
 
 @BOTH_WAYS
-async def test_both_ways_full_at_once_lose_nothing(sender: str) -> None:
-    async with running(relay_buffer_bytes=BUFFER, splice="off") as world:
+async def test_both_ways_full_at_once_lose_nothing(sender: str, rule: PromotionRule) -> None:
+    async with running(rule=rule, relay_buffer_bytes=BUFFER, splice_bytes=BUFFER) as world:
         one, two = await pair(world, sender)
         data = random.Random(4).randbytes(20_000_000)
         sent_one = await fill(world, one, data)
@@ -89,8 +99,10 @@ async def test_both_ways_full_at_once_lose_nothing(sender: str) -> None:
 
 
 @BOTH_WAYS
-async def test_the_other_way_goes_on_while_one_way_is_full(sender: str) -> None:
-    async with running(relay_buffer_bytes=BUFFER, splice="off") as world:
+async def test_the_other_way_goes_on_while_one_way_is_full(
+    sender: str, rule: PromotionRule
+) -> None:
+    async with running(rule=rule, relay_buffer_bytes=BUFFER, splice_bytes=BUFFER) as world:
         talker, listener = await pair(world, sender)
         await fill(world, talker, bytes(20_000_000))
         for number in range(20):
@@ -99,16 +111,16 @@ async def test_the_other_way_goes_on_while_one_way_is_full(sender: str) -> None:
 
 
 @BOTH_WAYS
-async def test_nothing_spins_while_one_way_is_full(sender: str) -> None:
-    async with running(relay_buffer_bytes=BUFFER, splice="off") as world:
+async def test_nothing_spins_while_one_way_is_full(sender: str, rule: PromotionRule) -> None:
+    async with running(rule=rule, relay_buffer_bytes=BUFFER, splice_bytes=BUFFER) as world:
         talker, _ = await pair(world, sender)
         await fill(world, talker, bytes(20_000_000))
         await world.comes_to_rest()
 
 
 @BOTH_WAYS
-async def test_nothing_spins_while_one_half_is_closed(sender: str) -> None:
-    async with running() as world:
+async def test_nothing_spins_while_one_half_is_closed(sender: str, rule: PromotionRule) -> None:
+    async with running(rule=rule) as world:
         talker, listener = await pair(world, sender)
         talker.half_close()
         assert await listener.receive_all() == b""
@@ -116,10 +128,12 @@ async def test_nothing_spins_while_one_half_is_closed(sender: str) -> None:
 
 
 @BOTH_WAYS
-async def test_nothing_spins_while_a_full_sender_has_closed_its_half(sender: str) -> None:
-    async with running(relay_buffer_bytes=BUFFER, splice="off") as world:
+async def test_nothing_spins_while_a_full_sender_has_closed_its_half(
+    sender: str, rule: PromotionRule
+) -> None:
+    async with running(rule=rule, relay_buffer_bytes=BUFFER, splice_bytes=BUFFER) as world:
         talker, listener = await pair(world, sender)
-        sent = await fill_as_far_as_the_relay(world, talker, bytes(20_000_000))
+        sent = await fill_as_far_as_the_pump(world, talker, bytes(20_000_000))
         talker.half_close()
         await world.comes_to_rest()
         assert len(await listener.receive_all()) == sent
@@ -128,12 +142,13 @@ async def test_nothing_spins_while_a_full_sender_has_closed_its_half(sender: str
 @BOTH_WAYS
 async def test_nothing_spins_or_is_lost_when_both_have_closed_with_much_still_unsent(
     sender: str,
+    rule: PromotionRule,
 ) -> None:
     """Both directions of the talker's socket are shut: epoll reports a hang-up for ever."""
-    async with running(relay_buffer_bytes=BUFFER, splice="off") as world:
+    async with running(rule=rule, relay_buffer_bytes=BUFFER, splice_bytes=BUFFER) as world:
         talker, listener = await pair(world, sender)
         data = random.Random(5).randbytes(20_000_000)
-        sent = await fill_as_far_as_the_relay(world, talker, data)
+        sent = await fill_as_far_as_the_pump(world, talker, data)
         talker.half_close()
         listener.half_close()
         assert await talker.receive_all() == b""
@@ -145,18 +160,20 @@ async def test_nothing_spins_or_is_lost_when_both_have_closed_with_much_still_un
 
 
 @BOTH_WAYS
-async def test_nothing_spins_or_is_lost_when_a_full_sender_hangs_up(sender: str) -> None:
-    async with running(relay_buffer_bytes=BUFFER, splice="off") as world:
+async def test_nothing_spins_or_is_lost_when_a_full_sender_hangs_up(
+    sender: str, rule: PromotionRule
+) -> None:
+    async with running(rule=rule, relay_buffer_bytes=BUFFER, splice_bytes=BUFFER) as world:
         talker, listener = await pair(world, sender)
         data = random.Random(6).randbytes(20_000_000)
-        sent = await fill_as_far_as_the_relay(world, talker, data)
+        sent = await fill_as_far_as_the_pump(world, talker, data)
         talker.close()
         await world.comes_to_rest()
         assert await listener.receive_all() == data[:sent]
 
 
-async def test_nothing_spins_in_a_flow_without_words() -> None:
-    async with running() as world:
+async def test_nothing_spins_in_a_flow_without_words(rule: PromotionRule) -> None:
+    async with running(rule=rule) as world:
         await world.connected()
         await world.comes_to_rest()
         assert len(world.plane.flows) == 1

@@ -6,9 +6,12 @@ import errno
 import socket
 
 import pytest
+from mover_rules import BY_EACH_MOVER
 from plane_fixtures import Peer, World, running
 
-pytestmark = pytest.mark.root
+from edgemesh.proxy.context import PromotionRule
+
+pytestmark = [pytest.mark.root, BY_EACH_MOVER]
 
 SMALL = 4096
 PLENTY = bytes(8_000_000)
@@ -22,8 +25,8 @@ async def pair(world: World, by: str) -> tuple[Peer, Peer]:
 
 
 @BOTH_SIDES
-async def test_before_the_first_byte(by: str) -> None:
-    async with running() as world:
+async def test_before_the_first_byte(by: str, rule: PromotionRule) -> None:
+    async with running(rule=rule) as world:
         leaver, stayer = await pair(world, by)
         leaver.reset()
         assert await stayer.receive_until_reset() == b""
@@ -33,8 +36,8 @@ async def test_before_the_first_byte(by: str) -> None:
 
 
 @BOTH_SIDES
-async def test_between_messages(by: str) -> None:
-    async with running() as world:
+async def test_between_messages(by: str, rule: PromotionRule) -> None:
+    async with running(rule=rule) as world:
         leaver, stayer = await pair(world, by)
         await leaver.send(b"to and")
         assert await stayer.receive(6) == b"to and"
@@ -46,8 +49,8 @@ async def test_between_messages(by: str) -> None:
 
 
 @BOTH_SIDES
-async def test_what_was_said_right_before_it_arrives_first(by: str) -> None:
-    async with running() as world:
+async def test_what_was_said_right_before_it_arrives_first(by: str, rule: PromotionRule) -> None:
+    async with running(rule=rule) as world:
         leaver, stayer = await pair(world, by)
         await leaver.send(b"last words")
         leaver.reset()
@@ -59,9 +62,10 @@ async def test_what_was_said_right_before_it_arrives_first(by: str) -> None:
 @BOTH_SIDES
 async def test_what_was_said_before_it_arrives_though_the_other_side_was_just_talking(
     by: str,
+    rule: PromotionRule,
 ) -> None:
     """The relay notices by its own write, which fails, before it comes to read."""
-    async with running() as world:
+    async with running(rule=rule) as world:
         leaver, stayer = await pair(world, by)
         await leaver.send(b"hello")
         assert await stayer.receive(5) == b"hello"
@@ -76,8 +80,9 @@ async def test_what_was_said_before_it_arrives_though_the_other_side_was_just_ta
 @BOTH_SIDES
 async def test_what_was_said_before_it_arrives_though_the_other_side_was_just_closing(
     by: str,
+    rule: PromotionRule,
 ) -> None:
-    async with running() as world:
+    async with running(rule=rule) as world:
         leaver, stayer = await pair(world, by)
         await leaver.send(b"hello")
         assert await stayer.receive(5) == b"hello"
@@ -89,8 +94,8 @@ async def test_what_was_said_before_it_arrives_though_the_other_side_was_just_cl
 
 
 @BOTH_SIDES
-async def test_after_the_other_side_has_closed_its_half(by: str) -> None:
-    async with running() as world:
+async def test_after_the_other_side_has_closed_its_half(by: str, rule: PromotionRule) -> None:
+    async with running(rule=rule) as world:
         leaver, stayer = await pair(world, by)
         stayer.half_close()
         assert await leaver.receive_all() == b""
@@ -100,12 +105,12 @@ async def test_after_the_other_side_has_closed_its_half(by: str) -> None:
 
 
 @BOTH_SIDES
-async def test_after_the_side_that_resets_has_closed_its_half(by: str) -> None:
+async def test_after_the_side_that_resets_has_closed_its_half(by: str, rule: PromotionRule) -> None:
     """Its kernel answers what still comes with RST: it has closed, not only shut its half.
 
     After end-of-stream Linux tells a reset as EPIPE (tcp_reset, TCP_CLOSE_WAIT).
     """
-    async with running() as world:
+    async with running(rule=rule) as world:
         leaver, stayer = await pair(world, by)
         leaver.close()
         assert await stayer.receive_all() == b""
@@ -115,8 +120,8 @@ async def test_after_the_side_that_resets_has_closed_its_half(by: str) -> None:
 
 
 @BOTH_SIDES
-async def test_while_it_sends_more_than_the_other_side_takes(by: str) -> None:
-    async with running() as world:
+async def test_while_it_sends_more_than_the_other_side_takes(by: str, rule: PromotionRule) -> None:
+    async with running(rule=rule) as world:
         leaver, stayer = await pair(world, by)
         while leaver.send_what_fits(PLENTY):
             await world.comes_to_rest()
@@ -128,8 +133,8 @@ async def test_while_it_sends_more_than_the_other_side_takes(by: str) -> None:
 
 
 @BOTH_SIDES
-async def test_while_it_takes_less_than_the_other_side_sends(by: str) -> None:
-    async with running() as world:
+async def test_while_it_takes_less_than_the_other_side_sends(by: str, rule: PromotionRule) -> None:
+    async with running(rule=rule) as world:
         leaver, stayer = await pair(world, by)
         while stayer.send_what_fits(PLENTY):
             await world.comes_to_rest()
@@ -138,8 +143,8 @@ async def test_while_it_takes_less_than_the_other_side_sends(by: str) -> None:
         assert (await world.report()).ending == f"{by}-reset"
 
 
-async def test_by_the_client_while_the_endpoint_is_dialled() -> None:
-    async with running() as world:
+async def test_by_the_client_while_the_endpoint_is_dialled(rule: PromotionRule) -> None:
+    async with running(rule=rule) as world:
         server = world.serve(backlog=0)
         world.service(server.endpoint)
         full = [await world.call(port=server.endpoint.port)]
@@ -155,8 +160,8 @@ async def test_by_the_client_while_the_endpoint_is_dialled() -> None:
         assert full
 
 
-async def test_by_the_client_while_its_protocol_is_peeked_at() -> None:
-    async with running(peek="always") as world:
+async def test_by_the_client_while_its_protocol_is_peeked_at(rule: PromotionRule) -> None:
+    async with running(rule=rule, peek="always") as world:
         server = world.serve()
         world.service(server.endpoint)
         client = await world.call()

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from mover_rules import BY_EACH_MOVER
 from plane_fixtures import Peer, running
 
-pytestmark = pytest.mark.root
+from edgemesh.proxy.context import PromotionRule
+
+pytestmark = [pytest.mark.root, BY_EACH_MOVER]
 
 IDLE = 3600.0
 HALF_CLOSED = 300.0
@@ -16,8 +19,10 @@ async def exchange(speaker: Peer, hearer: Peer) -> None:
     assert await hearer.receive(1) == b"x"
 
 
-async def test_a_silent_flow_is_reset_on_both_sides_after_the_idle_timeout() -> None:
-    async with running() as world:
+async def test_a_silent_flow_is_reset_on_both_sides_after_the_idle_timeout(
+    rule: PromotionRule,
+) -> None:
+    async with running(rule=rule) as world:
         client, endpoint = await world.connected()
         await exchange(client, endpoint)
         world.skip(IDLE)
@@ -29,8 +34,10 @@ async def test_a_silent_flow_is_reset_on_both_sides_after_the_idle_timeout() -> 
 
 
 @pytest.mark.parametrize("upwards", [True, False], ids=["the client", "the endpoint"])
-async def test_a_word_from_either_side_puts_the_idle_timeout_off(*, upwards: bool) -> None:
-    async with running() as world:
+async def test_a_word_from_either_side_puts_the_idle_timeout_off(
+    rule: PromotionRule, *, upwards: bool
+) -> None:
+    async with running(rule=rule) as world:
         client, endpoint = await world.connected()
         speaker, hearer = (client, endpoint) if upwards else (endpoint, client)
         for _ in range(3):
@@ -42,8 +49,8 @@ async def test_a_word_from_either_side_puts_the_idle_timeout_off(*, upwards: boo
         assert (await world.report()).ending == "idle-timeout"
 
 
-async def test_a_half_closed_flow_is_borne_less_long() -> None:
-    async with running() as world:
+async def test_a_half_closed_flow_is_borne_less_long(rule: PromotionRule) -> None:
+    async with running(rule=rule) as world:
         client, endpoint = await world.connected()
         client.half_close()
         assert await endpoint.receive_all() == b""
@@ -53,8 +60,8 @@ async def test_a_half_closed_flow_is_borne_less_long() -> None:
         assert (report.ending, report.reason) == ("idle-timeout", "silent for 300 s")
 
 
-async def test_a_half_closed_flow_goes_on_while_the_other_half_talks() -> None:
-    async with running() as world:
+async def test_a_half_closed_flow_goes_on_while_the_other_half_talks(rule: PromotionRule) -> None:
+    async with running(rule=rule) as world:
         client, endpoint = await world.connected()
         client.half_close()
         assert await endpoint.receive_all() == b""
@@ -68,8 +75,10 @@ async def test_a_half_closed_flow_goes_on_while_the_other_half_talks() -> None:
         assert (await world.report()).ending == "closed"
 
 
-async def test_a_receiver_that_never_reads_is_given_up_after_the_idle_timeout() -> None:
-    async with running(relay_buffer_bytes=8192) as world:
+async def test_a_receiver_that_never_reads_is_given_up_after_the_idle_timeout(
+    rule: PromotionRule,
+) -> None:
+    async with running(rule=rule, relay_buffer_bytes=8192) as world:
         client, _endpoint = await world.connected(receive=4096)
         while client.send_what_fits(bytes(1_000_000)):
             await world.comes_to_rest()

@@ -1,4 +1,4 @@
-"""A flow's forwarding state, which stays the same object whichever stage carries the flow.
+"""A flow's forwarding state, which stays with it whichever stage carries it.
 
 What one stage leaves is where the next begins: bytes that were read and not taken, ends of
 stream that were passed on, and when something moved last. So a flow may change hands at any
@@ -34,6 +34,8 @@ class Carried:
     """Both ways, and what is to be known of the flow as a whole.
 
     Args:
+        from_client, from_endpoint: see there. A stage may put its own in their place as long as
+            it holds the flow.
         last_active: when something moved last, monotonic seconds.
         over: is called when the flow ends.
         unnamed: what passes first tells the protocol, and nothing has passed yet.
