@@ -106,13 +106,6 @@ def test_what_is_kept_for_who_never_reads_is_bounded_and_arrives_in_the_end(
                 before = Kept.now()
                 said = await talkers.ask("fill")
                 after = Kept.now()
-                print(
-                    mover,
-                    max(said),
-                    bound,
-                    (before.available - after.available) / FLOWS,
-                    (after.sockets - before.sockets) / FLOWS,
-                )
                 assert max(said) < bound
                 assert before.available - after.available < FLOWS * bound * MEMORY_PER_BYTE
                 assert after.sockets - before.sockets < FLOWS * bound * MEMORY_PER_BYTE
