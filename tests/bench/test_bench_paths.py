@@ -11,7 +11,7 @@ from bench.benches import Options
 from bench.benches.paths import BARS, BENCH
 from bench.loads import Timing
 from bench.results import Results, document
-from bench.subjects.edgemesh import counted_endpoints
+from bench.subjects.edgemesh import counted_endpoints, reported_services
 from edgemesh.lab import network
 
 CASES = ("rr-1", "bulk-1", "wrk-64")
@@ -22,6 +22,11 @@ edgemesh_connections_total{service="a",endpoint="10.0.0.1:80",path="relay"} 3
 edgemesh_connections_total{service="a",endpoint="10.0.0.2:80",path="relay"} 0
 edgemesh_connections_total{service="a",endpoint="10.0.0.3:80",path="connect"} 1
 edgemesh_requests_total{service="b",endpoint="10.0.0.4:80",path="relay"} 1
+"""
+LOG = """\
+{"event":"ready","level":"info"}
+{"event":"flow","transport":"TCP","service":"default/a:80","endpoint":"10.0.0.1:80","path":"relay"}
+{"event":"flow","transport":"TCP","service":"default/b:80","endpoint":"10.0.0.1:80","path":"splice"}
 """
 
 
@@ -74,3 +79,9 @@ def test_only_what_was_counted_over_the_path_speaks_for_it() -> None:
     assert counted_endpoints(METRICS, "connections", "connect") == {"a": {"10.0.0.3:80"}}
     assert counted_endpoints(METRICS, "connections", "splice") == {}
     assert counted_endpoints(METRICS, "requests", "relay") == {"b": {"10.0.0.4:80"}}
+
+
+def test_reports_tell_the_path_of_each_service() -> None:
+    assert reported_services(LOG, "relay") == {"a"}
+    assert reported_services(LOG, "splice") == {"b"}
+    assert reported_services(LOG, "connect") == set()

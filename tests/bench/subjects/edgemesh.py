@@ -1,13 +1,13 @@
 """The agent itself: its own rules, its own store, a log line for each flow that it carries.
 
-A policy for its Services may ask for a path. Then the agent has to take it from the start, and its
-own metrics have to say in the end that it did: what went another way would be another comparison.
+A policy for its Services may ask for a path. Then the agent has to take it from the start, and has
+to tell in the end that it did: what went another way would be another comparison.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -26,8 +26,9 @@ from edgemesh.model.status import AgentStatus, ServicesQuestion
 _METRICS = "http://127.0.0.1:15020/metrics"
 # Programs are compiled and tested meanwhile.
 _PATH_SECONDS = 30
-_COUNTED_SECONDS = 5
+_TOLD_SECONDS = 5
 _LOOK_AGAIN_SECONDS = 0.1
+_REPORTED = re.compile(r'"event":"flow",.*"service":"[^"/]*/([^":]*):')
 _LABEL = re.compile(r'(\w+)="([^"]*)"')
 
 
@@ -66,7 +67,7 @@ async def edgemesh(
             return
         await _until_chosen(agent, process, policy["path"])
         yield at_service_addresses("edgemesh", site, process)
-        await _until_counted(site, policy["path"])
+        await _until_told(site, agent, policy["path"])
 
 
 async def _until_chosen(agent: Agent, process: trio.Process, path: str) -> None:
@@ -93,29 +94,50 @@ async def _until_chosen(agent: Agent, process: trio.Process, path: str) -> None:
     raise OperatorError(f"edgemesh does not take the path {path}: {'; '.join(reasons)}")
 
 
-async def _until_counted(site: Site, path: str) -> None:
-    """Wait until all that was called is counted under a path; connections are so a while later.
-
-    Requests have to be counted of each endpoint: connections may be too few for that.
+async def _until_told(site: Site, agent: Agent, path: str) -> None:
+    """Wait until the agent tells of each Service that calls took a path; it does a while later.
 
     Raises:
-        OperatorError: it is not.
+        OperatorError: it does not.
     """
-    kind = "requests" if path == "http" else "connections"
     missing: list[str] = []
-    with trio.move_on_after(_COUNTED_SECONDS):
+    with trio.move_on_after(_TOLD_SECONDS):
         while True:
-            told = await finished(site.topology.node, ["curl", "-sS", _METRICS])
-            counted = counted_endpoints(told, kind, path)
-            missing = [
-                one.name
-                for one in site.services
-                if len(counted.get(one.name, ())) < (len(one.endpoints) if path == "http" else 1)
-            ]
+            told = await _services_over(site, agent, path)
+            missing = [one.name for one in site.services if one.name not in told]
             if not missing:
                 return
             await trio.sleep(_LOOK_AGAIN_SECONDS)
-    raise OperatorError(f"edgemesh has not counted the {kind} of {', '.join(missing)} over {path}")
+    raise OperatorError(f"edgemesh tells of no calls of {', '.join(missing)} over {path}")
+
+
+async def _services_over(site: Site, agent: Agent, path: str) -> Collection[str]:
+    """The Services that calls were made of over a path, and to each endpoint if it is ``http``.
+
+    Reports tell of the connections that the agent carries: only in the end it is known who moved
+    their bytes. Its metrics tell of requests, and of what the kernel balanced.
+    """
+    if path in {"relay", "splice"}:
+        return reported_services(await trio.Path(agent.log).read_text(), path)
+    kind = "requests" if path == "http" else "connections"
+    metrics = await finished(site.topology.node, ["curl", "-sS", _METRICS])
+    counted = counted_endpoints(metrics, kind, path)
+    if path != "http":
+        return counted
+    of_all = {one.name: len(one.endpoints) for one in site.services}
+    return [name for name, endpoints in counted.items() if len(endpoints) == of_all[name]]
+
+
+def reported_services(log: str, path: str) -> Collection[str]:
+    """The Services whose flows took a path.
+
+    Args:
+        log: of the agent.
+        path: as reports tell it.
+    """
+    of_path = f'"path":"{path}"'
+    found = (_REPORTED.search(line) for line in log.splitlines() if of_path in line)
+    return {one[1] for one in found if one}
 
 
 def counted_endpoints(metrics: str, kind: str, path: str) -> Mapping[str, set[str]]:
