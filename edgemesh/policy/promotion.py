@@ -90,10 +90,10 @@ class Promotion:
             mover: that has it.
             suitable: those that may have it; `Mover.RELAY` always may.
         """
-        if behaviour.bulk >= self._bulk_bytes:
-            wanted = Mover.SPLICE
-        elif behaviour.turns >= _TURNS:
+        if behaviour.turns >= _TURNS:
             wanted = Mover.SOCKMAP if Mover.SOCKMAP in suitable else Mover.RELAY
+        elif behaviour.bulk >= self._bulk_bytes:
+            wanted = Mover.SPLICE
         else:
             return mover
         return wanted if wanted in suitable else mover

@@ -39,6 +39,7 @@ class Plane(Context):
 
     Attributes:
         sessions: UDP sessions that are not over, the longest silent one first.
+        pipes: of flows that are spliced.
     """
 
     def __init__(
@@ -80,9 +81,9 @@ class Plane(Context):
             request_log=request_log,
         )
         self.sessions: Sessions = OrderedDict()
-        self._pipes = Pipes(settings.max_pipes, settings.splice_bytes)
+        self.pipes = Pipes(settings.max_pipes, settings.splice_bytes)
         if settings.splice == "auto":
-            self.movers.offer(Mover.SPLICE, partial(begin_bulk, self._pipes))
+            self.movers.offer(Mover.SPLICE, partial(begin_bulk, self.pipes))
         self._redirected = netfilter.mode == "redirect"
         self._redirected_datagram = redirected_datagram
         self._families = {
@@ -131,7 +132,7 @@ class Plane(Context):
         Ownership: listeners and flows are closed at the end.
         Cancellation: cuts what `drain` has not let finish.
         """
-        with self.reactor, self._pipes, ExitStack() as listeners:
+        with self.reactor, self.pipes, ExitStack() as listeners:
             self._listen(listeners)
             try:
                 await self.reactor.run(task_status=task_status)
