@@ -35,7 +35,10 @@ def lab_of(output: str) -> str:
 
 @pytest.mark.parametrize(
     ("arguments", "steps", "more"),
-    [((), services.STEPS, 1), (("policies",), policies.STEPS, 0)],
+    [
+        ((), services.STEPS, 1),
+        (("policies",), policies.STEPS, 0),
+    ],
     ids=["services", "policies"],
 )
 def test_every_step_is_shown_and_answered_as_promised(
@@ -77,7 +80,11 @@ def test_a_demo_that_is_interrupted_leaves_no_lab(number: signal.Signals) -> Non
 
 
 def test_scenarios_are_listed_and_their_names_are_checked() -> None:
-    assert re.findall(r"^\w+", run("--list").stdout, re.MULTILINE) == ["services", "policies"]
+    assert re.findall(r"^\w+", run("--list").stdout, re.MULTILINE) == [
+        "services",
+        "policies",
+        "paths",
+    ]
     done = run("nothing")
     assert done.returncode == 2
     assert "invalid choice: 'nothing'" in done.stderr

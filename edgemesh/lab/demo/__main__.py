@@ -8,11 +8,12 @@ import secrets
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 
 import trio
 
 from edgemesh.lab import cluster
-from edgemesh.lab.demo import policies, script, services
+from edgemesh.lab.demo import paths, policies, script, services
 from edgemesh.lab.demo.removal import remove_without_a_trace, traces
 from edgemesh.lab.demo.stage import Stage, StepFailedError
 from edgemesh.lab.state import home
@@ -42,9 +43,28 @@ async def play_policies(stage: Stage) -> None:
     await _play_steps(policies.STEPS, stage)
 
 
-_SCENARIOS: dict[str, Callable[[Stage], Awaitable[None]]] = {
-    "services": play_services,
-    "policies": play_policies,
+async def play_paths(stage: Stage) -> None:
+    """One Service called over each path: who moves the bytes, how late, at what cost."""
+    await _play_steps(paths.steps(), stage)
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """One scenario.
+
+    Args:
+        play: does it, in a lab whose agents are not started yet.
+        with_bpf: whether they may use BPF.
+    """
+
+    play: Callable[[Stage], Awaitable[None]]
+    with_bpf: bool = False
+
+
+_SCENARIOS = {
+    "services": Scenario(play_services),
+    "policies": Scenario(play_policies),
+    "paths": Scenario(play_paths, with_bpf=True),
 }
 
 
@@ -55,8 +75,8 @@ def main() -> int:
     parser.add_argument("--list", action="store_true", help="show the scenarios")
     options = parser.parse_args()
     if options.list:
-        for name, play in _SCENARIOS.items():
-            _say(f"{name:10} {play.__doc__}")
+        for name, scenario in _SCENARIOS.items():
+            _say(f"{name:10} {scenario.play.__doc__}")
         return 0
     try:
         return trio.run(_run, options.scenario)
@@ -90,14 +110,21 @@ async def _run(scenario: str) -> int:
     return 0
 
 
-async def _play_in_a_lab(scenario: str) -> str:
+async def _play_in_a_lab(name: str) -> str:
     """Play, and tear down also when cancelled; return what went wrong, "" when nothing did."""
+    scenario = _SCENARIOS[name]
     stage = Stage(home(f"demo-{secrets.token_hex(3)}"))
     try:
-        state = await cluster.up(stage.home, _EDGE_NODES, with_agents=False, settings=_SETTINGS)
+        state = await cluster.up(
+            stage.home,
+            _EDGE_NODES,
+            with_agents=False,
+            with_bpf=scenario.with_bpf,
+            settings=_SETTINGS,
+        )
         nodes = ", ".join(f"{node.name} {node.addresses[0]}" for node in state.nodes)
-        _say(f"edgemesh demo, scenario {scenario}; lab {state.name}: {nodes}")
-        await _SCENARIOS[scenario](stage)
+        _say(f"edgemesh demo, scenario {name}; lab {state.name}: {nodes}")
+        await scenario.play(stage)
     except (StepFailedError, OperatorError) as error:
         return str(error)
     finally:

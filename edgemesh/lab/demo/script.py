@@ -23,6 +23,7 @@ class Outcome:
         answered: what came back.
         over: the endpoint that it went over, "" where there is none.
         expected: what should come back, "" where the title says it.
+        table: more of what came back, in lines that stay as they are.
     """
 
     asked: str
@@ -30,6 +31,7 @@ class Outcome:
     answered: str
     over: str = ""
     expected: str = ""
+    table: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,10 @@ def body(outcome: Outcome) -> str:
         "answered": outcome.answered,
         "over": outcome.over,
     }
-    return "\n".join(_row(label, text) for label, text in rows.items() if text)
+    lines = [_row(label, text) for label, text in rows.items() if text]
+    return "\n".join(
+        [*lines, *([textwrap.indent(outcome.table, " " * _INDENT)] if outcome.table else [])]
+    )
 
 
 def _row(label: str, text: str) -> str:
