@@ -13,6 +13,7 @@ from edgemesh.app.connect_counts import ConnectCounts
 from edgemesh.kernel.bpf.connect_maps import ConnectMaps
 from edgemesh.model.bpf_settings import BpfSettings
 from edgemesh.model.connect import ConnectPort
+from edgemesh.model.policies import EndpointRemoval
 from edgemesh.model.services import PortKey, ServicePort, Snapshot
 from edgemesh.observe.log import get_logger
 from edgemesh.observe.slices import run_in_slices
@@ -49,10 +50,12 @@ class _Changes:
     Args:
         put: ports as they are now.
         removed: the numbers of ports that the kernel is to leave alone.
+        closed: those of endpoints whose connections are to be ended.
     """
 
     put: list[ConnectPort] = field(default_factory=list)
     removed: list[int] = field(default_factory=list)
+    closed: list[int] = field(default_factory=list)
 
 
 class ConnectSync:
@@ -92,6 +95,9 @@ class ConnectSync:
         self._due: dict[PortKey, float] = {}
         self._watched: set[int] = set()
         self._failed: dict[PortKey, str] = {}
+        # Endpoints whose connections are to be ended.
+        self._to_close: set[int] = set()
+        self._closing = trio.Event()
 
     @property
     def ports(self) -> int:
@@ -127,6 +133,7 @@ class ConnectSync:
                 nursery.start_soon(self._keep_lease)
                 nursery.start_soon(self._read_counts)
                 nursery.start_soon(self._hear_events)
+                nursery.start_soon(self._close_connections)
                 task_status.started()
         finally:
             stop_telling()
@@ -171,6 +178,19 @@ class ConnectSync:
             for event in islice(self._maps.events(), _EVENTS):
                 self._counts.hear(event)
 
+    async def _close_connections(self) -> None:
+        """End connections of endpoints that are gone, where their policies ask for it."""
+        while True:
+            await self._closing.wait()
+            self._closing = trio.Event()
+            numbers, self._to_close = self._to_close, set()
+            try:
+                ended = await trio.to_thread.run_sync(self._maps.destroy_connections, numbers)
+            except OSError as error:
+                _log.warning("connections of removed endpoints go on", problem=str(error))
+            else:
+                _log.info("connections of removed endpoints were closed", connections=ended)
+
     async def _follow(self) -> None:
         """Bring the maps up to what holds now."""
         self._changed = trio.Event()
@@ -194,6 +214,10 @@ class ConnectSync:
             await _in_its_time(self._maps.remove_many, changes.removed)
             self._try_again()
         self._watch(keys)
+        if changes.closed:
+            # Now nothing goes there any more.
+            self._to_close.update(changes.closed)
+            self._closing.set()
 
     def _plan_ports(
         self, keys: Collection[PortKey], changes: _Changes, now: float
@@ -217,9 +241,13 @@ class ConnectSync:
         spread = self._context.decider.traffic.spread(port, now)
         if spread.until != _NEVER:
             self._due[key] = spread.until
+        before = dict(self._plan.members(key))
         put = self._plan.put(port, addresses, spread)
         if put is not None:
             changes.put.append(put)
+        if port.policy.on_endpoint_removed is EndpointRemoval.CLOSE:
+            removed = before.keys() - self._plan.members(key).keys()
+            changes.closed.extend(before[place] for place in removed)
 
     def _write(self, ports: Sequence[ConnectPort]) -> dict[int, str]:
         """Put ports into the maps; the numbers of those that could not be, and why."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 # They are 32 bits wide, and 0 is none.
@@ -15,28 +16,24 @@ class Ids:
     it must not be taken for one of the endpoint's successor.
     """
 
-    __slots__ = ("_last", "_most", "_used")
+    __slots__ = ("_is_used", "_last", "_most")
 
-    def __init__(self, first: int, most: int = MAX_ID) -> None:
+    def __init__(self, first: int, is_used: Callable[[int], bool], most: int = MAX_ID) -> None:
         """Begin anywhere: what an agent before this one has given out may still be remembered.
 
         Args:
             first: 1 to ``most``.
+            is_used: whether a number stands for something now; there are more than that.
             most: the greatest number.
         """
         self._last = first - 1
+        self._is_used = is_used
         self._most = most
-        self._used: set[int] = set()
 
     def take(self) -> int:
-        """The next number that is free; there has to be one."""
+        """The next number that is free."""
         number = self._last % self._most + 1
-        while number in self._used:
+        while self._is_used(number):
             number = number % self._most + 1
         self._last = number
-        self._used.add(number)
         return number
-
-    def release(self, number: int) -> None:
-        """Let a number be given again, when its turn comes."""
-        self._used.remove(number)

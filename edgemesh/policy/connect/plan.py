@@ -40,11 +40,11 @@ class Whose(NamedTuple):
 class _Planned:
     """What is remembered of one Service port: what stands (None for nothing) and its numbers."""
 
-    __slots__ = ("connect", "id", "members", "transport")
+    __slots__ = ("connect", "id", "key", "members")
 
-    def __init__(self, number: int, transport: Transport) -> None:
+    def __init__(self, number: int, key: PortKey) -> None:
         self.id = number
-        self.transport = transport
+        self.key = key
         self.connect: ConnectPort | None = None
         self.members: dict[Place, int] = {}
 
@@ -54,11 +54,12 @@ class ConnectPlan:
 
     def __init__(self, first_id: int) -> None:
         """Plan nothing yet; ``first_id`` as in `Ids`."""
-        self._ids = Ids(first_id)
+        self._ids = Ids(first_id, self._is_used)
         self._planned: dict[PortKey, _Planned] = {}
-        self._keys: dict[int, PortKey] = {}
-        self._endpoints: dict[int, tuple[PortKey, Place]] = {}
-        self._gone: set[int] = set()
+        # By the numbers of ports, and by those of endpoints that they have.
+        self._ports: dict[int, _Planned] = {}
+        self._endpoints: dict[int, _Planned] = {}
+        self._gone: dict[int, Whose] = {}
 
     def __len__(self) -> int:
         """How many ports the kernel balances."""
@@ -75,10 +76,11 @@ class ConnectPlan:
                 are left alone.
             spread: of its calls.
         """
-        planned = self._planned.get(port.key)
+        key = port.key
+        planned = self._planned.get(key)
         if planned is None:
-            planned = self._planned[port.key] = _Planned(self._ids.take(), port.transport)
-            self._keys[planned.id] = port.key
+            planned = _Planned(self._ids.take(), key)
+            self._planned[key] = self._ports[planned.id] = planned
         self._set_members(port, planned)
         connect = _connect_port(port, planned, addresses, spread)
         if connect == planned.connect:
@@ -91,19 +93,23 @@ class ConnectPlan:
         planned = self._planned.pop(key, None)
         if planned is None:
             return None
-        del self._keys[planned.id]
-        self._ids.release(planned.id)
-        self._gone.update(planned.members.values())
+        del self._ports[planned.id]
+        for place in list(planned.members):
+            self._lose(planned, place)
         return planned.id
 
     def port(self, number: int) -> PortKey | None:
         """Which Service port a number stands for; None for one that is gone."""
-        return self._keys.get(number)
+        planned = self._ports.get(number)
+        return None if planned is None else planned.key
 
     def endpoint(self, number: int) -> Whose | None:
         """Which endpoint a number stands for; None for nothing that is remembered."""
-        found = self._endpoints.get(number)
-        return None if found is None else Whose(*found, number in self._gone)
+        planned = self._endpoints.get(number)
+        if planned is None:
+            return self._gone.get(number)
+        [place] = (place for place, each in planned.members.items() if each == number)
+        return Whose(planned.key, place, gone=False)
 
     def gone(self) -> Sequence[int]:
         """The numbers of endpoints that their ports have no more."""
@@ -116,19 +122,26 @@ class ConnectPlan:
 
     def forget(self, number: int) -> None:
         """An endpoint that is gone has no connection any more: its number is free."""
-        self._gone.remove(number)
+        del self._gone[number]
+
+    def _is_used(self, number: int) -> bool:
+        return number in self._ports or number in self._endpoints or number in self._gone
+
+    def _lose(self, planned: _Planned, place: Place) -> None:
+        """A port has an endpoint no more, whose connections may live on."""
+        number = planned.members.pop(place)
         del self._endpoints[number]
-        self._ids.release(number)
+        self._gone[number] = Whose(planned.key, place, gone=True)
 
     def _set_members(self, port: ServicePort, planned: _Planned) -> None:
         members = planned.members
         places = dict.fromkeys((each.address, each.port) for each in port.endpoints)
         for place in [place for place in members if place not in places]:
-            self._gone.add(members.pop(place))
+            self._lose(planned, place)
         for place in places:
             if place not in members:
                 number = members[place] = self._ids.take()
-                self._endpoints[number] = (port.key, place)
+                self._endpoints[number] = planned
 
 
 def _connect_port(

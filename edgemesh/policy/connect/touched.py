@@ -39,11 +39,15 @@ def addresses_of(port: ServicePort, snapshot: Snapshot) -> tuple[ServiceAddress,
 def _touched(old: _Index, new: _Index) -> Iterator[PortKey]:
     if old is new:
         return
-    for place, port in new.items():
-        before = old.get(place)
-        if before is not port:
-            yield port.key
-            if before is not None:
-                yield before.key
-    for place in old.keys() - new.keys():
-        yield old[place].key
+    before = old.get
+    added = 0
+    for place, port in [each for each in new.items() if before(each[0]) is not each[1]]:
+        yield port.key
+        replaced = before(place)
+        if replaced is None:
+            added += 1
+        else:
+            yield replaced.key
+    if len(old) + added > len(new):
+        for place in old.keys() - new.keys():
+            yield old[place].key
