@@ -116,7 +116,8 @@ def _open_files(settings: Settings) -> Check:
     # The agent raises its soft limit itself.
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     proxy = settings.proxy
-    wanted = 2 * proxy.max_connections + proxy.max_udp_sessions + _OTHER_DESCRIPTORS
+    pairs = proxy.max_connections + (proxy.max_pipes if proxy.splice == "auto" else 0)
+    wanted = 2 * pairs + proxy.max_udp_sessions + _OTHER_DESCRIPTORS
     if hard == resource.RLIM_INFINITY or hard >= wanted:
         return Check("host", State.MET, f"open files: {hard} allowed, {wanted} may be needed")
     return Check(

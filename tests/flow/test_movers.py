@@ -33,7 +33,7 @@ async def talk(one: Peer, two: Peer, times: int) -> None:
         assert await one.receive(4) == b"pong"
 
 
-async def mover_of(world: World) -> Mover:
+def mover_of(world: World) -> Mover:
     (flow,) = world.plane.flows
     assert isinstance(flow, Flow)
     return flow.stage.carried.mover  # type: ignore[union-attr,no-any-return]
@@ -95,18 +95,18 @@ async def test_a_flow_that_talks_after_it_has_carried_much_is_relayed_again() ->
     async with running() as world:
         client, endpoint = await world.connected()
         await send_much(client, endpoint)
-        assert await mover_of(world) is Mover.SPLICE
+        assert mover_of(world) is Mover.SPLICE
         await talk(client, endpoint, 50)
-        assert await mover_of(world) is Mover.RELAY
+        assert mover_of(world) is Mover.RELAY
         await send_much(endpoint, client)
-        assert await mover_of(world) is Mover.SPLICE
+        assert mover_of(world) is Mover.SPLICE
 
 
 async def test_flows_at_rest_hold_no_pipe() -> None:
     async with running() as world:
         client, endpoint = await world.connected()
         await send_much(client, endpoint)
-        assert await mover_of(world) is Mover.SPLICE
+        assert mover_of(world) is Mover.SPLICE
         assert world.plane.pipes.taken == 0
 
 
@@ -161,7 +161,7 @@ async def test_a_mover_that_cannot_do_with_a_flow_is_not_asked_again() -> None:
         await talk(client, endpoint, 50)
         await send_much(client, endpoint)
         assert len(asked) == 1
-        assert await mover_of(world) is Mover.SPLICE
+        assert mover_of(world) is Mover.SPLICE
 
 
 async def test_a_mover_that_is_withdrawn_meanwhile_leaves_the_flow_to_the_relay() -> None:
@@ -170,7 +170,7 @@ async def test_a_mover_that_is_withdrawn_meanwhile_leaves_the_flow_to_the_relay(
         world.plane.promotion = WithdrawingRule(world)
         client, endpoint = await world.connected()
         await talk(client, endpoint, 3)
-        assert await mover_of(world) is Mover.RELAY
+        assert mover_of(world) is Mover.RELAY
 
 
 class WithdrawingRule(Always):
