@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 import trio
-from lab_homes import unique_home
+from lab_homes import unique_home, wait_for
 
 from edgemesh.lab import cluster, rollout
 from edgemesh.lab.state import Home, load
@@ -110,6 +113,15 @@ def test_down_removes_the_cgroups_and_whoever_is_left_in_them(lab: Home) -> None
         trio.run(cluster.down, lab)
         assert stubborn.wait() < 0
     assert not cgroup.parent.exists()
+
+
+def test_down_removes_what_a_killed_agent_has_pinned(lab: Home) -> None:
+    state = trio.run(partial(cluster.up, lab, 1, with_bpf=True))
+    pins = Path(str(bpf_settings(lab, "edge-1")["directory"]))
+    wait_for((pins / "current").exists, "programs are pinned", 60.0)
+    os.kill(state.agents["edge-1"].pid, signal.SIGKILL)
+    trio.run(cluster.down, lab)
+    assert not pins.exists()
 
 
 def test_labs_come_up_with_bpf_by_an_option(lab: Home) -> None:
