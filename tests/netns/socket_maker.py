@@ -11,6 +11,7 @@ import socket
 import struct
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Self
 
@@ -38,6 +39,7 @@ class SocketMaker:
         with theirs:
             self._process = subprocess.Popen(argv, pass_fds=[theirs.fileno()])
         self._orders = ours
+        self._one_order = threading.Lock()
 
     def __enter__(self) -> Self:
         return self
@@ -52,8 +54,11 @@ class SocketMaker:
 
     def make(self, family: int, kind: int) -> socket.socket:
         """A new socket that was made there."""
-        self._orders.send(_ORDER.pack(family, kind))
-        _, (fd,), _, _ = socket.recv_fds(self._orders, 1, 1)
+        with self._one_order:
+            self._orders.send(_ORDER.pack(family, kind))
+            _, (fd,), _, _ = socket.recv_fds(self._orders, 1, 1)
+            # Until it has closed its own descriptor, ours is not the last one.
+            self._orders.recv(1)
         return socket.socket(fileno=fd)
 
 
@@ -61,6 +66,7 @@ def _serve(orders: socket.socket) -> None:
     while order := orders.recv(_ORDER.size):
         with socket.socket(*_ORDER.unpack(order)) as made:
             socket.send_fds(orders, [b"!"], [made.fileno()])
+        orders.send(b"!")
 
 
 if __name__ == "__main__":
