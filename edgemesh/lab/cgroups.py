@@ -11,22 +11,15 @@ import select
 from collections.abc import Sequence
 from pathlib import Path
 
+from edgemesh.kernel.bpf.loader import cgroup_directory
+from edgemesh.kernel.mounts import mount_point
+from edgemesh.model.bpf_settings import BpfSettings
 from edgemesh.model.errors import OperatorError
 
-_MOUNTS = Path("/proc/self/mounts")
 _EMPTY_SECONDS = 5.0
 
 # The shell is the process that becomes the program: the program begins as a member.
 _ENTER = 'echo $$ >"$0" && exec "$@"'
-
-
-def hierarchy() -> Path | None:
-    """Where cgroup v2 is mounted (proc(5), /proc/mounts)."""
-    for line in _MOUNTS.read_text().splitlines():
-        _, where, kind, *_ = line.split()
-        if kind == "cgroup2":
-            return Path(where)
-    return None
 
 
 def add(name: str) -> None:
@@ -35,19 +28,14 @@ def add(name: str) -> None:
     Raises:
         OperatorError: no hierarchy of version 2 is mounted.
     """
-    mounted = hierarchy()
-    if mounted is None:
-        raise OperatorError(
-            "cgroup v2 is not mounted",
-            "mkdir -p /sys/fs/cgroup/unified && mount -t cgroup2 none /sys/fs/cgroup/unified",
-        )
-    (mounted / name).mkdir(parents=True, exist_ok=True)
+    root = cgroup_directory(BpfSettings(cgroup=""))
+    (root / name).mkdir(parents=True, exist_ok=True)
 
 
 def find(name: str) -> Path | None:
     """The directory of a cgroup, None when there is none."""
-    mounted = hierarchy()
-    return mounted / name if mounted is not None and (mounted / name).is_dir() else None
+    root = mount_point("cgroup2")
+    return root / name if root is not None and (root / name).is_dir() else None
 
 
 def command_in(cgroup: Path, argv: Sequence[str]) -> list[str]:

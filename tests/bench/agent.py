@@ -76,7 +76,7 @@ class Agent:
         # Made with the topology, where there are cgroups of version 2 at all.
         cgroup = cgroups.find(self.balanced)
         if cgroup is None:
-            raise OperatorError("cgroup v2 is not mounted")
+            raise OperatorError("no cgroup v2 hierarchy is mounted")
         return _WITH_BPF.format(cgroup=cgroup, pins=PINS / self.namespace)
 
     @asynccontextmanager

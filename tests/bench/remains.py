@@ -17,6 +17,7 @@ from pathlib import Path
 
 import trio
 
+from edgemesh.kernel.mounts import mount_point
 from edgemesh.lab import cgroups, network, processes
 from edgemesh.lab.bpf import PINS
 
@@ -46,7 +47,7 @@ async def remove_remains() -> None:
 def _remove(namespaces: Iterable[Path]) -> None:
     for path in namespaces:
         network.delete_namespace(path.name)
-    hierarchy = cgroups.hierarchy()
+    hierarchy = mount_point("cgroup2")
     for path in _of_the_dead(hierarchy) if hierarchy else ():
         cgroups.remove(path.name)
     for path in [*_of_the_dead(PINS), *_of_the_dead(Path(tempfile.gettempdir()))]:

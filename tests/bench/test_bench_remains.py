@@ -13,7 +13,8 @@ import trio
 
 from bench.remains import remove_remains
 from bench.topology import topology
-from edgemesh.lab import cgroups, network
+from edgemesh.kernel.mounts import mount_point
+from edgemesh.lab import network
 
 pytestmark = pytest.mark.root
 
@@ -41,7 +42,7 @@ def pids_in(namespace: str) -> list[str]:
 
 
 def remains(pid: int) -> list[str]:
-    hierarchy = cgroups.hierarchy()
+    hierarchy = mount_point("cgroup2")
     return [
         *network.namespaces(f"bench{pid}-"),
         *(path.name for path in Path(tempfile.gettempdir()).glob(f"bench-{pid}-*")),

@@ -18,6 +18,7 @@ from typing import Literal, NamedTuple
 import trio
 
 from bench.remains import prefix
+from edgemesh.kernel.mounts import mount_point
 from edgemesh.lab import cgroups, network
 from edgemesh.lab.bpf import PINS
 
@@ -103,7 +104,7 @@ async def topology(label: str) -> AsyncIterator[Topology]:
 
 
 def _bring_up(row: Topology) -> None:
-    if cgroups.hierarchy() is not None:
+    if mount_point("cgroup2") is not None:
         cgroups.add(row.client)
     for namespace in (row.client, row.node, row.server):
         network.add_namespace(namespace)
