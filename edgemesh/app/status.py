@@ -37,7 +37,7 @@ from edgemesh.policy.paths import path_states
 from edgemesh.proxy.context import OpenFlow
 from edgemesh.proxy.dns.counters import DnsCounters
 from edgemesh.proxy.health.checks import HealthChecks
-from edgemesh.proxy.plane import Plane
+from edgemesh.proxy.plane import Plane, is_compiled
 from edgemesh.store.store import Store
 from edgemesh.wire.message import Message
 
@@ -95,6 +95,7 @@ class AgentState:
         return AgentStatus(
             node=settings.node,
             version=__version__,
+            compiled=is_compiled(),
             pid=os.getpid(),
             uptime_seconds=round(time.monotonic() - self._began, 1),
             listeners={

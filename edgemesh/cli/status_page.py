@@ -11,8 +11,9 @@ _LABEL_WIDTH = 14
 
 def status_page(status: AgentStatus) -> str:
     """The page, without an end of line at its end."""
+    compiled = " (compiled)" if status.compiled else ""
     headline = (
-        f"edgemesh {status.version} on {status.node}: up {duration(status.uptime_seconds)}, "
+        f"edgemesh {status.version}{compiled} on {status.node}: up {duration(status.uptime_seconds)}, "
         f"pid {status.pid}, {size(status.memory_bytes)}"
     )
     return "\n".join(

@@ -126,6 +126,7 @@ class AgentStatus:
     Args:
         node: its node's name.
         version: of edgemesh.
+        compiled: its data plane is machine code, which takes half the CPU time.
         pid: its process.
         uptime_seconds: since it began to serve.
         listeners: ``address:port`` by what listens there: ``tcp``, ``udp``, ``dns``.
@@ -151,3 +152,4 @@ class AgentStatus:
     problems: tuple[str, ...] = ()
     requests: Mapping[str, int] = field(default_factory=dict)
     dns: Mapping[str, int] = field(default_factory=dict)
+    compiled: bool = False

@@ -89,6 +89,10 @@ class Flow:
             self.alpn,
         )
 
+    def held_by(self, stage: Stage) -> bool:
+        """Whether a stage holds it still: what it has called may have ended the flow."""
+        return self.stage is stage
+
     def learn(self, sniffed: Sniffed) -> None:
         """Take what the first bytes say."""
         self.application_protocol = sniffed.application_protocol

@@ -34,6 +34,11 @@ from edgemesh.proxy.http.shared import RequestLog
 _log = get_logger("plane")
 
 
+def is_compiled() -> bool:
+    """Whether the data plane was compiled to machine code (scripts/compile)."""
+    return not __file__.endswith(".py")
+
+
 class Plane(Context):
     """The context of all flows, with what makes them: listeners.
 

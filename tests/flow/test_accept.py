@@ -97,6 +97,7 @@ async def test_a_flood_of_connections_is_accepted_whole() -> None:
         await world.until(lambda: len(world.reports) == 200)
 
 
+@pytest.mark.interpreted
 async def test_a_bug_while_a_flow_begins_ends_this_flow_only(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -246,6 +246,7 @@ async def test_draining_takes_no_more_datagrams_but_passes_answers_on() -> None:
     assert datagrams.world.reports[0].bytes_sent == 1
 
 
+@pytest.mark.interpreted
 async def test_a_bug_with_one_datagram_ends_its_session_only(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -233,6 +233,7 @@ async def test_a_bug_after_the_end_of_a_flow_does_not_end_it_twice() -> None:
         plane.reactor.bugs = 0
 
 
+@pytest.mark.interpreted
 async def test_an_idle_flow_takes_less_than_two_kibibytes_of_ours() -> None:
     """Beside what the kernel needs for its two sockets."""
     async with running() as world:

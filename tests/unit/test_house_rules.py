@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -24,3 +25,25 @@ def test_a_blanket_except_stands_at_the_connection_boundary_only() -> None:
         and re.search(r"^\s*except (Exception|BaseException)\b", path.read_text(), re.MULTILINE)
     ]
     assert set(found) <= {"edgemesh/proxy/reactor.py"}
+
+
+def test_what_is_compiled_is_there() -> None:
+    for pattern in _compilation()["include"]:
+        assert list(ROOT.glob(pattern)), pattern
+
+
+def test_nothing_is_compiled_whose_fields_are_final() -> None:
+    """mypyc makes them read-only for the __init__ that dataclasses write."""
+    hook = _compilation()
+    compiled = {path for pattern in hook["include"] for path in ROOT.glob(pattern)}
+    compiled -= {ROOT / name for name in hook["exclude"]}
+    refused = re.compile(r"^@dataclass\(.*frozen=True|^    \w+: Final\[", re.MULTILINE)
+    assert [str(path) for path in compiled if refused.search(path.read_text())] == []
+
+
+def _compilation() -> dict[str, list[str]]:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    hooks: dict[str, dict[str, list[str]]] = settings["tool"]["hatch"]["build"]["targets"]["wheel"][
+        "hooks"
+    ]
+    return hooks["mypyc"]

@@ -83,7 +83,7 @@ class ClientConnection:
         """Write what waits for this socket, then read once from it."""
         if events & OUT and self._carrier.out.unsent:
             self._send_unsent()
-            if self._flow.stage is not self:
+            if not self._flow.held_by(self):
                 return
         if self._watched & IN:
             if events & _READABLE:
@@ -174,7 +174,7 @@ class ClientConnection:
             rest, self._buffer = self._buffer[head.size :], b""
             self._begin(head, rest)
         self._serving = False
-        if self._ended and not carrier.busy and not self._closing and self._flow.stage is self:
+        if self._ended and not carrier.busy and not self._closing and self._flow.held_by(self):
             self._flow.finish(Ending.CLOSED, reset=False)
 
     def _speaks_http2(self) -> bool:
@@ -217,7 +217,7 @@ class ClientConnection:
     def _become_known(self) -> None:
         """From its first request on a connection is attended to before newcomers."""
         self._newcomer = False
-        if self._flow.stage is self:
+        if self._flow.held_by(self):
             self._watched = -1
             self.watch()
 
@@ -242,7 +242,7 @@ class ClientConnection:
         """The client was given a response, all of it but what it does not take yet."""
         carrier = self._carrier
         carrier.busy = False
-        if self._flow.stage is not self:
+        if not self._flow.held_by(self):
             return
         if not carrier.keep:
             self._closing = True
@@ -251,7 +251,7 @@ class ClientConnection:
                 self._close()
             elif self._buffer or self._ended:
                 self._next_requests()
-        if not self._watched & IN and self._flow.stage is self:
+        if not self._watched & IN and self._flow.held_by(self):
             self.watch()
 
     def broken(self, why: str) -> None:
@@ -272,7 +272,7 @@ class ClientConnection:
             carrier.upstream.watch()
         elif not carrier.busy:
             self.response_is_over()
-        if self._flow.stage is self:
+        if self._flow.held_by(self):
             self.watch()
 
     def _close(self) -> None:
