@@ -94,7 +94,7 @@ async def unload(*, options: BpfOptions = _NO_OPTIONS, as_json: AsJson = False) 
     state = loader.loaded(settings)
     if state is not None and state.in_use:
         raise OperatorError(
-            f"{settings.directory}: BPF programs were loaded {state.described()}, which runs",
+            f"{settings.directory}: BPF programs are in use: loaded {state.described()}",
             "stop the agent first",
         )
     found = await trio.to_thread.run_sync(loader.unload, settings)
@@ -105,7 +105,7 @@ async def unload(*, options: BpfOptions = _NO_OPTIONS, as_json: AsJson = False) 
 
 
 @app.command
-async def show(*, options: BpfOptions = _NO_OPTIONS, as_json: AsJson = False) -> None:
+def show(*, options: BpfOptions = _NO_OPTIONS, as_json: AsJson = False) -> None:
     """Show what is loaded: programs, maps, and whose they are.
 
     Args:

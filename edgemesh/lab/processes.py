@@ -16,6 +16,7 @@ from pathlib import Path
 
 import trio
 
+from edgemesh.kernel.processes import start_time
 from edgemesh.lab.apps.serving import READY_VARIABLE
 from edgemesh.lab.network import RUN_NETNS
 from edgemesh.model.errors import OperatorError
@@ -39,7 +40,7 @@ class Process:
     @property
     def alive(self) -> bool:
         """Whether it runs still; one that ended and was not waited for does not."""
-        return _start_time(self.pid) == self.started
+        return start_time(self.pid) == self.started
 
 
 def start(
@@ -70,7 +71,7 @@ def start(
         pid = os.posix_spawnp(argv[0], argv, told, file_actions=actions, setsid=True)
     except FileNotFoundError:
         raise OperatorError(f"{argv[0]} is not installed", f"install {argv[0]}") from None
-    return Process(pid, _start_time(pid) or 0)
+    return Process(pid, start_time(pid) or 0)
 
 
 async def end(processes: Iterable[Process], grace_seconds: float) -> None:
@@ -146,13 +147,3 @@ def _identity(path: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return found.st_dev, found.st_ino
-
-
-def _start_time(pid: int) -> int | None:
-    try:
-        text = (_PROC / str(pid) / "stat").read_text()
-    except OSError:
-        return None
-    # The name before it is in parentheses and may contain anything.
-    state, *fields = text.rpartition(")")[2].split()
-    return None if state in {"Z", "X"} else int(fields[18])

@@ -100,7 +100,7 @@ def load(settings: BpfSettings, *, owner: Owner, loading: Loading = _USUAL) -> L
         state = read_state(settings.directory)
         if state is not None:
             raise OperatorError(
-                f"{settings.directory}: BPF programs were loaded already {state.described()}",
+                f"{settings.directory}: BPF programs were loaded already: {state.described()}",
                 "edgemesh bpf unload",
             )
         spec = build_spec(settings, loading.groups, cgroup, settings.directory / STAGING)
@@ -132,7 +132,7 @@ def adopt_or_load(settings: BpfSettings, *, loading: Loading = _USUAL) -> Loaded
             return _publish(settings, spec, "agent", loading, lock)
         if state.in_use:
             raise OperatorError(
-                f"{directory}: BPF programs were loaded {state.described()}",
+                f"{directory}: BPF programs are in use: loaded {state.described()}",
                 "give each agent of a host a bpf.directory of its own",
             )
         complete = not any(state.groups.values())
@@ -143,7 +143,7 @@ def adopt_or_load(settings: BpfSettings, *, loading: Loading = _USUAL) -> Loaded
             return Loaded(directory / CURRENT, state.groups)
         if state.owner == "operator":
             raise OperatorError(
-                f"{directory}: other BPF programs than this agent's were loaded "
+                f"{directory}: other BPF programs than this agent's are there: loaded "
                 f"{state.described()}",
                 "edgemesh bpf unload",
             )
@@ -182,6 +182,21 @@ def unload(settings: BpfSettings) -> bool:
     with locked(directory):
         remove_remains(directory)
         return remove_current(directory)
+
+
+def remove_abandoned(settings: BpfSettings) -> bool:
+    """Remove what an agent loaded that ended without its `release`; False for nothing.
+
+    For an agent that begins and is not to use BPF itself.
+    """
+    directory = settings.directory
+    if not _exists(directory):
+        return False
+    with locked(directory):
+        remove_remains(directory)
+        state = read_state(directory)
+        abandoned = state is not None and state.owner == "agent" and not state.in_use
+        return abandoned and remove_current(directory)
 
 
 def loaded(settings: BpfSettings) -> LoadedState | None:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -27,19 +28,22 @@ from edgemesh.model.errors import OperatorError
 MAPS, PROGRAMS, LINKS, INFO = "maps", "programs", "links", "info"
 CURRENT, STAGING = "current", "staging"
 _LEAVING = "leaving"
+_LOOK_AGAIN_SECONDS = 0.02
+_LOOKS = 1500  # half a minute: a load takes seconds
 
 
 @contextmanager
 def locked(directory: Path) -> Iterator[int]:
     """Hold the lock; the directory is made where it is missing and goes when it is left empty.
 
-    Blocks while another process holds it, some seconds at most.
+    Blocks while another process holds it, for half a minute at most.
 
     Returns:
         The lock's descriptor. It is held until the last process that has it closes it.
 
     Raises:
-        OperatorError: the directory cannot be made or opened.
+        OperatorError: the directory cannot be made or opened, or another process does not let
+            go of it.
     """
     try:
         lock = _lock(directory)
@@ -115,15 +119,27 @@ def _detach(path: Path) -> None:
 
 
 def _lock(directory: Path) -> int:
-    while True:
+    for _ in range(_LOOKS):
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
             lock = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except FileNotFoundError:
             continue
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        # Whoever held it may have removed the directory.
-        with suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(lock), directory.stat()):
-                return lock
+        if _take(lock, directory):
+            return lock
         os.close(lock)
+        # Whoever holds it is another process: there is no event to wait for.
+        threading.Event().wait(_LOOK_AGAIN_SECONDS)
+    raise OperatorError(
+        f"bpf.directory {directory}: another load or unload does not come to its end",
+        f"its process is shown by: fuser {directory}",
+    )
+
+
+def _take(lock: int, directory: Path) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Whoever held it before may have removed the directory.
+        return os.path.samestat(os.fstat(lock), directory.stat())
+    except (BlockingIOError, FileNotFoundError):
+        return False

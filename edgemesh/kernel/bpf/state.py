@@ -72,11 +72,12 @@ class LoadedState:
         return self.user is not None and self.user.alive
 
     def described(self) -> str:
-        """Whose it is and since when, for people."""
-        whose = f"by an {self.owner}"
-        if self.user is not None:
-            whose += f", for the agent {self.user.pid}{'' if self.user.alive else ', which ended'}"
-        return f"{whose}, {_age(time.time() - self.loaded_at)} ago"
+        """Since when it is there and whose it is, to follow "were loaded"."""
+        loaded = f"{_age(time.time() - self.loaded_at)} ago by an {self.owner}"
+        if self.user is None:
+            return f"{loaded}, used by no agent"
+        ended = "" if self.user.alive else ", which ended"
+        return f"{loaded}, used by the agent {self.user.pid}{ended}"
 
 
 def _age(seconds: float) -> str:
