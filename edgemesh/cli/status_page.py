@@ -13,8 +13,8 @@ def status_page(status: AgentStatus) -> str:
     """The page, without an end of line at its end."""
     compiled = " (compiled)" if status.compiled else ""
     headline = (
-        f"edgemesh {status.version}{compiled} on {status.node}: up {duration(status.uptime_seconds)}, "
-        f"pid {status.pid}, {size(status.memory_bytes)}"
+        f"edgemesh {status.version}{compiled} on {status.node}: "
+        f"up {duration(status.uptime_seconds)}, pid {status.pid}, {size(status.memory_bytes)}"
     )
     return "\n".join(
         [headline, *(f"{label:<{_LABEL_WIDTH}}{text}" for label, text in _rows(status))]
