@@ -18,6 +18,7 @@ from edgemesh.app.follow import Follower
 from edgemesh.app.selftest.order import self_test
 from edgemesh.kernel.bpf.connect_maps import ConnectMaps
 from edgemesh.kernel.bpf.foreign import cgroup_hooks, foreign_at_cgroup, pinned_programs
+from edgemesh.kernel.bpf.gate_maps import Gate
 from edgemesh.kernel.bpf.loader import Loaded, adopt_or_load, cgroup_directory, release
 from edgemesh.kernel.splice_probe import splice_problem
 from edgemesh.model.bpf_settings import BpfSettings
@@ -29,6 +30,7 @@ from edgemesh.model.services import ServicePort, Snapshot
 from edgemesh.model.settings import Settings
 from edgemesh.observe.log import get_logger
 from edgemesh.policy.paths import choose_path
+from edgemesh.proxy.forward.sockmap import Sockmap
 from edgemesh.proxy.plane import Plane
 
 _BEING_LOADED = "being loaded"
@@ -110,11 +112,21 @@ class KernelPaths:
                 if not problems["connect"]:
                     maps = opened.enter_context(ConnectMaps(loaded))
                     await nursery.start(self._new_sync(maps).run)
+                if not problems["gate"]:
+                    nursery.start_soon(self._keep_gate, loaded)
                 self._publish(
-                    self._available._replace(connect=problems["connect"], sockmap="not loaded")
+                    self._available._replace(connect=problems["connect"], sockmap=problems["gate"])
                 )
-                self._tell(loaded.groups)
+                self._tell(problems)
                 await trio.sleep_forever()
+
+    async def _keep_gate(self, loaded: Loaded) -> None:
+        """Let flows be moved through the gate until the plane has ended."""
+        with Gate(loaded.map, self._settings.bpf.backlog_bytes) as gate:
+            Sockmap(self._plane, gate).start()
+            # Flows that are in the gate need it to the last.
+            with trio.CancelScope(shield=True):
+                await self._plane.ended.wait()
 
     async def _try(self, groups: Mapping[str, str]) -> dict[str, str]:
         """For each group "" when it can be used, else why not."""
@@ -135,12 +147,9 @@ class KernelPaths:
         )
         return self._sync
 
-    def _tell(self, groups: Mapping[str, str]) -> None:
-        lacking = {
-            name: problem
-            for name, problem in {**groups, **self._available._asdict()}.items()
-            if problem
-        }
+    def _tell(self, problems: Mapping[str, str]) -> None:
+        found = {**problems, "splice": self._available.splice}
+        lacking = {name: problem for name, problem in found.items() if problem}
         if lacking:
             _log.warning("not every path is available", **lacking)
         else:

@@ -45,6 +45,7 @@ class Plane(Context):
     Attributes:
         sessions: UDP sessions that are not over, the longest silent one first.
         pipes: of flows that are spliced.
+        ended: set when everything is over that `serve` has forwarded.
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class Plane(Context):
             request_log=request_log,
         )
         self.sessions: Sessions = OrderedDict()
+        self.ended = trio.Event()
         self.pipes = Pipes(settings.max_pipes, settings.splice_bytes)
         if settings.splice == "auto":
             self.movers.offer(Mover.SPLICE, partial(begin_bulk, self.pipes))
@@ -143,6 +145,7 @@ class Plane(Context):
                 await self.reactor.run(task_status=task_status)
             finally:
                 self._cut_all()
+                self.ended.set()
 
     async def drain(self, grace_seconds: float) -> None:
         """Accept nothing more and return when all TCP flows are over, at latest after a grace.

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from typing import Any
 
 import pytest
 from bpf_mesh import BpfMesh, new_bpf_mesh
 from bpf_programs import loaded_program, opened
-from interception_lab import POD, PORT, SERVER, SERVICE
+from interception_lab import POD, PORT, SERVER, SERVICE, call
 from mesh import web
 from mesh_servers import TcpServer, name_and_client
 
 from edgemesh.kernel.bpf.syscall import AttachType, ProgramType, prog_attach, prog_detach
+
+Body = dict[str, Any]
 
 pytestmark = [pytest.mark.root, pytest.mark.timeout(180)]
 
@@ -21,6 +25,21 @@ pytestmark = [pytest.mark.root, pytest.mark.timeout(180)]
 def bpf_mesh() -> Iterator[BpfMesh]:
     with new_bpf_mesh() as made:
         yield made
+
+
+def traffic_policy(**spec: object) -> Body:
+    """One for the Service ``web``."""
+    return {
+        "apiVersion": "policy.edgemesh.io/v1alpha1",
+        "kind": "TrafficPolicy",
+        "metadata": {"name": "web", "namespace": "default"},
+        "spec": {"targetRef": {"kind": "Service", "name": "web"}, **spec},
+    }
+
+
+def echo_lines(connection: socket.socket) -> None:
+    for line in connection.makefile("rb"):
+        connection.sendall(line)
 
 
 @contextmanager
@@ -47,6 +66,23 @@ def test_calls_are_balanced_in_the_kernel_once_it_is_found_to_work(bpf_mesh: Bpf
     assert row.endswith("connect   nothing that is asked needs the agent")
     mesh.stop()
     assert not bpf_mesh.directory.exists()
+
+
+def test_what_comes_to_the_agent_is_moved_by_the_kernel_once_it_is_found_to_work(
+    bpf_mesh: BpfMesh,
+) -> None:
+    mesh = bpf_mesh.mesh
+    bpf_mesh.start()
+    mesh.apply(*web(), traffic_policy(path="splice"))
+    with TcpServer(mesh.network.server, (SERVER[4], 8080), echo_lines):
+        assert bpf_mesh.wait_for_paths()["splice"] == "available", mesh.log
+        with closing(call(mesh.network.pod, SERVICE[4], PORT)) as connection:
+            for number in range(40):
+                line = f"{number}\n".encode()
+                connection.sendall(line)
+                assert connection.recv(len(line), socket.MSG_WAITALL) == line
+        [report] = mesh.wait_for_flows(1)
+    assert (report.path, report.movers) == ("splice", ("relay", "sockmap"))
 
 
 def test_calls_are_relayed_while_the_kernel_is_looked_at(bpf_mesh: BpfMesh) -> None:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import msgspec
 
 from edgemesh.app.selftest.connect import try_connect
+from edgemesh.app.selftest.gate import try_gate
 from edgemesh.app.selftest.order import SelfTestOrder, SelfTestResult, read_order
 from edgemesh.app.selftest.problem import NotWorkingError
 
-_TRIALS: Mapping[str, Callable[[SelfTestOrder], None]] = {"connect": try_connect}
+_TRIALS: Mapping[str, Callable[[SelfTestOrder], None]] = {"connect": try_connect, "gate": try_gate}
 
 
 def main() -> None:
@@ -25,13 +26,23 @@ def main() -> None:
 
 
 def _try(trial: Callable[[SelfTestOrder], None], order: SelfTestOrder) -> str:
+    problems: list[str] = []
+    # What fails within a nursery comes in a group.
     try:
         trial(order)
-    except NotWorkingError as error:
-        return str(error)
-    except OSError as error:
-        return f"in the self-test: {error.strerror or error}"
-    return ""
+    except* NotWorkingError as group:
+        problems += map(str, _leaves(group))
+    except* OSError as group:
+        problems += [f"in the self-test: {error}" for error in _leaves(group)]
+    return "; ".join(problems[:1])
+
+
+def _leaves(group: BaseExceptionGroup[Exception]) -> Iterator[Exception]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error
 
 
 if __name__ == "__main__":

@@ -93,7 +93,7 @@ def _lead(
 ) -> None:
     """Have calls of one socket's address led to the other's."""
     address, port = service.getsockname()[:2]
-    there = (ConnectEndpoint(_ID, *endpoint.getsockname()[:2], 1.0),)
+    there = (ConnectEndpoint(_ID, address, endpoint.getsockname()[1], 1.0),)
     four, six = (there, ()) if service.family == socket.AF_INET else ((), there)
     maps.put(ConnectPort(_ID, (ServiceAddress(address, transport, port),), four, six))
 
