@@ -84,6 +84,20 @@ def test_a_ring_buffer_is_read_around_its_end(place: BpfSettings, tmp_path: Path
             assert struct.unpack("=I4088xI", record) == (port, port)
 
 
+def test_a_record_that_was_discarded_is_passed_over(place: BpfSettings, tmp_path: Path) -> None:
+    group = counting(tmp_path)
+    source = Path(group.file)
+    discarding = (
+        "u32 *reserved = ports.ringbuf_reserve(sizeof(u32));"
+        " if (reserved) ports.ringbuf_discard(reserved, 0);"
+    )
+    source.write_text(source.read_text().replace("u32 zero", f"{discarding} u32 zero"))
+    result = load(place, owner="operator", loading=only(group))
+    called = [connect_in(place.cgroup) for _ in range(2)]
+    with RingBuffer(result.map("ports")) as ring:
+        assert [struct.unpack("=I", record)[0] for record in ring.records()] == called
+
+
 def test_a_group_that_the_kernel_refuses_leaves_the_others(
     place: BpfSettings, tmp_path: Path
 ) -> None:

@@ -1,4 +1,4 @@
-"""The rule sets are valid on their own, as they lie in netfilter/."""
+"""The rule sets are valid on their own, as they lie in netfilter/, and come with the wheel."""
 
 from __future__ import annotations
 
@@ -37,14 +37,16 @@ def test_a_file_that_is_not_shipped_is_named() -> None:
         shipped("netfilter", "none.nft")
 
 
-def test_a_wheel_brings_the_rule_sets_along(tmp_path: Path) -> None:
+def test_a_wheel_brings_rule_sets_and_bpf_programs_along(tmp_path: Path) -> None:
     build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
     subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")
     inside_wheel = tmp_path / "installed"
     zipfile.ZipFile(wheel).extractall(inside_wheel)
     program = (
-        "from edgemesh.kernel.shipped import shipped; print(shipped('netfilter', 'tproxy.nft'))"
+        "from edgemesh.kernel.shipped import shipped\n"
+        "for where in (('netfilter', 'tproxy.nft'), ('bpf', 'connect.bpf.c')):\n"
+        "    print(shipped(*where))"
     )
     done = subprocess.run(
         [sys.executable, "-c", program],
@@ -54,4 +56,8 @@ def test_a_wheel_brings_the_rule_sets_along(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
     )
-    assert done.stdout.strip() == f"{inside_wheel}/edgemesh/_shipped/netfilter/tproxy.nft"
+    shipped_to = f"{inside_wheel}/edgemesh/_shipped"
+    assert done.stdout.splitlines() == [
+        f"{shipped_to}/netfilter/tproxy.nft",
+        f"{shipped_to}/bpf/connect.bpf.c",
+    ]
