@@ -68,9 +68,9 @@ def body(outcome: Outcome) -> str:
         "over": outcome.over,
     }
     lines = [_row(label, text) for label, text in rows.items() if text]
-    return "\n".join(
-        [*lines, *([textwrap.indent(outcome.table, " " * _INDENT)] if outcome.table else [])]
-    )
+    if outcome.table:
+        lines.append(textwrap.indent(outcome.table, " " * _INDENT))
+    return "\n".join(lines)
 
 
 def _row(label: str, text: str) -> str:

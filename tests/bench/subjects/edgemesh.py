@@ -25,7 +25,7 @@ from edgemesh.model.status import AgentStatus, ServicesQuestion
 
 _METRICS = "http://127.0.0.1:15020/metrics"
 # Programs are compiled and tested meanwhile.
-_PATH_SECONDS = 30
+_PATH_SECONDS = 60
 _TOLD_SECONDS = 5
 _LOOK_AGAIN_SECONDS = 0.1
 _REPORTED = re.compile(r'"event":"flow",.*"service":"[^"/]*/([^":]*):')
