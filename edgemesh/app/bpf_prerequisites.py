@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
 
 from edgemesh.app.prerequisites import Check, State
+from edgemesh.kernel.bpf.bpffs import USUAL_MOUNT, could_be_mounted, in_bpf_file_system
+from edgemesh.kernel.bpf.build import has_bcc
 from edgemesh.kernel.bpf.foreign import (
     ForeignProgram,
     cgroup_hooks,
@@ -15,13 +16,12 @@ from edgemesh.kernel.bpf.foreign import (
     pinned_programs,
 )
 from edgemesh.kernel.bpf.headers import find_headers
-from edgemesh.kernel.mounts import file_system, mount_point
+from edgemesh.kernel.mounts import mount_point
 from edgemesh.model.bpf_settings import BpfSettings
 from edgemesh.model.errors import OperatorError
 
 _BTF = Path("/sys/kernel/btf/vmlinux")
 _JIT = Path("/proc/sys/net/core/bpf_jit_enable")
-_PINS = Path("/sys/fs/bpf")
 # capability.h; the older one includes the newer (kernel 5.8).
 _CAP_BPF, _CAP_SYS_ADMIN = 39, 21
 
@@ -62,17 +62,9 @@ def _privilege() -> Check:
 
 
 def _compiler() -> Check:
-    if _has_bcc():
+    if has_bcc():
         return _met("bcc module")
     return _lacking("bcc module: none", "apt-get install python3-bpfcc, then scripts/setup")
-
-
-def _has_bcc() -> bool:
-    """Whether the BPF compiler is there; on PyPI ``bcc`` is something about crystals."""
-    module = importlib.util.find_spec("bcc")
-    return module is not None and any(
-        Path(folder, "libbcc.py").exists() for folder in module.submodule_search_locations or ()
-    )
 
 
 def _headers(chosen: str) -> Check:
@@ -89,10 +81,10 @@ def _btf() -> Check:
 
 
 def _file_system(directory: Path) -> Check:
-    if file_system(directory) == "bpf":
+    if in_bpf_file_system(directory):
         return _met(f"BPF file system: {directory} lies in one")
-    if directory.is_relative_to(_PINS) and _PINS.is_dir() and not any(_PINS.iterdir()):
-        return _met(f"BPF file system: will be mounted at {_PINS}")
+    if could_be_mounted(directory):
+        return _met(f"BPF file system: will be mounted at {USUAL_MOUNT}")
     return _lacking(
         f"BPF file system: {directory} lies in none", f"mount -t bpf bpf {directory.parent}"
     )
