@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -29,6 +30,9 @@ _UPKEEP_SECONDS: Final = 1.0
 _TRIAL_SECONDS: Final = 0.05
 # Time alone changes shares and breakers in steps that need not be met more closely.
 _LEAST_WAIT_SECONDS: Final = 0.01
+# What found no room is tried again when something that was replaced has been removed.
+_RETRY_SECONDS: Final = 5.0
+_NO_ROOM: Final = "there is no room (bpf.connect_addresses, bpf.connect_endpoints)"
 # So many ports are written on the data plane's thread, more in a thread of their own.
 _AT_ONCE: Final = 10
 _BATCH: Final = 500
@@ -212,7 +216,6 @@ class ConnectSync:
             self._settle(batch, await _in_its_time(self._write, batch))
         if changes.removed:
             await _in_its_time(self._maps.remove_many, changes.removed)
-            self._try_again()
         self._watch(keys)
         if changes.closed:
             # Now nothing goes there any more.
@@ -255,7 +258,7 @@ class ConnectSync:
             self._maps.put_many(ports)
         except OSError as error:
             if len(ports) == 1:
-                return {ports[0].id: error.strerror or str(error)}
+                return {ports[0].id: _NO_ROOM if error.errno == errno.E2BIG else str(error)}
             failures: dict[int, str] = {}
             for port in ports:
                 failures |= self._write((port,))
@@ -272,18 +275,12 @@ class ConnectSync:
             if port.id in failures:
                 self._failed[key] = failures[port.id]
                 self._plan.remove(key)
-                self._due.pop(key, None)
+                self._due[key] = self._context.reactor.clock() + _RETRY_SECONDS
                 self._counts.forget_port(port.id)
         if failures:
             self._maps.remove_many(tuple(failures))
         if self.problem not in {"", told}:
             _log.error("calls come to the agent", problem=self.problem)
-
-    def _try_again(self) -> None:
-        """There is room for what could not be written."""
-        if self._failed:
-            self._turned.update(self._failed)
-            self._changed.set()
 
     def _watch(self, keys: Iterable[PortKey]) -> None:
         """Let all be told of calls to endpoints whose breakers are half-open."""
