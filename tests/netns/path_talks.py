@@ -20,6 +20,7 @@ from path_peers import Outcome
 from path_plans import Plan, plan
 from plane_fixtures import World
 
+from edgemesh.lab.cgroups import command_in as in_cgroup
 from edgemesh.lab.network import command_in
 from edgemesh.model.flows import FlowReport
 from edgemesh.model.services import Endpoint, ServiceAddress, Transport
@@ -106,10 +107,12 @@ class Peer:
     @classmethod
     @asynccontextmanager
     async def started(
-        cls, namespace: str, program: Path, *arguments: object
+        cls, namespace: str, program: Path, *arguments: object, cgroup: Path | None = None
     ) -> AsyncIterator[Peer]:
-        """Run a program of the tests; it is ended."""
+        """Run a program of the tests, in a cgroup; it is ended."""
         command = command_in(namespace, [sys.executable, str(program), *map(str, arguments)])
+        if cgroup is not None:
+            command = in_cgroup(cgroup, command)
         process = await trio.lowlevel.open_process(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )

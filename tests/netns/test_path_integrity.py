@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import random
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 
 import pytest
 import trio
+from gate_fixtures import open_gate
 from interception_lab import Lab, inside, installed
-from path_switching import Always, AtRandom
+from mover_rules import Always, AtRandom
 from path_talks import Couple, Place, Talk, places, targets
 from plane_fixtures import World, running
 
+from edgemesh.kernel.bpf.gate_maps import Gate
 from edgemesh.model.flows import Mover
 from edgemesh.model.settings import NetfilterSettings
 from edgemesh.proxy.context import PromotionRule
+from edgemesh.proxy.forward.sockmap import Sockmap
 
 pytestmark = pytest.mark.root
 
 COUPLES = 3
 MEBIBYTE = 1 << 20
 TALKS = 40
-MOVERS = (Mover.RELAY, Mover.SPLICE)
-MIXES = {"relay and splice": {Mover.RELAY, Mover.SPLICE}}
+MOVERS = tuple(Mover)
+MIXES = {
+    "relay and splice": {Mover.RELAY, Mover.SPLICE},
+    "relay and sockmap": {Mover.RELAY, Mover.SOCKMAP},
+    "all": set(Mover),
+}
 
 
 async def talk_in_turn(
@@ -37,14 +46,40 @@ async def talk_in_turn(
     return talks
 
 
+@asynccontextmanager
+async def using(world: World, gate: Gate) -> AsyncIterator[None]:
+    """Let the kernel move flows, and have it let go of them now and then."""
+    sockmap = Sockmap(world.plane, gate)
+    sockmap.start()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(call_back_at_random, world, sockmap)
+        yield
+        nursery.cancel_scope.cancel()
+    sockmap.stop()
+
+
+async def call_back_at_random(world: World, sockmap: Sockmap) -> None:
+    """Nothing of what the kernel moves is noted, so a rule would have no occasion."""
+    chance = random.Random(3)
+    while True:
+        await trio.sleep(chance.uniform(0.001, 0.02))
+        stays = [member.stay for member in sockmap.members.values() if member.stay is not None]
+        if stays:
+            stay = chance.choice(stays)
+            world.plane.reactor.call(stay, stay.leave)
+
+
 def talked(lab: Lab, rule: PromotionRule, numbers: range, largest: int) -> list[Talk]:
     """Carry out plans, several at a time."""
     talks: list[Talk] = []
 
-    async def play() -> None:
+    async def play(gate: Gate) -> None:
         waiting = iter(numbers)
-        async with running(tcp_port=15001, udp_port=15002) as world, trio.open_nursery() as nursery:
-            world.plane.promotion = rule
+        async with (
+            running(rule=rule, tcp_port=15001, udp_port=15002) as world,
+            using(world, gate),
+            trio.open_nursery() as nursery,
+        ):
 
             async def couple_at(place: Place) -> None:
                 talks.extend(await talk_in_turn(lab, world, place, waiting, largest))
@@ -52,8 +87,8 @@ def talked(lab: Lab, rule: PromotionRule, numbers: range, largest: int) -> list[
             for place in places(COUPLES):
                 nursery.start_soon(couple_at, place)
 
-    with installed(lab, NetfilterSettings(), targets(COUPLES)):
-        inside(lab.node, lambda: trio.run(play))
+    with installed(lab, NetfilterSettings(), targets(COUPLES)), open_gate() as gate:
+        inside(lab.node, lambda: trio.run(play, gate))
     return talks
 
 

@@ -9,12 +9,15 @@ from typing import NamedTuple
 
 import pytest
 import trio
+from gate_fixtures import gated, open_gate
 from interception_lab import PORT, Lab, inside, installed
-from path_switching import Always
-from path_talks import Peer, places, targets
+from mover_rules import Always
+from path_crowds import crowds
+from path_talks import places, targets
 from plane_fixtures import World, running
 
 from edgemesh.lab.network import set_sysctl
+from edgemesh.model.bpf_settings import BpfSettings
 from edgemesh.model.flows import Mover
 from edgemesh.model.services import Endpoint
 from edgemesh.model.settings import NetfilterSettings, ProxySettings
@@ -23,12 +26,13 @@ pytestmark = pytest.mark.root
 
 FLOWS = 200
 PLACE = places(2)[1]
-CROWD = Path(__file__).with_name("path_crowd.py")
 PAGE = 4096
 # What a direction of a flow may have in edgemesh's hands, by who moves it.
 KEPT = {
     Mover.RELAY: ProxySettings().relay_buffer_bytes,
     Mover.SPLICE: ProxySettings().splice_bytes,
+    # Held by the kernel, in a send buffer that was raised to take it, and what the relay has read.
+    Mover.SOCKMAP: 4 * BpfSettings().backlog_bytes + ProxySettings().relay_buffer_bytes,
 }
 # What the kernel may keep of a connection on each side, so that what edgemesh keeps shows.
 NODE_BUFFER = 262_144
@@ -59,33 +63,16 @@ def _number(file: str, line: str, name: str) -> int:
 
 
 @asynccontextmanager
-async def crowds(lab: Lab, world: World) -> AsyncIterator[tuple[Peer, Peer]]:
-    """Clients and endpoints, connected with each other."""
-    service, address = PLACE
-    async with (
-        Peer.started(lab.server, CROWD, "endpoint", *address, FLOWS) as endpoints,
-        Peer.started(lab.pod, CROWD, "client", service, PORT, FLOWS) as clients,
-    ):
-        assert await endpoints.hear() == b"ready\n"
-        assert await clients.hear() == b"ready\n"
-        world.service_at((service, PORT), Endpoint(*address))
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(clients.ask, "open")
-            await endpoints.ask("open")
-        yield clients, endpoints
-
-
-async def go_on(talkers: Peer, hearers: Peer) -> None:
-    """Let those who did not read read; everything arrives."""
-    heard: list[object] = []
-
-    async def hear() -> None:
-        heard.extend(await hearers.ask("hear"))
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(hear)
-        said = await talkers.ask("finish")
-    assert heard == said
+async def plane_of(mover: Mover) -> AsyncIterator[World]:
+    """A plane whose flows are all moved by this one."""
+    ports = {"tcp_port": 15001, "udp_port": 15002}
+    if mover is Mover.SOCKMAP:
+        with open_gate() as gate:
+            async with gated(gate, **ports) as plane:
+                yield plane.world
+    else:
+        async with running(rule=Always(mover), **ports) as world:
+            yield world
 
 
 @pytest.mark.parametrize("upwards", [True, False], ids=["endpoints", "clients"])
@@ -99,17 +86,18 @@ def test_what_is_kept_for_who_never_reads_is_bounded_and_arrives_in_the_end(
     bound = KEPT[mover] + 2 * NODE_BUFFER + 2 * PEER_BUFFER + OVERSHOOT
 
     async def play() -> None:
-        async with running(tcp_port=15001, udp_port=15002) as world:
-            world.plane.promotion = Always(mover)
-            async with crowds(lab, world) as sides:
-                talkers, hearers = sides if upwards else sides[::-1]
+        async with plane_of(mover) as world:
+            world.service_at((PLACE.service, PORT), Endpoint(*PLACE.endpoint))
+            async with crowds(lab, PLACE, FLOWS) as both:
+                await both.meet()
+                talkers, _ = both.sides(upwards=upwards)
                 before = Kept.now()
                 said = await talkers.ask("fill")
                 after = Kept.now()
                 assert max(said) < bound
                 assert before.available - after.available < FLOWS * bound * MEMORY_PER_BYTE
                 assert after.sockets - before.sockets < FLOWS * bound * MEMORY_PER_BYTE
-                await go_on(talkers, hearers)
+                await both.finish(upwards=upwards)
             await world.until(lambda: len(world.reports) == FLOWS)
             assert all(mover in report.movers for report in world.reports)
 
