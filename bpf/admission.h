@@ -13,6 +13,25 @@ struct call {
 	u32 opens; /* 1 when it counts as a connection until it is closed */
 };
 
+/* Whether a socket was one of the open connections until now; only once it was. */
+static inline u32 take_count(struct note *note)
+{
+	u32 counted;
+
+	bpf_spin_lock(&note->lock);
+	counted = note->counted;
+	note->counted = 0;
+	bpf_spin_unlock(&note->lock);
+	return counted;
+}
+
+static inline void count_closed(struct port_state *state)
+{
+	bpf_spin_lock(&state->lock);
+	state->open--;
+	bpf_spin_unlock(&state->lock);
+}
+
 /* The generic cell rate algorithm, see policy/traffic/quota.py. */
 static inline int take_token(struct port_state *state, const struct entry *entry, u64 now_ns)
 {

@@ -18,8 +18,6 @@
 #define PICKS 4 /* endpoints that are looked at before one that is out is taken */
 #define LOOKS 3 /* at an entry that is being replaced */
 
-/* Until when the agent vouches for the others, in nanoseconds of CLOCK_MONOTONIC. */
-BPF_TABLE("array", u32, u64, lease, 1);
 BPF_F_TABLE("hash", struct called, struct entry, addresses, MAX_ADDRESSES, BPF_F_NO_PREALLOC);
 BPF_F_TABLE("hash", struct table_slot, struct slot, tables, MAX_ENDPOINTS, BPF_F_NO_PREALLOC);
 BPF_F_TABLE("hash", struct member, u32, members, MAX_ENDPOINTS, BPF_F_NO_PREALLOC);
@@ -27,28 +25,38 @@ BPF_TABLE("lru_hash", struct caller, struct last_call, affinity, MAX_CALLERS);
 BPF_TABLE("lru_hash", struct conversation, struct route, datagrams, MAX_CONVERSATIONS);
 BPF_TABLE("lru_hash", struct conversation, struct place, answers, MAX_CONVERSATIONS);
 
-static inline void touch(u32 kind, u32 id)
+static inline struct agent *agent_now(void)
+{
+	u32 zero = 0;
+
+	return agent.lookup(&zero);
+}
+
+/* Let the agent read the counts of a port or an endpoint, which comes after they have changed.
+ *
+ * told: where its state says in which round it was put on the list.
+ */
+static inline void touch(u32 *told, u32 kind, u32 id)
 {
 	struct touch key = {.kind = kind, .id = id};
+	struct agent *now = agent_now();
 	u32 value = 1;
 
-	if (!touched.lookup(&key))
-		touched.update(&key, &value);
+	if (!now || *told == now->round)
+		return;
+	*told = now->round;
+	touched.update(&key, &value);
 }
 
 static inline int has_flag(u32 endpoint, u32 flags)
 {
-	u32 *found = endpoint_flags.lookup(&endpoint);
+	struct agent *now = agent_now();
+	u32 *found;
 
+	if (!now || !now->flagged)
+		return 0;
+	found = endpoint_flags.lookup(&endpoint);
 	return found && (*found & flags);
-}
-
-static inline int is_trusted(u64 now_ns)
-{
-	u32 zero = 0;
-	u64 *until_ns = lease.lookup(&zero);
-
-	return until_ns && *until_ns >= now_ns;
 }
 
 /* Copy the entry of a place that is called, if there is one.
@@ -76,7 +84,7 @@ static inline enum verdict refuse(const struct call *call, u32 reason)
 {
 	if (reason < REFUSALS)
 		lock_xadd(&call->state->refused[reason], 1);
-	touch(TOUCHED_PORT, call->entry.port_id);
+	touch(&call->state->told, TOUCHED_PORT, call->entry.port_id);
 	return REFUSED;
 }
 
@@ -153,9 +161,8 @@ static inline enum verdict choose(const struct call *call, struct caller *caller
 		slot = pick(entry, turn);
 	if (!slot) {
 		/* The table was removed between two looks of ours: we were held up for seconds. */
-		bpf_spin_lock(&call->state->lock);
-		call->state->open -= call->opens;
-		bpf_spin_unlock(&call->state->lock);
+		if (call->opens)
+			count_closed(call->state);
 		return LEFT_ALONE;
 	}
 	if (call->entry.affinity_seconds) {
@@ -168,14 +175,16 @@ static inline enum verdict choose(const struct call *call, struct caller *caller
 }
 
 /* Count a call for its endpoint; which life of it that is. */
-static inline u32 count_in(u32 endpoint, u32 opens)
+static inline u32 count_in(const struct call *call, u32 endpoint)
 {
 	struct endpoint_state *state = endpoints.lookup(&endpoint);
 
+	touch(&call->state->told, TOUCHED_PORT, call->entry.port_id);
 	if (!state)
 		return 0;
 	lock_xadd(&state->total, 1);
-	lock_xadd(&state->open, opens);
+	lock_xadd(&state->open, call->opens);
+	touch(&state->told, TOUCHED_ENDPOINT, endpoint);
 	return state->born;
 }
 
@@ -184,25 +193,18 @@ static inline void count_out(struct note *note)
 {
 	struct port_state *port;
 	struct endpoint_state *endpoint;
-	u32 counted;
 
-	bpf_spin_lock(&note->lock);
-	counted = note->counted;
-	note->counted = 0;
-	bpf_spin_unlock(&note->lock);
-	if (!counted)
+	if (!take_count(note))
 		return;
 	port = port_states.lookup(&note->port_id);
 	if (port && port->born == note->port_born) {
-		bpf_spin_lock(&port->lock);
-		port->open--;
-		bpf_spin_unlock(&port->lock);
-		touch(TOUCHED_PORT, note->port_id);
+		count_closed(port);
+		touch(&port->told, TOUCHED_PORT, note->port_id);
 	}
 	endpoint = endpoints.lookup(&note->endpoint);
 	if (endpoint && endpoint->born == note->endpoint_born) {
 		lock_xadd(&endpoint->open, -1ULL);
-		touch(TOUCHED_ENDPOINT, note->endpoint);
+		touch(&endpoint->told, TOUCHED_ENDPOINT, note->endpoint);
 	}
 }
 
@@ -210,13 +212,16 @@ static inline void count_out(struct note *note)
 static inline int begin(struct call *call, const struct place *place, u32 protocol)
 {
 	struct called called = {.port = place->port, .protocol = protocol};
+	struct agent *now = agent_now();
 
 	if (protocol != IPPROTO_TCP && protocol != IPPROTO_UDP)
 		return 0;
 	__builtin_memcpy(called.address, place->address, sizeof(called.address));
 	call->now_ns = bpf_ktime_get_ns();
 	call->ipv6 = is_ipv6(place);
-	if (!is_trusted(call->now_ns) || !find(&call->entry, &called))
+	if (!now || now->until_ns < call->now_ns)
+		return 0; /* nobody vouches for the maps: let others take the call */
+	if (!find(&call->entry, &called))
 		return 0;
 	if (call->entry.flags & ENTRY_LEFT_ALONE)
 		return 0;
@@ -232,21 +237,22 @@ static inline enum verdict connect_to(struct bpf_sock_addr *ctx, struct place *p
 	struct slot *slot = NULL;
 	struct note *note;
 	enum verdict verdict;
+	int translates;
 
 	if (!ctx->sk)
 		return LEFT_ALONE;
-	note = sockets.sk_storage_get(ctx->sk, 0, 0);
-	if (note) {
-		/* It was connected before: UDP, or TCP after a failure. */
-		count_out(note);
-		note->port_id = 0;
-	}
-	if (!begin(&call, place, ctx->protocol))
-		return LEFT_ALONE;
-	note = sockets.sk_storage_get(ctx->sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	translates = begin(&call, place, ctx->protocol);
+	note = sockets.sk_storage_get(
+		ctx->sk, 0, translates ? BPF_SK_STORAGE_GET_F_CREATE : 0);
 	if (!note)
-		return LEFT_ALONE; /* no memory */
-	caller.namespace = bpf_get_netns_cookie(ctx);
+		return LEFT_ALONE; /* it is nothing to us, or there is no memory */
+	/* It may have been connected before: UDP, or TCP after a failure. */
+	count_out(note);
+	note->port_id = 0;
+	if (!translates)
+		return LEFT_ALONE;
+	if (call.entry.affinity_seconds)
+		caller.namespace = bpf_get_netns_cookie(ctx);
 	caller.port_id = call.entry.port_id;
 	verdict = choose(&call, &caller, &slot);
 	if (verdict != TRANSLATED || !slot)
@@ -257,11 +263,9 @@ static inline enum verdict connect_to(struct bpf_sock_addr *ctx, struct place *p
 	note->port_id = call.entry.port_id;
 	note->port_born = call.state->born;
 	note->endpoint = slot->endpoint;
-	note->endpoint_born = count_in(slot->endpoint, 1);
+	note->endpoint_born = count_in(&call, slot->endpoint);
 	note->began_ns = call.now_ns;
 	note->counted = 1;
-	touch(TOUCHED_PORT, note->port_id);
-	touch(TOUCHED_ENDPOINT, note->endpoint);
 	return TRANSLATED;
 }
 
@@ -302,7 +306,8 @@ static inline enum verdict send_to(struct bpf_sock_addr *ctx, struct place *plac
 		*place = known->given;
 		return TRANSLATED;
 	}
-	caller.namespace = bpf_get_netns_cookie(ctx);
+	if (call.entry.affinity_seconds)
+		caller.namespace = bpf_get_netns_cookie(ctx);
 	caller.port_id = call.entry.port_id;
 	verdict = choose(&call, &caller, &slot);
 	if (verdict != TRANSLATED || !slot)
@@ -311,13 +316,11 @@ static inline enum verdict send_to(struct bpf_sock_addr *ctx, struct place *plac
 	route.last_ns = call.now_ns;
 	route.port_id = call.entry.port_id;
 	route.endpoint = slot->endpoint;
-	route.endpoint_born = count_in(slot->endpoint, 0);
+	route.endpoint_born = count_in(&call, slot->endpoint);
 	route.given = *place;
 	datagrams.update(&key, &route);
 	key.place = *place;
 	answers.update(&key, &called);
-	touch(TOUCHED_PORT, route.port_id);
-	touch(TOUCHED_ENDPOINT, route.endpoint);
 	return TRANSLATED;
 }
 

@@ -47,6 +47,13 @@ struct place {
 	__u16 zero;
 };
 
+/* The one value of `agent`, written by the agent. */
+struct agent {
+	__u64 until_ns; /* how long it vouches for the maps, by CLOCK_MONOTONIC */
+	__u32 round;    /* grows with each look at `touched` */
+	__u32 flagged;  /* how many endpoints have flags: most often none */
+};
+
 /* Key of `addresses`. */
 struct called {
 	__u32 address[4];
@@ -75,7 +82,7 @@ struct port_state {
 	struct bpf_spin_lock lock;
 	__u32 born;     /* tells it from one that had the same id before */
 	__u32 open;     /* connections */
-	__u32 zero;
+	__u32 told;     /* in which round it was put into `touched` last; without the lock */
 	__u64 turns[2]; /* slots taken in turn, for calls in IPv4 and IPv6 */
 	__u64 full_at_ns; /* when the quota's bucket is full again */
 	__u64 passed;
@@ -108,6 +115,8 @@ struct member {
 struct endpoint_state {
 	__u32 born; /* tells it from one that had the same id before */
 	__u32 failures_in_row;
+	__u32 told; /* as in struct port_state */
+	__u32 zero;
 	__u64 open;
 	__u64 total;
 	__u64 failed;

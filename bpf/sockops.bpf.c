@@ -6,18 +6,23 @@
 #include <uapi/linux/bpf.h>
 #include <uapi/linux/tcp.h>
 
+#include "admission.h"
 #include "edgemesh.h"
 #include "watch_maps.h"
 
 #define PROCEED 1
 
-static inline void touch(u32 kind, u32 id)
+/* As in connect.bpf.c: bcc rewrites in one file only. */
+static inline void touch(u32 *told, u32 kind, u32 id)
 {
 	struct touch key = {.kind = kind, .id = id};
-	u32 value = 1;
+	u32 zero = 0, value = 1;
+	struct agent *now = agent.lookup(&zero);
 
-	if (!touched.lookup(&key))
-		touched.update(&key, &value);
+	if (!now || *told == now->round)
+		return;
+	*told = now->round;
+	touched.update(&key, &value);
 }
 
 /* When the buffer is full the event is lost; the counts are not. */
@@ -35,8 +40,13 @@ static inline void tell(const struct note *note, u32 kind, u32 value)
 
 static inline int is_watched(u32 endpoint)
 {
-	u32 *flags = endpoint_flags.lookup(&endpoint);
+	u32 zero = 0;
+	struct agent *now = agent.lookup(&zero);
+	u32 *flags;
 
+	if (!now || !now->flagged)
+		return 0;
+	flags = endpoint_flags.lookup(&endpoint);
 	return flags && (*flags & ENDPOINT_WATCHED);
 }
 
@@ -53,27 +63,22 @@ static inline struct endpoint_state *endpoint_of(struct note *note)
 }
 
 /* Take a socket out of the open connections, once; connect.bpf.c does the same at close(). */
-static inline void count_out(struct note *note, struct endpoint_state *endpoint)
+static inline void count_out(struct note *note)
 {
+	struct endpoint_state *endpoint;
 	struct port_state *port;
-	u32 counted;
 
-	bpf_spin_lock(&note->lock);
-	counted = note->counted;
-	note->counted = 0;
-	bpf_spin_unlock(&note->lock);
-	if (!counted)
+	if (!take_count(note))
 		return;
 	port = port_states.lookup(&note->port_id);
 	if (port && port->born == note->port_born) {
-		bpf_spin_lock(&port->lock);
-		port->open--;
-		bpf_spin_unlock(&port->lock);
-		touch(TOUCHED_PORT, note->port_id);
+		count_closed(port);
+		touch(&port->told, TOUCHED_PORT, note->port_id);
 	}
+	endpoint = endpoint_of(note);
 	if (endpoint) {
 		lock_xadd(&endpoint->open, -1ULL);
-		touch(TOUCHED_ENDPOINT, note->endpoint);
+		touch(&endpoint->told, TOUCHED_ENDPOINT, note->endpoint);
 	}
 }
 
@@ -89,7 +94,7 @@ static inline void established(struct note *note, u32 round_trip_us)
 		endpoint->failures_in_row = 0;
 		tell(note, EVENT_CONNECTED, round_trip_us);
 	}
-	touch(TOUCHED_ENDPOINT, note->endpoint);
+	touch(&endpoint->told, TOUCHED_ENDPOINT, note->endpoint);
 }
 
 /* The error of a connection that never was; 0 when that was the caller's own wish. */
@@ -112,28 +117,26 @@ static inline u32 reset_error(u32 error)
 	return error == ECONNRESET || error == ETIMEDOUT ? error : 0;
 }
 
-static inline void closed(struct note *note, u32 before, u32 error)
+static inline void failed(struct note *note, u32 kind, u32 error)
 {
 	struct endpoint_state *endpoint = endpoint_of(note);
 
-	if (endpoint && before == BPF_TCP_SYN_SENT) {
-		error = connect_error(note, error);
-		if (error) {
-			lock_xadd(&endpoint->failed, 1);
-			lock_xadd(&endpoint->failures_in_row, 1);
-			tell(note, EVENT_CONNECT_FAILED, error);
-			touch(TOUCHED_ENDPOINT, note->endpoint);
-		}
-	} else if (endpoint) {
-		error = reset_error(error);
-		if (error) {
-			lock_xadd(&endpoint->resets, 1);
-			lock_xadd(&endpoint->failures_in_row, 1);
-			tell(note, EVENT_RESET, error);
-			touch(TOUCHED_ENDPOINT, note->endpoint);
-		}
-	}
-	count_out(note, endpoint);
+	if (!endpoint)
+		return;
+	lock_xadd(kind == EVENT_RESET ? &endpoint->resets : &endpoint->failed, 1);
+	lock_xadd(&endpoint->failures_in_row, 1);
+	touch(&endpoint->told, TOUCHED_ENDPOINT, note->endpoint);
+	tell(note, kind, error);
+}
+
+static inline void closed(struct note *note, u32 before, u32 error)
+{
+	u32 kind = before == BPF_TCP_SYN_SENT ? EVENT_CONNECT_FAILED : EVENT_RESET;
+
+	error = kind == EVENT_RESET ? reset_error(error) : connect_error(note, error);
+	if (error)
+		failed(note, kind, error);
+	count_out(note);
 }
 
 static inline u32 error_of(struct bpf_sock *socket)
@@ -144,13 +147,20 @@ static inline u32 error_of(struct bpf_sock *socket)
 	return tcp ? *(u32 *)((void *)tcp + OFF_SOCK_SK_ERR) : 0;
 }
 
+/* Whether a callback is about what is to be known of a connection; few are. */
+static inline int matters(const struct bpf_sock_ops *ctx)
+{
+	return ctx->op == BPF_SOCK_OPS_TCP_CONNECT_CB ||
+	       ctx->op == BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB ||
+	       (ctx->op == BPF_SOCK_OPS_STATE_CB && ctx->args[1] == BPF_TCP_CLOSE);
+}
+
 int mesh_sockops(struct bpf_sock_ops *ctx)
 {
 	struct bpf_sock *socket;
 	struct note *note;
 
-	if (ctx->op != BPF_SOCK_OPS_TCP_CONNECT_CB && ctx->op != BPF_SOCK_OPS_STATE_CB &&
-	    ctx->op != BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB)
+	if (!matters(ctx))
 		return PROCEED;
 	socket = ctx->sk;
 	if (!socket)
@@ -163,7 +173,7 @@ int mesh_sockops(struct bpf_sock_ops *ctx)
 			ctx, ctx->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
 	else if (ctx->op == BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB)
 		established(note, ctx->srtt_us >> 3);
-	else if (ctx->args[1] == BPF_TCP_CLOSE)
+	else
 		closed(note, ctx->args[0], error_of(socket));
 	return PROCEED;
 }

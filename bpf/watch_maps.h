@@ -8,6 +8,7 @@
 
 #define MAX_TOUCHED (MAX_ADDRESSES + MAX_ENDPOINTS)
 
+BPF_TABLE("array", u32, struct agent, agent, 1);
 BPF_F_TABLE("hash", u32, struct port_state, port_states, MAX_ADDRESSES, BPF_F_NO_PREALLOC);
 BPF_F_TABLE("hash", u32, struct endpoint_state, endpoints, MAX_ENDPOINTS, BPF_F_NO_PREALLOC);
 BPF_F_TABLE("hash", u32, u32, endpoint_flags, MAX_ENDPOINTS, BPF_F_NO_PREALLOC);

@@ -48,7 +48,7 @@ def test_a_quota_is_kept_within_two_percent_by_callers_at_the_same_time(
     connect_lab: ConnectLab,
 ) -> None:
     server = connect_lab.server(kind=UDP)
-    port = connect_lab.put([server], rate=1000.0, burst=100)
+    port = connect_lab.put([server], rate=1000.0, burst=500)
     began = time.monotonic()
     end = began + 2.0
 
@@ -65,10 +65,11 @@ def test_a_quota_is_kept_within_two_percent_by_callers_at_the_same_time(
         thread.start()
     for thread in threads:
         thread.join()
-    allowed = (time.monotonic() - began) * 1000 + 100
+    most = (time.monotonic() - began) * 1000 + 500
+    least = (end - began) * 1000 + 500
     counts = connect_lab.maps.port_counts(port.id)
     assert counts.refused[Refusal.QUOTA] > counts.passed
-    assert counts.passed == pytest.approx(allowed, rel=0.02)
+    assert least * 0.98 <= counts.passed <= most * 1.001
 
 
 def test_a_quota_that_changes_keeps_what_was_used_of_it(connect_lab: ConnectLab) -> None:

@@ -139,7 +139,7 @@ def test_emptied_maps_leave_calls_alone(connect_lab: ConnectLab) -> None:
 
 
 LAYOUT = {
-    "lease": (layout.NUMBER, layout.LEASE),
+    "agent": (layout.NUMBER, layout.AGENT),
     "addresses": (layout.CALLED, layout.ENTRY),
     "port_states": (layout.NUMBER, layout.PORT_STATE),
     "tables": (layout.TABLE_SLOT, layout.SLOT),

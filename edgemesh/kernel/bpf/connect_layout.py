@@ -25,17 +25,17 @@ REFUSALS: Final = (Refusal.NO_ENDPOINT, Refusal.BREAKER_OPEN, Refusal.OVERFLOW, 
 
 _PROTOCOLS: Final = {Transport.TCP: 6, Transport.UDP: 17}
 # Each is the struct of the same name.
+AGENT: Final = struct.Struct("=QII")
 CALLED: Final = struct.Struct("=16s2sBx")
 ENTRY: Final = struct.Struct("=20sIIIIIIIQQ")
 PORT_STATE: Final = struct.Struct("=xxxxIIxxxxQQQQ4Q")
 TABLE_SLOT: Final = struct.Struct("=II")
 SLOT: Final = struct.Struct("=III2sxx16s")
 MEMBER: Final = struct.Struct("=II")
-ENDPOINT_STATE: Final = struct.Struct("=IIQQQQQQ")
+ENDPOINT_STATE: Final = struct.Struct("=IIxxxxxxxxQQQQQQ")
 TOUCH: Final = struct.Struct("=II")
 EVENT: Final = struct.Struct("=IIII")
 NUMBER: Final = struct.Struct("=I")
-LEASE: Final = struct.Struct("=Q")
 
 
 class EntryFlag(IntFlag):

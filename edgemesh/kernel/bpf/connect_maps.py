@@ -27,13 +27,13 @@ from edgemesh.kernel.bpf.connect_layout import (
     Touched,
 )
 from edgemesh.kernel.bpf.connect_tables import Standing, Table
+from edgemesh.kernel.bpf.connect_word import AgentWord
 from edgemesh.kernel.bpf.maps import Map
 from edgemesh.kernel.bpf.ringbuf import RingBuffer
 from edgemesh.model.connect import ConnectEndpoint, ConnectPort
 
 # A program that runs still uses what it found; counts are read once more before they go.
 _GRACE_SECONDS: Final = 2.0
-_LEASE_KEY: Final = bytes(4)
 _LAST_NUMBER: Final = (1 << 32) - 1
 
 
@@ -76,7 +76,7 @@ class ConnectMaps:
 
     def __init__(self, loaded: OpensMaps) -> None:
         with ExitStack() as stack:
-            self._lease = stack.enter_context(loaded.map("lease"))
+            self._word = AgentWord(stack.enter_context(loaded.map("agent")))
             self._addresses = stack.enter_context(loaded.map("addresses"))
             self._port_states = stack.enter_context(loaded.map("port_states"))
             self._tables = stack.enter_context(loaded.map("tables"))
@@ -189,6 +189,7 @@ class ConnectMaps:
         self._endpoints.difference_update(endpoints)
         for endpoint_id in endpoints:
             self._flags.pop(endpoint_id, None)
+        self._word.endpoints_have_flags(len(self._flags))
 
     def destroy_connections(self, endpoint_ids: Collection[int]) -> int:
         """End all connections of these endpoints, see `connect_destroy`; call it in a thread.
@@ -200,8 +201,7 @@ class ConnectMaps:
 
     def renew_lease(self, seconds: float) -> None:
         """Let calls be balanced for so long from now; afterwards they are left alone."""
-        until = time.monotonic_ns() + round(seconds * layout.NANOSECONDS)
-        self._lease.update(_LEASE_KEY, layout.LEASE.pack(until))
+        self._word.trust_maps(seconds)
 
     def set_out(self, endpoint_id: int, out: bool) -> None:
         """Pass an endpoint over as long as there are others; quicker than a new table."""
@@ -241,10 +241,9 @@ class ConnectMaps:
 
     def clear(self) -> None:
         """Remove everything: calls are left alone; connections live on, uncounted."""
-        # Addresses first: no call is to find half of the rest.
+        self._word.trust_maps(0.0)
         for each in (
             self._addresses,
-            self._lease,
             self._tables,
             self._members,
             self._affinity,
@@ -259,6 +258,7 @@ class ConnectMaps:
         for _ in self._events.records():
             pass
         self._forget()
+        self._word.endpoints_have_flags(0)
 
     def _prepare(self, port: ConnectPort, change: _Change) -> None:
         old = self._standing.get(port.id)
@@ -368,18 +368,20 @@ class ConnectMaps:
         after = before | flag if on else before & ~flag
         if after == before:
             return
-        self._flags[endpoint_id] = after
         key = layout.NUMBER.pack(endpoint_id)
         if after:
+            self._flags[endpoint_id] = after
             self._endpoint_flags.update(key, layout.NUMBER.pack(after))
         else:
+            del self._flags[endpoint_id]
             self._endpoint_flags.delete(key)
+        self._word.endpoints_have_flags(len(self._flags))
 
     def _take_touched(self, kind: Touched) -> list[int]:
         """Ids of ports or endpoints that were counted for; the programs begin a new list."""
+        self._word.begin_round()
         keys = dict.fromkeys(key for key, _ in self._touched.items())
         touches = [key for key in keys if layout.TOUCH.unpack(key)[0] == kind]
-        # Before the counts are read: what is counted from now on touches them again.
         self._touched.delete_many(touches)
         return [layout.TOUCH.unpack(key)[1] for key in touches]
 
