@@ -65,9 +65,16 @@ class BpfMesh:
         return done.stdout.split()
 
     def edgemesh(self, *words: str) -> str:
-        """What a command of an operator of the node prints."""
-        argv = [sys.executable, "-m", "edgemesh.cli.main", *words, "--socket", self.mesh.socket]
-        done = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=60)
+        """What a command prints that an operator gives on the node, in the cgroup."""
+        options = ["--config", str(self.mesh.config)]
+        argv = [sys.executable, "-m", "edgemesh.cli.main", *words, *options]
+        done = subprocess.run(
+            in_cgroup(self.cgroup, command_in(self.mesh.network.node, argv)),
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+        )
         return done.stdout
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -61,7 +62,13 @@ def test_calls_are_balanced_in_the_kernel_once_it_is_found_to_work(bpf_mesh: Bpf
         for version, name in ((4, "four"), (6, "six")):
             called = SERVICE[version]
             assert bpf_mesh.call(mesh.network.pod, called, PORT) == [called, name, POD[version]]
-    assert mesh.status()["flows"]["total"] == 0
+        hops = {
+            hop["name"]: hop["detail"]
+            for hop in json.loads(bpf_mesh.edgemesh("trace", "web", "--json"))
+        }
+        assert hops["decision"].endswith("path connect, it sees the client's address")
+        assert hops["call"].endswith(f"to {SERVER[4]}:8080 over path connect")
+    assert mesh.flows() == []
     row = bpf_mesh.edgemesh("get", "services", "-o", "wide").splitlines()[1]
     assert row.endswith("connect   nothing that is asked needs the agent")
     mesh.stop()

@@ -158,6 +158,11 @@ def test_the_source_that_the_endpoint_sees_is_told() -> None:
     )
 
 
+def test_an_endpoint_sees_who_is_balanced_when_it_connects() -> None:
+    hop = decision_hop(call(dataclasses.replace(ANSWER, path="connect")))
+    assert hop.detail.endswith("path connect, it sees the client's address")
+
+
 def test_the_page_ends_with_the_first_failure_and_its_remedy() -> None:
     hops = [
         Hop("name", HopState.OK, "fine"),

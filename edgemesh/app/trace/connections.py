@@ -10,6 +10,7 @@ import trio
 
 from edgemesh.app.trace.call import Call, Hop, HopState
 from edgemesh.app.trace.knowledge import show_endpoint
+from edgemesh.kernel.bpf.connect_given import given_endpoint
 from edgemesh.kernel.sockets import dialling_socket
 from edgemesh.model.errors import OperatorError
 from edgemesh.model.policies import Path
@@ -146,10 +147,21 @@ async def _follow(call: Call, sock: trio.socket.SocketType, told: str) -> Hop:
                 way = f"{show_endpoint(flow.endpoint)} over path {flow.path}"
                 return Hop("call", HopState.OK, f"{told} to {way}")
             if not flow.known:
-                return await _judge_unknown(sock, told)
+                return _led_by_the_kernel(call, sock, told) or await _judge_unknown(sock, told)
             await trio.sleep(_LOOK_AGAIN_SECONDS)
     remedy = "see the hop 'endpoint' and the agent's log"
     return Hop("call", HopState.FAILED, f"{told} to the agent, which finds no endpoint", remedy)
+
+
+def _led_by_the_kernel(call: Call, sock: trio.socket.SocketType, told: str) -> Hop | None:
+    """Where the kernel led the connection; None when it was left alone."""
+    given = given_endpoint(call.agent.settings.bpf.directory, sock.fileno())
+    if given is None:
+        return None
+    known = call.target.endpoints if call.target else ()
+    names = [show_endpoint(each) for each in known if (each.address, each.port) == given]
+    where = names[0] if names else joined(*given)
+    return Hop("call", HopState.OK, f"{told} to {where} over path {Path.CONNECT}")
 
 
 async def _judge_unknown(sock: trio.socket.SocketType, told: str) -> Hop:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from edgemesh.app.trace.call import Call, Hop, HopState
 from edgemesh.model.flows import Refusal
+from edgemesh.model.policies import Path
 from edgemesh.model.services import Endpoint, Source
 from edgemesh.wire.host_port import joined
 
@@ -97,7 +98,9 @@ def decision_hop(call: Call) -> Hop:
     assert target is not None
     first, *others = answer.candidates
     then = f", then {', '.join(map(show_endpoint, others))}" if others else ""
-    source = "the client's" if target.source == Source.PRESERVE else "the node's"
+    # What is balanced when it connects has no other address than its own.
+    own = target.source == Source.PRESERVE or answer.path == Path.CONNECT
+    source = "the client's" if own else "the node's"
     return Hop(
         "decision",
         HopState.OK,

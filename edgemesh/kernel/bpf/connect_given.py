@@ -1,0 +1,38 @@
+"""Where the kernel led a socket of ours: for who calls a Service and wants to know."""
+
+from __future__ import annotations
+
+import ipaddress
+import struct
+from pathlib import Path
+from typing import Final
+
+from edgemesh.kernel.bpf.maps import Map
+from edgemesh.kernel.bpf.pins import CURRENT, MAPS
+from edgemesh.kernel.sockets import Address
+
+# struct note of bpf/edgemesh.h: port_id, 0 while the socket is connected elsewhere, and given.
+_NOTE: Final = struct.Struct("=8xI40x16s2s")
+_KEY: Final = struct.Struct("=i")
+
+
+def given_endpoint(directory: Path, sock_fd: int) -> Address | None:
+    """The endpoint that a socket was given when it connected; None when it was given none.
+
+    Args:
+        directory: where programs and maps are pinned, `BpfSettings.directory`.
+        sock_fd: of a socket of this process.
+    """
+    try:
+        with Map.open(directory / CURRENT / MAPS / "sockets") as sockets:
+            value = sockets.lookup(_KEY.pack(sock_fd))
+    except OSError:
+        # Nothing is loaded, or it is not for us to look at.
+        return None
+    if value is None:
+        return None
+    port_id, address, port = _NOTE.unpack_from(value)
+    if not port_id:
+        return None
+    found = ipaddress.IPv6Address(address)
+    return str(found.ipv4_mapped or found), int.from_bytes(port, "big")
