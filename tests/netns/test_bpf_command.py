@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -24,9 +24,11 @@ def place() -> Iterator[BpfSettings]:
         yield settings
 
 
-def edgemesh_bpf(place: BpfSettings, *words: str, status: int = 0) -> str:
+def edgemesh_bpf(
+    place: BpfSettings, *words: str, status: int = 0, under: Sequence[str] = ()
+) -> str:
     where = ("--directory", str(place.directory), "--cgroup", place.cgroup)
-    argv = [sys.executable, "-m", "edgemesh.cli.main", "bpf", *words, *where]
+    argv = [*under, sys.executable, "-m", "edgemesh.cli.main", "bpf", *words, *where]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert done.returncode == status, done.stdout + done.stderr
     return done.stderr if status else done.stdout
@@ -77,6 +79,24 @@ def test_headers_that_are_none_are_named(place: BpfSettings, tmp_path: Path) -> 
     refusal = edgemesh_bpf(place, "load", "--headers", str(tmp_path), status=2)
     assert f"bpf.headers = '{tmp_path}' is no tree of kernel headers" in refusal
     assert not place.directory.exists()
+
+
+def test_a_missing_privilege_is_told_in_one_line(place: BpfSettings) -> None:
+    # A BPF file system can be written by root without it.
+    lacking = "-sys_admin,-bpf"
+    under = ("setpriv", "--bounding-set", lacking, "--inh-caps", lacking)
+    refusal = edgemesh_bpf(place, "load", status=2, under=under)
+    assert "BPF does not work here: connect.bpf.c gets no maps: " in refusal
+    assert refusal.endswith("error: Operation not permitted\n")
+    assert len(refusal.splitlines()) == 1
+    assert not place.directory.exists()
+
+
+def test_a_user_who_may_not_look_is_told_so(place: BpfSettings) -> None:
+    nobody = ("setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups")
+    for words in (("show",), ("load",), ("unload",)):
+        refusal = edgemesh_bpf(place, *words, status=2, under=nobody)
+        assert refusal.endswith("Permission denied (run as root)\n")
 
 
 def test_each_step_is_told_when_asked_for(place: BpfSettings, tmp_path: Path) -> None:

@@ -93,7 +93,9 @@ def _compile(group: Group, source: Path, macros: Mapping[str, int]) -> int:
         lines = _lines(said)
     if module is None:
         wrong = next((line for line in lines if "error:" in line), "the compiler does not say why")
-        raise RefusedError(f"{group.file} does not compile: {wrong.strip()}")
+        without_map = wrong.startswith("could not open bpf map")
+        problem = "gets no maps" if without_map else "does not compile"
+        raise RefusedError(f"{group.file} {problem}: {wrong.strip()}")
     return module
 
 
