@@ -20,7 +20,7 @@ _TURNS = 16
 # A flow that has not shown by then that it is one of small messages is not expected to.
 _NOTED = 64
 # More than any read brings: nothing is to be noted any more.
-NOTHING = 1 << 62
+NOTHING = 1 << 60
 
 
 @dataclass(slots=True)

@@ -8,32 +8,37 @@ time, and back.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from edgemesh.model.flows import Mover
 from edgemesh.proxy.flow import Flow
 
+_NONE: frozenset[Mover] = frozenset()
 
-@dataclass(slots=True, eq=False)
+
 class Direction:
     """One way of a flow.
 
-    Args:
+    Attributes:
         unsent: was read at its begin, and is to be taken at its end before anything else.
         ended: end of stream was read at its begin and passed on; nothing is unsent then.
         moved: bytes that the socket at its end has taken.
     """
 
-    unsent: bytes | memoryview = b""
-    ended: bool = False
-    moved: int = 0
+    __slots__ = ("ended", "moved", "unsent")
+
+    def __init__(
+        self, unsent: bytes | memoryview = b"", *, ended: bool = False, moved: int = 0
+    ) -> None:
+        """Begin, or go on, with what is described above."""
+        self.unsent = unsent
+        self.ended = ended
+        self.moved = moved
 
 
-@dataclass(slots=True, eq=False)
 class Carried:
     """Both ways, and what is to be known of the flow as a whole.
 
-    Args:
+    Attributes:
         from_client, from_endpoint: see there. A stage may put its own in their place as long as
             it holds the flow.
         last_active: when something moved last, monotonic seconds.
@@ -45,16 +50,40 @@ class Carried:
         unable: what cannot carry this flow, so that it is not tried again.
     """
 
-    last_active: float
-    over: Callable[[], None] | None = None
-    unnamed: bool = False
-    unheard: bool = False
-    from_client: Direction = field(default_factory=Direction)
-    from_endpoint: Direction = field(default_factory=Direction)
-    mover: Mover = Mover.RELAY
-    movers: tuple[Mover, ...] = ()
-    unable: frozenset[Mover] = frozenset()
-    _moved_before: int = 0
+    __slots__ = (
+        "_moved_before",
+        "from_client",
+        "from_endpoint",
+        "last_active",
+        "mover",
+        "movers",
+        "over",
+        "unable",
+        "unheard",
+        "unnamed",
+    )
+
+    def __init__(
+        self,
+        last_active: float,
+        over: Callable[[], None] | None = None,
+        *,
+        from_client: Direction | None = None,
+        from_endpoint: Direction | None = None,
+        unnamed: bool = False,
+        unheard: bool = False,
+    ) -> None:
+        """Begin with the relay, which can carry everything; a direction that is None is new."""
+        self.from_client = from_client or Direction()
+        self.from_endpoint = from_endpoint or Direction()
+        self.last_active = last_active
+        self.over = over
+        self.unnamed = unnamed
+        self.unheard = unheard
+        self.mover = Mover.RELAY
+        self.movers: tuple[Mover, ...] = ()
+        self.unable = _NONE
+        self._moved_before = 0
 
     @property
     def half_closed(self) -> bool:

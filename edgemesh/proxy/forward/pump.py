@@ -132,7 +132,7 @@ class Pump:
             self.reactor.soon(end, partial(self._leave_to, mover))
 
     def _leave_to(self, mover: Mover) -> None:
-        if self.flow.stage is not self:
+        if not self.flow.held_by(self):
             return
         self._silence.cancel()
         self.carried.from_client = self.client_end.give_up()
@@ -175,7 +175,7 @@ class End(Direction):
 
     def __init__(self, pump: Pump, sock: socket.socket, direction: Direction) -> None:
         """Belong to ``pump``, and go on where ``direction`` stands."""
-        super().__init__(direction.unsent, direction.ended, direction.moved)
+        super().__init__(direction.unsent, ended=direction.ended, moved=direction.moved)
         self.pump = pump
         self.sock = sock
         self.stuck = bool(direction.unsent)
@@ -194,7 +194,7 @@ class End(Direction):
         """Write what waits for this socket, then read once from it."""
         if events & OUT and self.other.stuck:
             self.other.send_rest()
-            if self.pump.flow.stage is not self.pump:
+            if not self.pump.flow.held_by(self.pump):
                 return
         if not events & _READABLE:
             return
@@ -265,7 +265,7 @@ class End(Direction):
 
     def give_up(self) -> Direction:
         """Where this direction stands, so that another stage can go on from there."""
-        return Direction(self.unsent, self.ended, self.moved)
+        return Direction(self.unsent, ended=self.ended, moved=self.moved)
 
     def drop(self) -> None:
         """Release what is under way: the flow is over."""

@@ -28,10 +28,10 @@ def relay(
     carried = Carried(
         flow.context.reactor.now,
         over,
-        unnamed=not flow.application_protocol,
-        unheard=flow.attempt is not None,
         from_client=Direction(for_endpoint),
         from_endpoint=Direction(for_client),
+        unnamed=not flow.application_protocol,
+        unheard=flow.attempt is not None,
     )
     pump = Pump(flow, carried, End)
     pump.start()
