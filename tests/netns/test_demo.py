@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from edgemesh.lab import topology
-from edgemesh.lab.demo import policies, services
+from edgemesh.lab.demo import paths, policies, services
 from edgemesh.lab.demo.script import Step
 
 pytestmark = pytest.mark.root
@@ -38,8 +38,9 @@ def lab_of(output: str) -> str:
     [
         ((), services.STEPS, 1),
         (("policies",), policies.STEPS, 0),
+        (("paths",), paths.steps(), 0),
     ],
-    ids=["services", "policies"],
+    ids=["services", "policies", "paths"],
 )
 def test_every_step_is_shown_and_answered_as_promised(
     arguments: tuple[str, ...], steps: tuple[Step, ...], more: int

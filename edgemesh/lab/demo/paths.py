@@ -106,8 +106,8 @@ def steps() -> tuple[Step, ...]:
     """The steps, with nothing measured yet."""
     comparison = _Comparison()
     titles = {
-        Path.CONNECT: "The kernel picks the endpoint when the caller connects",
-        Path.SPLICE: "The agent connects, and the kernel moves the bytes",
+        Path.CONNECT: "Balanced when the caller connects",
+        Path.SPLICE: "The agent connects, the kernel moves the bytes",
         Path.RELAY: "The agent moves the bytes",
         Path.HTTP: "The agent sees each request",
     }
