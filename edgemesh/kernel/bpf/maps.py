@@ -183,7 +183,8 @@ class Map:
         """
         if self.type in _WITHOUT_KEYS:
             return
-        keys = list(self.keys())
+        # A sockmap's values cannot be looked up everywhere, and batches are of both.
+        keys = [key for key, _ in self.items()] if self._batched else list(self.keys())
         if self.type in _ARRAYS:
             self.update_many([(key, bytes(self.value_size)) for key in keys])
         else:

@@ -19,7 +19,9 @@ from pathlib import Path
 # asm/unistd.h; all architectures since riscv share arm64's numbers.
 _NUMBERS = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "armv7l": 386, "i686": 357}
 _NUMBER = _NUMBERS.get(platform.machine())
-_LIBC = ctypes.CDLL(None, use_errno=True)
+_SYSCALL = ctypes.CDLL(None, use_errno=True).syscall
+_SYSCALL.argtypes = (ctypes.c_long, ctypes.c_int, ctypes.c_void_p, ctypes.c_uint)
+_SYSCALL.restype = ctypes.c_long
 _NAME_BYTES = 16  # BPF_OBJ_NAME_LEN
 _MAX_QUERIED = 64  # BPF_CGROUP_MAX_PROGS
 _QUERY_EFFECTIVE = 1  # BPF_F_QUERY_EFFECTIVE
@@ -135,9 +137,7 @@ def bpf(command: Command, attributes: ctypes.Array[ctypes.c_char]) -> int:
     """
     if _NUMBER is None:
         raise OSError(errno.ENOSYS, f"bpf(2) has no known number on {platform.machine()}")
-    result: int = _LIBC.syscall(
-        ctypes.c_long(_NUMBER), ctypes.c_int(command), attributes, ctypes.c_uint(len(attributes))
-    )
+    result: int = _SYSCALL(_NUMBER, command, attributes, len(attributes))
     if result < 0:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code), f"bpf {command.name}")
