@@ -1,14 +1,17 @@
-"""Begin a connection to an endpoint, without ever blocking."""
+"""Connect to an endpoint without ever blocking: begin, bound it by a deadline, see how it ended."""
 
 from __future__ import annotations
 
 import errno
 import select
 import socket
+from collections.abc import Callable
 
 from edgemesh.kernel.sockets import dialling_socket, is_own_address
 from edgemesh.model.services import Endpoint, Source
 from edgemesh.proxy.context import Context
+from edgemesh.proxy.reactor import OUT, Handler
+from edgemesh.proxy.timers import Timer
 
 
 def connecting_socket(
@@ -44,15 +47,65 @@ def connecting_socket(
     return None, problem
 
 
-def connect_is_over(sock: socket.socket) -> bool:
-    """Whether it is settled how a connect has ended, SO_ERROR tells how.
+class Connecting:
+    """A connect that is under way, and the deadline for it.
 
-    For deadlines: among thousands of newcomers the reactor may come to a socket late, and what is
-    late then is not the endpoint.
+    Ownership: the socket is the caller's.
     """
-    poller = select.poll()
-    poller.register(sock, select.POLLOUT)
-    return bool(poller.poll(0))
+
+    __slots__ = ("_deadline", "_ended", "_sock")
+
+    def __init__(
+        self,
+        context: Context,
+        sock: socket.socket,
+        seconds: float,
+        handler: Handler,
+        ended: Callable[[int], None],
+    ) -> None:
+        """Wait for a socket of `connecting_socket`.
+
+        Args:
+            context: of the data plane.
+            sock: see there.
+            seconds: for it, 0 for as long as the kernel tries.
+            handler: gets the socket's events, and calls `look` for one.
+            ended: is called once, with 0 or the errno of why there is no connection.
+        """
+        self._sock = sock
+        self._ended = ended
+        self._deadline: Timer[Handler] | None = None
+        if seconds:
+            self._deadline = context.reactor.after(seconds, handler, self._expire)
+        context.reactor.watch_newcomer(sock.fileno(), handler, OUT)
+
+    def look(self) -> None:
+        """Tell how it has ended."""
+        self.stop()
+        self._ended(self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
+
+    def stop(self) -> None:
+        """Wait no more; nothing is told."""
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _expire(self) -> None:
+        self._deadline = None
+        if self._is_over():
+            self.look()
+        else:
+            self._ended(errno.ETIMEDOUT)
+
+    def _is_over(self) -> bool:
+        """Whether it is settled how it has ended, though no event has told.
+
+        Among thousands of newcomers the reactor may come to a socket late, and what is late then
+        is not the endpoint.
+        """
+        poller = select.poll()
+        poller.register(self._sock, select.POLLOUT)
+        return bool(poller.poll(0))
 
 
 def source_address(client: str, endpoint: Endpoint, source: Source) -> str:

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import errno
-import socket
 
 from edgemesh.model.flows import Ending, Refusal
 from edgemesh.model.services import Endpoint
 from edgemesh.policy.deadlines import policy_or_setting
 from edgemesh.policy.traffic.endpoint_state import EndpointState
 from edgemesh.policy.verdict import Verdict
-from edgemesh.proxy.connecting import connect_is_over, connecting_socket, source_address
+from edgemesh.proxy.connecting import Connecting, connecting_socket, source_address
 from edgemesh.proxy.flow import Flow
 from edgemesh.proxy.forward.attempt import Attempt, outcome_of_problem
 from edgemesh.proxy.forward.relay import relay
-from edgemesh.proxy.reactor import OUT, Handler
 from edgemesh.proxy.report import failure
-from edgemesh.proxy.timers import Timer
 
 
 def dial(flow: Flow) -> None:
@@ -35,14 +32,14 @@ class _Dial:
     leaving is noticed by the first read of the next stage. The connect timeout bounds both.
     """
 
-    __slots__ = ("_deadline", "_flow", "_problem", "_tried", "_verdict")
+    __slots__ = ("_connecting", "_flow", "_problem", "_tried", "_verdict")
 
     def __init__(self, flow: Flow, verdict: Verdict) -> None:
         self._flow = flow
         self._verdict = verdict
         self._tried: tuple[EndpointState, ...] = ()
         self._problem = 0
-        self._deadline: Timer[Handler] | None = None
+        self._connecting: Connecting | None = None
         flow.stage = self
 
     def attempt(self, state: EndpointState | None) -> None:
@@ -63,14 +60,8 @@ class _Dial:
 
     def on_events(self, events: int) -> None:  # noqa: ARG002 - SO_ERROR tells more
         """See how the attempt went."""
-        flow = self._flow
-        self.stop()
-        assert flow.upstream is not None
-        self._problem = flow.upstream.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        if self._problem == 0:
-            self._hand_over()
-        else:
-            self._give_up()
+        assert self._connecting is not None
+        self._connecting.look()
 
     def on_bug(self, error: Exception) -> None:
         """End the flow."""
@@ -78,8 +69,8 @@ class _Dial:
 
     def stop(self) -> None:
         """Forget the deadline."""
-        if self._deadline is not None:
-            self._deadline.cancel()
+        if self._connecting is not None:
+            self._connecting.stop()
 
     def _admitted(self, refusal: Refusal | None) -> None:
         """The transport server has decided about an attempt that waited."""
@@ -101,12 +92,14 @@ class _Dial:
         seconds = policy_or_setting(
             self._verdict.policy.timeouts.connect, context.settings.connect_timeout_seconds
         )
-        if seconds:
-            self._deadline = context.reactor.after(seconds, self, self._expire)
-        context.reactor.watch_newcomer(flow.upstream.fileno(), self, OUT)
+        self._connecting = Connecting(context, flow.upstream, seconds, self, self._connected)
         return True
 
-    def _hand_over(self) -> None:
+    def _connected(self, problem: int) -> None:
+        self._problem = problem
+        if problem:
+            self._give_up()
+            return
         flow = self._flow
         assert flow.endpoint is not None
         flow.context.reports.connected(self._verdict, flow.endpoint)
@@ -134,14 +127,6 @@ class _Dial:
         assert upstream is not None
         other = upstream.choose_connection(self._verdict.call, context.reactor.now, self._tried)
         return other if isinstance(other, EndpointState) and other not in self._tried else None
-
-    def _expire(self) -> None:
-        assert self._flow.upstream is not None
-        if connect_is_over(self._flow.upstream):
-            self.on_events(OUT)
-            return
-        self._problem = errno.ETIMEDOUT
-        self._give_up()
 
     def _fail(self) -> None:
         flow = self._flow

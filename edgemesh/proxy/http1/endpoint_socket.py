@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING
 from edgemesh.kernel.sockets import fin_on_close
 from edgemesh.model.policies import Path, RetryOn
 from edgemesh.policy.traffic.upstream import Upstream
-from edgemesh.proxy.connecting import connect_is_over, connecting_socket
+from edgemesh.proxy.connecting import Connecting, connecting_socket
 from edgemesh.proxy.context import Context
 from edgemesh.proxy.http1.pool import PoolKey
 from edgemesh.proxy.reactor import HANGUP_IN, IN, OUT, Handler
-from edgemesh.proxy.timers import Timer
 
 if TYPE_CHECKING:
     from edgemesh.proxy.http1.carrier import RequestCarrier
@@ -38,7 +37,6 @@ class EndpointSocket(Handler):
     __slots__ = (
         "_connecting",
         "_context",
-        "_deadline",
         "_fd",
         "_sock",
         "_watched",
@@ -55,8 +53,7 @@ class EndpointSocket(Handler):
         self._context = context
         self._sock: socket.socket | None = None
         self._fd = -1
-        self._connecting = False
-        self._deadline: Timer[Handler] | None = None
+        self._connecting: Connecting | None = None
         self._watched = 0
         self.key = key
         self.generation = key[0].generation
@@ -68,7 +65,7 @@ class EndpointSocket(Handler):
     @property
     def is_ready(self) -> bool:
         """Whether more of the request may be read from the carrier."""
-        return not self._connecting and not self.unsent
+        return self._connecting is None and not self.unsent
 
     def dial(self, seconds: float) -> int:
         """Start connecting.
@@ -86,38 +83,22 @@ class EndpointSocket(Handler):
         self._sock = sock
         self._fd = sock.fileno()
         self.upstream.open_connection(self.key[0])
-        self._connecting = True
-        if seconds:
-            self._deadline = context.reactor.after(seconds, self, self._connect_expired)
-        context.reactor.watch_newcomer(self._fd, self, OUT)
+        self._connecting = Connecting(context, sock, seconds, self, self._connected)
         return 0
 
-    def connected(self) -> None:
-        """See how the connect has ended; the request is sent, or told that it has failed."""
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
-        assert self._sock is not None
-        problem = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    def _connected(self, problem: int) -> None:
+        """Send the request, or tell it that there is no connection."""
         if problem:
             self._connect_failed(os.strerror(problem))
             return
         meters = self._context.metrics.meters
         meters.held(self.upstream.port, self.key[0], Path.HTTP).connections += 1
-        self._connecting = False
+        self._connecting = None
         self.watch()
         carrier = self.carrier
         assert carrier is not None
         self.send(carrier.request_bytes())
         carrier.upstream_is_ready()
-
-    def _connect_expired(self) -> None:
-        self._deadline = None
-        assert self._sock is not None
-        if connect_is_over(self._sock):
-            self.connected()
-        else:
-            self._connect_failed("connect timed out")
 
     def _connect_failed(self, why: str) -> None:
         carrier = self.carrier
@@ -189,9 +170,8 @@ class EndpointSocket(Handler):
         sock, self._sock = self._sock, None
         if sock is None:
             return
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
+        if self._connecting is not None:
+            self._connecting.stop()
         self.carrier = None
         if not reset:
             fin_on_close(sock)

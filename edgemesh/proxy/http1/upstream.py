@@ -58,7 +58,7 @@ class UpstreamConnection(EndpointSocket):
         """Send a request, now or as soon as the connection stands."""
         self.carrier = carrier
         self._left = _HEAD
-        if not self._connecting:
+        if self._connecting is None:
             self.send(carrier.request_bytes())
 
     # From the response to the next request.
@@ -66,8 +66,8 @@ class UpstreamConnection(EndpointSocket):
     def on_events(self, events: int) -> None:
         """Write what waits for this socket, then read once from it."""
         carrier = self.carrier
-        if self._connecting:
-            self.connected()
+        if self._connecting is not None:
+            self._connecting.look()
             return
         if carrier is None:
             # An endpoint closes a connection that waits, or says something unasked.

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import os
-import socket
 from typing import TYPE_CHECKING
 
 from edgemesh.kernel.sockets import fin_on_close
 from edgemesh.model.policies import Path
 from edgemesh.policy.traffic.upstream import Upstream
-from edgemesh.proxy.connecting import connect_is_over, connecting_socket
+from edgemesh.proxy.connecting import Connecting, connecting_socket
 from edgemesh.proxy.context import Context
 from edgemesh.proxy.http2.link import Link
 from edgemesh.proxy.http2.queue import PoolKey
-from edgemesh.proxy.reactor import OUT, Handler
-from edgemesh.proxy.timers import Timer
 from edgemesh.wire.http2.client_connection import ClientConnection
 
 if TYPE_CHECKING:
@@ -35,7 +32,7 @@ class UpstreamLink(Link[ClientConnection]):
     """
 
     __slots__ = (
-        "_deadline",
+        "_connecting",
         "_expecting",
         "_pool",
         "_retired",
@@ -59,7 +56,7 @@ class UpstreamLink(Link[ClientConnection]):
         self._expecting: list[Http2Request] = []
         self._pool = context.http2.pool
         self.idle_since = context.reactor.now
-        self._deadline: Timer[Handler] | None = None
+        self._connecting: Connecting | None = None
         self.most_requests = upstream.policy.limits.max_requests_per_connection
         self._retired = False
 
@@ -96,9 +93,7 @@ class UpstreamLink(Link[ClientConnection]):
             self.connection.stream_limit = min(self.connection.stream_limit, self.most_requests)
         self.upstream.open_connection(self.key[0])
         self._pool.add(self)
-        if seconds:
-            self._deadline = context.reactor.after(seconds, self, self._connect_expired)
-        context.reactor.watch_newcomer(self._fd, self, OUT)
+        self._connecting = Connecting(context, sock, seconds, self, self._connected)
         return 0
 
     def expect(self, request: Http2Request) -> None:
@@ -119,46 +114,33 @@ class UpstreamLink(Link[ClientConnection]):
 
     def on_events(self, events: int) -> None:
         """See how connecting went, or go on as a Link."""
-        if self.stands:
+        if self._connecting is None:
             super().on_events(events)
         else:
-            self._connected()
+            self._connecting.look()
 
     def _wake_if_connected(self) -> None:
         if self.stands:
             self.wake()
 
-    def _connected(self) -> None:
-        self._stop_deadline()
-        problem = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    def _connected(self, problem: int) -> None:
         if problem:
             self._connect_failed(os.strerror(problem))
             return
         meters = self._context.metrics.meters
         meters.held(self.upstream.port, self.key[0], Path.HTTP).connections += 1
+        self._connecting = None
         self.stands = True
         self.watch()
         self.wake()
         for request in self._take_expected():
             request.start_on(self)
 
-    def _connect_expired(self) -> None:
-        self._deadline = None
-        if connect_is_over(self._sock):
-            self._connected()
-        else:
-            self._connect_failed("connect timed out")
-
     def _connect_failed(self, why: str) -> None:
         requests = self._take_expected()
         self.close(reset=True)
         for request in requests:
             request.connect_failed(why)
-
-    def _stop_deadline(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
 
     # While it stands.
 
@@ -227,7 +209,8 @@ class UpstreamLink(Link[ClientConnection]):
         """Close the connection, with a FIN if nothing is lost by it; a second call does nothing."""
         if self._fd < 0:
             return
-        self._stop_deadline()
+        if self._connecting is not None:
+            self._connecting.stop()
         self._pool.remove(self)
         if not reset:
             self.connection.leave()
