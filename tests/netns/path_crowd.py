@@ -58,15 +58,14 @@ class Talker:
         return count
 
 
-def fill(sockets: list[socket.socket]) -> list[Talker]:
+def fill(talkers: list[Talker]) -> list[int]:
     """Say on all until they are full."""
-    talkers = [Talker(sock, number) for number, sock in enumerate(sockets)]
     by_fd = {talker.sock.fileno(): talker for talker in talkers}
     for fd in _ready(list(by_fd), select.POLLOUT, _FULL_MILLISECONDS):
         if fd is None:
             break
         by_fd[fd].say(_CHUNK)
-    return talkers
+    return [talker.said for talker in talkers]
 
 
 def finish(talkers: list[Talker]) -> list[int]:
@@ -169,10 +168,10 @@ def main(side: str, address: str, port: int, count: int) -> None:
                 sockets = opener()
                 for sock in sockets:
                     sock.setblocking(False)
+                talkers = [Talker(sock, number) for number, sock in enumerate(sockets)]
                 answer = [len(sockets)]
             case "fill":
-                talkers = fill(sockets)
-                answer = [talker.said for talker in talkers]
+                answer = fill(talkers)
             case "finish":
                 answer = finish(talkers)
             case "hear":
