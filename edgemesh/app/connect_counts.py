@@ -33,6 +33,10 @@ class CountedMaps(Protocol):
         """Ports with news."""
         ...
 
+    def endpoint_count(self, endpoint_id: int) -> EndpointCounts | None:
+        """One endpoint, None when it is not there."""
+        ...
+
     def endpoint_counts(self) -> Iterator[tuple[int, EndpointCounts]]:
         """Endpoints with news."""
         ...
@@ -81,15 +85,21 @@ class ConnectCounts:
         """Whether a breaker is half-open, so that counts should be read often."""
         return bool(self._trials)
 
-    def watch_trials(self, number: int, *, half_open: bool) -> bool:
-        """Take calls to an endpoint for trials, or no longer; whether that is a change."""
-        if half_open is (number in self._trials):
-            return False
-        if half_open:
-            self._trials[number] = Trials()
-        else:
-            del self._trials[number]
-        return True
+    def is_on_trial(self, number: int) -> bool:
+        """Whether calls to an endpoint are taken for trials."""
+        return number in self._trials
+
+    def begin_trials(self, number: int) -> None:
+        """Take calls to an endpoint for trials from now on."""
+        called, counts = self._called.get(number), self._maps.endpoint_count(number)
+        if called is not None and counts is not None:
+            # Those that were not read yet are none.
+            self._count(number, called, counts)
+        self._trials[number] = Trials()
+
+    def end_trials(self, number: int) -> None:
+        """Take them for trials no longer."""
+        del self._trials[number]
 
     def forget_port(self, number: int) -> None:
         """A port is no longer balanced by the kernel: its number may come to stand for another."""

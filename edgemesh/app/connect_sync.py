@@ -210,13 +210,15 @@ class ConnectSync:
                 pass
         else:
             await run_in_slices(planning)
+        turned = self._judge(keys)
         # Addresses that go from one port to another are never without: first what has them now.
         for start in range(0, len(changes.put), _BATCH):
             batch = changes.put[start : start + _BATCH]
             self._settle(batch, await _in_its_time(self._write, batch))
         if changes.removed:
             await _in_its_time(self._maps.remove_many, changes.removed)
-        self._watch(keys)
+        for number, half_open in turned.items():
+            self._maps.set_watched(number, half_open)
         if changes.closed:
             # Now nothing goes there any more.
             self._to_close.update(changes.closed)
@@ -282,8 +284,13 @@ class ConnectSync:
         if self.problem not in {"", told}:
             _log.error("calls come to the agent", problem=self.problem)
 
-    def _watch(self, keys: Iterable[PortKey]) -> None:
-        """Let all be told of calls to endpoints whose breakers are half-open."""
+    def _judge(self, keys: Iterable[PortKey]) -> dict[int, bool]:
+        """Take calls to endpoints for trials whose breakers are half-open now, and no others.
+
+        Returns:
+            The numbers of those that have changed, and whether they are half-open.
+        """
+        turned: dict[int, bool] = {}
         for key in keys:
             port = self._snapshot.ports.get(key)
             members = self._plan.members(key)
@@ -291,9 +298,15 @@ class ConnectSync:
                 continue
             half_open = self._half_open(port) if port.policy.breaker else ()
             for place, number in members.items():
-                if self._counts.watch_trials(number, half_open=place in half_open):
-                    self._maps.set_watched(number, place in half_open)
+                if self._counts.is_on_trial(number) is (place in half_open):
+                    continue
+                turned[number] = place in half_open
+                if turned[number]:
+                    self._counts.begin_trials(number)
                     self._trial_began.set()
+                else:
+                    self._counts.end_trials(number)
+        return turned
 
     def _half_open(self, port: ServicePort) -> set[Place]:
         upstream = self._context.decider.traffic.upstream(port)

@@ -223,12 +223,17 @@ class ConnectMaps:
             if value is not None:
                 yield port_id, layout.port_counts(value)
 
+    def endpoint_count(self, endpoint_id: int) -> EndpointCounts | None:
+        """What was counted for one endpoint; None when it is not there."""
+        value = self._endpoint_states.lookup(layout.NUMBER.pack(endpoint_id))
+        return None if value is None else layout.endpoint_counts(value)
+
     def endpoint_counts(self) -> Iterator[tuple[int, EndpointCounts]]:
         """Endpoints that something was counted for since the last call, with all that was."""
         for endpoint_id in self._take_touched(Touched.ENDPOINT):
-            value = self._endpoint_states.lookup(layout.NUMBER.pack(endpoint_id))
-            if value is not None:
-                yield endpoint_id, layout.endpoint_counts(value)
+            counts = self.endpoint_count(endpoint_id)
+            if counts is not None:
+                yield endpoint_id, counts
 
     def fileno(self) -> int:
         """Readable, for epoll and trio, when there are events."""
@@ -349,8 +354,8 @@ class ConnectMaps:
 
     def _is_open(self, endpoint_id: int, now: float) -> bool:
         """Whether a retired endpoint has connections: it is looked at again after a while."""
-        value = self._endpoint_states.lookup(layout.NUMBER.pack(endpoint_id))
-        if value is None or not layout.endpoint_counts(value).open:
+        counts = self.endpoint_count(endpoint_id)
+        if counts is None or not counts.open:
             return False
         self._old_endpoints[endpoint_id] = now
         return True
