@@ -16,8 +16,9 @@ from bpf_samples import bpf_place
 from socket_maker import SocketMaker
 
 from edgemesh.kernel.bpf.connect_maps import ConnectMaps
-from edgemesh.kernel.bpf.loader import Loaded, load
+from edgemesh.kernel.bpf.loader import Loaded, Loading, load
 from edgemesh.kernel.bpf.maps import Map
+from edgemesh.kernel.bpf.programs import GROUPS, Group
 from edgemesh.lab.network import add_namespace, delete_namespace
 from edgemesh.model.connect import ConnectEndpoint, ConnectPort
 from edgemesh.model.services import ServiceAddress, Transport
@@ -55,12 +56,13 @@ class Programs:
 
 
 @contextmanager
-def loaded_programs(**limits: Any) -> Iterator[Programs]:
+def loaded_programs(groups: Sequence[Group] = GROUPS, **limits: Any) -> Iterator[Programs]:
     """Load them into a place of their own; ``limits`` are settings that are not the usual ones."""
     with ExitStack() as stack:
         settings = stack.enter_context(bpf_place())
-        loaded = load(replace(settings, **limits), owner="operator")
-        assert loaded.groups["connect"] == loaded.groups["sockops"] == ""
+        loading = Loading(groups=[each for each in groups if each.name in {"connect", "sockops"}])
+        loaded = load(replace(settings, **limits), owner="operator", loading=loading)
+        assert set(loaded.groups.values()) == {""}, loaded.groups
         namespace = stack.enter_context(made_namespace())
         cgroup = Path(settings.cgroup)
         callers = stack.enter_context(SocketMaker(cgroup, namespace))

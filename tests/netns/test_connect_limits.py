@@ -8,11 +8,13 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import ExitStack
 from dataclasses import replace
 
 import pytest
-from connect_lab import PATIENCE_SECONDS, PORT, SERVICE, TCP, UDP, ConnectLab
+from connect_lab import PATIENCE_SECONDS, PORT, SERVICE, TCP, UDP, ConnectLab, loaded_programs
 
+from edgemesh.kernel.bpf.programs import CONNECT
 from edgemesh.lab.cgroups import command_in as command_in_cgroup
 from edgemesh.lab.network import command_in as command_in_namespace
 from edgemesh.model.flows import Refusal
@@ -187,6 +189,17 @@ def test_a_datagram_without_an_endpoint_is_refused(connect_lab: ConnectLab) -> N
     connect_lab.put(refusal=Refusal.NO_ENDPOINT)
     with pytest.raises(ConnectionRefusedError):
         connect_lab.caller(kind=UDP).sendto(b"question", (SERVICE[4], PORT))
+
+
+def test_where_the_kernel_knows_no_other_errno_a_call_is_not_permitted() -> None:
+    old = replace(CONNECT, variants=({"SET_RETVAL": 0},))
+    with loaded_programs([old]) as programs, ExitStack() as opened:
+        lab = ConnectLab(programs, opened)
+        lab.put(refusal=Refusal.NO_ENDPOINT)
+        with pytest.raises(PermissionError):
+            lab.call()
+        lab.put([lab.server()], refusal=Refusal.NO_ENDPOINT)
+        assert lab.call().getpeername() == (SERVICE[4], PORT)
 
 
 def test_only_what_was_counted_for_since_the_last_time_is_told(connect_lab: ConnectLab) -> None:
