@@ -42,11 +42,14 @@ struct sockhash {
 };
 
 /* By the cookie of the source: where its bytes go. It has no program, so that entries are there
- * before a program looks for them.
+ * before a program looks for them. Sockets of flows that are over are in it until they are closed,
+ * so there is room for them besides.
  */
-__attribute__((section("maps/sockhash"))) struct sockhash gate_targets = {.max_entries = GATE_WAYS};
+__attribute__((section("maps/sockhash"))) struct sockhash gate_targets = {
+	.max_entries = 2 * GATE_WAYS,
+};
 /* By its own cookie: a source. Whatever is in it is given the program. */
-BPF_SOCKHASH(gate_sources, u64, GATE_WAYS);
+BPF_SOCKHASH(gate_sources, u64, 2 * GATE_WAYS);
 /* By the cookie of the source: the number of its direction in `gate_ways`. */
 BPF_F_TABLE("hash", u64, u32, gate_numbers, GATE_WAYS, BPF_F_NO_PREALLOC);
 BPF_F_TABLE("array", u32, struct way, gate_ways, GATE_WAYS, BPF_F_MMAPABLE);
@@ -90,9 +93,11 @@ int gate_verdict(struct __sk_buff *skb)
 	way = gate_ways.lookup(number);
 	if (!way)
 		return SK_PASS;
-	/* A FIN. Redirected it would be taken for a failure to send (sk_psock_backlog()). */
+	/* A FIN, which the socket knows of already. In a queue that takes what it has sent nothing of
+	 * for a failure (sk_psock_backlog()) it would be the end of the socket.
+	 */
 	if (!skb->len)
-		return SK_PASS;
+		return SK_DROP;
 	if (way->passed != way->released)
 		goto pass;
 	target = gate_targets.lookup(&cookie);
@@ -103,8 +108,8 @@ int gate_verdict(struct __sk_buff *skb)
 		acknowledged = *(volatile u64 *)(tcp + OFF_TCP_SOCK_BYTES_ACKED);
 	bpf_sk_release(target);
 	if (tcp && admit(way, acknowledged, skb->len)) {
-		way->redirected += skb->len;
 		way->last_ns = bpf_ktime_get_ns();
+		way->redirected += skb->len;
 		return gate_targets.sk_redirect_hash(skb, &cookie, 0);
 	}
 overflow:

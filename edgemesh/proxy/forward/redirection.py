@@ -2,104 +2,38 @@
 
 from __future__ import annotations
 
-import os
 import socket
-import time
 from typing import Protocol
 
-from edgemesh.kernel.bpf.gate_maps import Way
-from edgemesh.kernel.tcp_state import TCP_CLOSE, TcpState, tcp_state
+from edgemesh.kernel.tcp_state import tcp_state
 from edgemesh.model.flows import Ending, Mover
 from edgemesh.proxy.flow import Flow
 from edgemesh.proxy.forward.carried import Carried, Direction
+from edgemesh.proxy.forward.gate_member import Member
+from edgemesh.proxy.forward.held import resume_held
 from edgemesh.proxy.forward.silence import Silence
-from edgemesh.proxy.reactor import ERROR, HANGUP_IN, Handler
-from edgemesh.proxy.timers import Timer
+from edgemesh.proxy.reactor import HANGUP_IN
 
 # Reads at one socket until there is nothing; one that goes on talking is for the relay.
 _READS = 16
-# The kernel's worker that brings redirected bytes to a socket needs microseconds, once it has a
-# processor. It is offered ours so often before it is given until the next tick.
-_YIELDS = 32
 
 
-class Side:
-    """One socket of a member of the gate, and the direction that starts at it.
+class Members(Protocol):
+    """Who is known to the gate."""
 
-    Attributes:
-        direction: what has moved by all movers, and what is before the agent.
-        way: what the kernel has of it.
-    """
+    def known(self, flow: Flow) -> Member | None:
+        """What the gate has of a flow, None for nothing."""
+        ...
 
-    __slots__ = ("_counted", "_moved_before", "direction", "sock", "way")
-
-    def __init__(self, sock: socket.socket, direction: Direction, way: Way) -> None:
-        """Begin with nothing moved by the kernel."""
-        self.sock = sock
-        self.direction = direction
-        self.way = way
-        self._moved_before = direction.moved
-        self._counted = 0
-
-    @property
-    def _sent(self) -> int:
-        """Bytes that were passed, and that the agent has sent."""
-        return self.direction.moved - self._moved_before - self._counted
-
-    def release(self) -> None:
-        """Let the kernel move what comes, if all that was passed before is sent."""
-        self.way.release(self._sent)
-
-    def count(self) -> None:
-        """Add to ``direction`` what the kernel has moved."""
-        redirected = self.way.redirected
-        self.direction.moved += redirected - self._counted
-        self._counted = redirected
-
-    def has_arrived(self, target: TcpState) -> bool:
-        """Whether all that is counted was written to the target, or never will be."""
-        moved = self.direction.moved - self._moved_before
-        return target.written >= self.way.base + moved or target.state == TCP_CLOSE
-
-
-class Member:
-    """A flow that is known to the gate, until it is over.
-
-    Attributes:
-        client, endpoint: its two sides.
-        stay: the stage, while the flow is in the gate.
-    """
-
-    __slots__ = ("client", "endpoint", "stay")
-
-    def __init__(self, client: Side, endpoint: Side) -> None:
-        """Belong to no stage yet."""
-        self.client = client
-        self.endpoint = endpoint
-        self.stay: Redirection | None = None
-
-
-class Membership(Protocol):
-    """What makes members of flows."""
-
-    def member(self, flow: Flow, carried: Carried) -> Member | None:
-        """What the gate has of a flow of which nothing is before the agent."""
+    def admit(self, flow: Flow, carried: Carried) -> Member | None:
+        """Make a member of a flow of which nothing is before the agent; None if it cannot be."""
         ...
 
 
 class Redirection:
     """The stage, and the handler of both sockets."""
 
-    __slots__ = (
-        "_carried",
-        "_failed",
-        "_flow",
-        "_leaving",
-        "_member",
-        "_reactor",
-        "_silence",
-        "_timer",
-    )
+    __slots__ = ("_carried", "_flow", "_member", "_reactor", "_silence")
 
     def __init__(self, flow: Flow, carried: Carried) -> None:
         """Take hold of a flow; `begin` goes on with it."""
@@ -107,33 +41,27 @@ class Redirection:
         self._carried = carried
         self._reactor = flow.context.reactor
         self._member: Member | None = None
-        self._leaving = False
-        self._failed = False
-        self._timer: Timer[Handler] | None = None
         self._silence = Silence(flow, carried, self, self._look_at_counts)
         flow.stage = self
 
-    def begin(self, membership: Membership) -> None:
+    def begin(self, members: Members) -> None:
         """Enter, or let the relay go on."""
         flow, carried = self._flow, self._carried
-        assert flow.upstream is not None
-        empty = (
-            not carried.half_closed
-            and self._empty(flow.client, flow.upstream, carried.from_client)
-            and self._empty(flow.upstream, flow.client, carried.from_endpoint)
-        )
-        if flow.stage is not self:
+        member = members.known(flow)
+        if member is not None:
+            member.follow(carried)
+        ready = self._is_ready(member)
+        if not flow.held_by(self):
             return
-        member = membership.member(flow, carried) if empty else None
-        if member is None:
-            self._hand_over()
-        else:
+        if member is None and ready:
+            member = members.admit(flow, carried)
+        if member is not None and ready:
             self._enter(member)
+        else:
+            self._go_on_without(member)
 
-    def on_events(self, events: int) -> None:
+    def on_events(self, events: int) -> None:  # noqa: ARG002 - the relay finds out
         """Leave: a peer has ended its direction, or is gone."""
-        if events & ERROR:
-            self._failed = True
         self.leave()
 
     def on_bug(self, error: Exception) -> None:
@@ -141,31 +69,39 @@ class Redirection:
         self._flow.finish(Ending.ERROR, type(error).__name__)
 
     def leave(self) -> None:
-        """Let the relay go on as soon as nothing is under way to a socket that it writes to."""
-        if self._leaving or self._member is None:
-            return
-        self._leaving = True
-        for side in (self._member.client, self._member.endpoint):
+        """Let the relay go on."""
+        member = self._member
+        assert member is not None
+        sides = (member.client, member.endpoint)
+        for side in sides:
             side.way.hold()
-        for _ in range(_YIELDS):
-            if self._all_has_arrived():
-                self._reactor.soon(self, self._hand_over)
-                return
-            os.sched_yield()
-        self._reactor.unregister(self._member.client.sock.fileno())
-        self._reactor.unregister(self._member.endpoint.sock.fileno())
-        self._wait()
+        for side in sides:
+            # Takes the lock: when the kernel has done with what had come, counts are final.
+            tcp_state(side.sock)
+        self._let_go()
+        self._go_on_without(member)
 
     def stop(self) -> None:
         """Let go: the flow is over."""
         self._let_go()
         self._carried.settle(self._flow)
 
+    def _is_ready(self, member: Member | None) -> bool:
+        """Whether nothing is before the agent any more."""
+        flow, carried = self._flow, self._carried
+        assert flow.upstream is not None
+        if carried.half_closed or (member is not None and not member.all_has_arrived()):
+            return False
+        return self._empty(flow.client, flow.upstream, carried.from_client) and self._empty(
+            flow.upstream, flow.client, carried.from_endpoint
+        )
+
     def _empty(self, source: socket.socket, target: socket.socket, direction: Direction) -> bool:
         """Read and send until nothing is before the agent; False when something still is."""
         if direction.unsent:
             return False
         buffer = self._flow.context.relay_buffer
+        at_work = source
         try:
             for _ in range(_READS):
                 at_work = source
@@ -207,50 +143,29 @@ class Redirection:
         if Mover.SOCKMAP in self._carried.unable or not all(side.way.released for side in sides):
             self.leave()
 
-    def _all_has_arrived(self) -> bool:
-        assert self._member is not None
-        client, endpoint = self._member.client, self._member.endpoint
-        # Looking takes the locks: from now on nothing is redirected, and counts are final.
-        client_state, endpoint_state = tcp_state(client.sock), tcp_state(endpoint.sock)
-        client.count()
-        endpoint.count()
-        return client.has_arrived(endpoint_state) and endpoint.has_arrived(client_state)
-
-    def _wait(self) -> None:
-        self._timer = self._reactor.after(0, self, self._look_again)
-
-    def _look_again(self) -> None:
-        self._timer = None
-        # A socket with an error may have dropped what it was given: the relay ends the flow.
-        if self._failed or self._all_has_arrived():
-            self._hand_over()
-        else:
-            self._wait()
-
-    def _hand_over(self) -> None:
-        if self._flow.stage is self:
-            self._let_go()
+    def _go_on_without(self, member: Member | None) -> None:
+        self._silence.cancel()
+        if member is None:
             self._flow.context.movers.carry_on(self._flow, self._carried, Mover.RELAY)
+        else:
+            resume_held(self._flow, self._carried, member)
 
     def _let_go(self) -> None:
         self._silence.cancel()
-        if self._timer is not None:
-            self._timer.cancel()
         if self._member is not None:
             self._look_at_counts()
             self._member.stay = None
+            self._member = None
 
     def _look_at_counts(self) -> None:
         """Bring ``carried`` up to date with what the kernel has moved."""
         member, carried = self._member, self._carried
         if member is None:
             return
+        rest = min(member.client.rest(), member.endpoint.rest())
+        carried.last_active = max(carried.last_active, self._reactor.now - rest)
         member.client.count()
         member.endpoint.count()
-        last = max(member.client.way.last_redirected, member.endpoint.way.last_redirected)
-        # By its age: the reactor's clock may be another one than the kernel's.
-        moved_at = self._reactor.now - (time.monotonic() - last)
-        carried.last_active = max(carried.last_active, moved_at)
         if carried.unheard and carried.from_endpoint.moved:
             carried.hear(self._flow)
 

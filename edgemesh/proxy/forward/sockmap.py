@@ -10,19 +10,18 @@ one of these states:
   meanwhile, as the next packet would do.
 - *Redirecting*: the agent hears of nothing but a direction's end, a reset, and an overflow: that
   more is under way than `BpfSettings.backlog_bytes`.
-- *Leaving*, after each of these and whenever the agent wants: both directions are held, so that
-  what arrives from now on waits to be read. What the kernel has taken before is on its way
-  through a queue; when the sockets have got it, the relay goes on, and reads and writes in
-  order. So ends of stream, resets and stalled readers are the relay's business alone.
-- *Held*: another stage carries it, which reads what the kernel passes. From here flows come back
-  by *entering* again: when all that was passed is sent, the kernel is released.
+- *Held*, after each of these and whenever the agent wants: what arrives from now on is passed,
+  and waits to be read. The relay goes on with the flow as soon as what was redirected before has
+  got to the sockets. So ends of stream, resets and stalled readers are the relay's business
+  alone. From here a flow comes back by *entering* again: when all that was passed is sent, the
+  kernel is released.
 
 A socket that has been given the program keeps it until it is closed. Taking it away has a race
 in the kernel that loses what arrives in this moment (bpf/gate.bpf.c); held it is as good as any
 other socket for recv(2), but not for splice(2), which does not see what was passed. So a flow
 that has been in the gate is not spliced any more.
 
-The first three states are those of `Redirection`.
+Entering and redirecting are done in `Redirection`, held flows in `HeldEnd`.
 """
 
 from __future__ import annotations
@@ -36,7 +35,8 @@ from edgemesh.observe.log import get_logger
 from edgemesh.proxy.context import Context
 from edgemesh.proxy.flow import Flow
 from edgemesh.proxy.forward.carried import Carried
-from edgemesh.proxy.forward.redirection import Member, Redirection, Side
+from edgemesh.proxy.forward.gate_member import Member, Side
+from edgemesh.proxy.forward.redirection import Redirection
 from edgemesh.proxy.reactor import IN
 
 _log = get_logger("sockmap")
@@ -44,6 +44,9 @@ _log = get_logger("sockmap")
 
 class Sockmap:
     """Takes flows into the gate, and is the handler of its overflows.
+
+    Attributes:
+        members: flows that are known to the gate.
 
     Ownership: the gate is the caller's, who closes it when all flows are over.
     """
@@ -88,16 +91,17 @@ class Sockmap:
     def on_bug(self, error: Exception) -> None:
         """Nothing is lost: what could not be told is passed, and waits to be read."""
 
-    def member(self, flow: Flow, carried: Carried) -> Member | None:
-        """What the gate has of a flow; a plain one is made a member. None when it cannot be.
+    def known(self, flow: Flow) -> Member | None:
+        """What the gate has of a flow, None for nothing."""
+        return self.members.get(flow)
+
+    def admit(self, flow: Flow, carried: Carried) -> Member | None:
+        """Make a member of a flow; None when it cannot be one.
 
         Args:
             flow: nothing of it lies before the agent.
             carried: where it stands.
         """
-        member = self.members.get(flow)
-        if member is not None:
-            return member
         assert flow.upstream is not None
         try:
             junction = self._gate.open(flow.client, flow.upstream)
@@ -112,9 +116,9 @@ class Sockmap:
         for way in junction:
             self._by_number[way.number] = member
         carried.over = partial(self._forget, flow, junction, carried.over)
+        # From the first on that has entered, the flow has a socket that splice(2) cannot read.
+        carried.unable |= {Mover.SPLICE}
         try:
-            # From the first of them on, the sockets are what splice(2) cannot read.
-            carried.unable |= {Mover.SPLICE}
             self._gate.enter(flow.client)
             self._gate.enter(flow.upstream)
         except OSError as error:

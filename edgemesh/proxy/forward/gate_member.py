@@ -1,0 +1,90 @@
+"""What the agent keeps of a flow that is known to the gate; sockmap.py has the theory."""
+
+from __future__ import annotations
+
+import math
+import socket
+import time
+from typing import TYPE_CHECKING
+
+from edgemesh.kernel.bpf.gate_maps import Way
+from edgemesh.kernel.tcp_state import TCP_CLOSE, TcpState, tcp_state
+from edgemesh.proxy.forward.carried import Carried, Direction
+
+if TYPE_CHECKING:
+    from edgemesh.proxy.forward.redirection import Redirection
+
+
+class Side:
+    """One socket, and the direction that starts at it.
+
+    Attributes:
+        direction: what all movers have moved; of the flow's `Carried` as it is now.
+        way: what the kernel has of it.
+    """
+
+    __slots__ = ("_counted", "_moved_before", "direction", "sock", "way")
+
+    def __init__(self, sock: socket.socket, direction: Direction, way: Way) -> None:
+        """Begin with nothing moved by the kernel."""
+        self.sock = sock
+        self.direction = direction
+        self.way = way
+        self._moved_before = direction.moved
+        self._counted = 0
+
+    def count(self) -> None:
+        """Add to ``direction`` what the kernel has moved."""
+        redirected = self.way.redirected
+        self.direction.moved += redirected - self._counted
+        self._counted = redirected
+
+    def rest(self) -> float:
+        """Seconds since the kernel has moved something; for ever when that is counted."""
+        if self.way.redirected == self._counted:
+            return math.inf
+        return time.monotonic() - self.way.last_redirected
+
+    def release(self) -> None:
+        """Let the kernel move what comes, once all that was passed before is sent."""
+        self.way.release(self._sent())
+
+    def all_is_sent(self) -> bool:
+        """Whether the agent has sent all that was passed; not while the kernel moves bytes."""
+        return self._sent() == self.way.passed
+
+    def has_arrived(self, target: TcpState) -> bool:
+        """Whether all that is counted was written to the target, or never will be."""
+        moved = self.direction.moved - self._moved_before
+        return target.written >= self.way.base + moved or target.state == TCP_CLOSE
+
+    def _sent(self) -> int:
+        """Bytes that were passed, and that the agent has sent."""
+        return self.direction.moved - self._moved_before - self._counted
+
+
+class Member:
+    """A flow that is known to the gate, until it is over.
+
+    Attributes:
+        client, endpoint: its two sides.
+        stay: the stage, while the kernel moves the flow.
+    """
+
+    __slots__ = ("client", "endpoint", "stay")
+
+    def __init__(self, client: Side, endpoint: Side) -> None:
+        """Begin as one that is held."""
+        self.client = client
+        self.endpoint = endpoint
+        self.stay: Redirection | None = None
+
+    def all_has_arrived(self) -> bool:
+        """Whether what the kernel has redirected, and what the agent has sent, is written."""
+        endpoint_has = self.client.has_arrived(tcp_state(self.endpoint.sock))
+        return endpoint_has and self.endpoint.has_arrived(tcp_state(self.client.sock))
+
+    def follow(self, carried: Carried) -> None:
+        """Go on with the directions as the last stage has left them."""
+        self.client.direction = carried.from_client
+        self.endpoint.direction = carried.from_endpoint

@@ -1,0 +1,75 @@
+"""However often the kernel and the agent take turns, no byte is lost, doubled or moved."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+
+import pytest
+import trio
+from gate_fixtures import Gated, gated, open_gate
+from interception_lab import Lab, inside, installed
+from path_talks import Couple, Place, Talk, places, targets
+
+from edgemesh.kernel.bpf.gate_maps import Gate
+from edgemesh.model.flows import Mover
+from edgemesh.model.settings import NetfilterSettings
+
+pytestmark = pytest.mark.root
+
+COUPLES = 3
+MEBIBYTE = 1 << 20
+# A small backlog overflows often, so that flows leave for this reason, too.
+BACKLOG_BYTES = 65536
+# Flows are made to leave about so often.
+LEAVE_EVERY_SECONDS = 0.005
+
+
+async def leave_at_any_time(plane: Gated, seed: int) -> None:
+    chance = random.Random(seed)
+    while True:
+        await trio.sleep(chance.random() * 2 * LEAVE_EVERY_SECONDS)
+        plane.leave([member for member in plane.inside() if chance.random() < 0.5])
+
+
+def talked(lab: Lab, gate: Gate, numbers: range, largest: int) -> list[Talk]:
+    """Carry out plans, several at a time, of flows that come and go."""
+    talks: list[Talk] = []
+
+    async def play() -> None:
+        waiting = iter(numbers)
+        async with (
+            gated(gate, tcp_port=15001, udp_port=15002) as plane,
+            trio.open_nursery() as forcing,
+        ):
+            forcing.start_soon(leave_at_any_time, plane, numbers.start)
+            async with trio.open_nursery() as nursery:
+                for place in places(COUPLES):
+                    nursery.start_soon(take_turns, plane, place, waiting)
+            forcing.cancel_scope.cancel()
+
+    async def take_turns(plane: Gated, place: Place, waiting: Iterator[int]) -> None:
+        async with Couple.at(place, lab, plane.world) as couple:
+            talks.extend([await couple.talk(number, largest) for number in waiting])
+
+    with installed(lab, NetfilterSettings(), targets(COUPLES)):
+        inside(lab.node, lambda: trio.run(play))
+    return talks
+
+
+@pytest.mark.timeout(300)
+def test_whatever_is_said_arrives(pod_node_server: Lab) -> None:
+    with open_gate(backlog_bytes=BACKLOG_BYTES) as gate:
+        talks = talked(pod_node_server, gate, range(60), 16 * MEBIBYTE)
+    for talk in talks:
+        talk.assert_whole()
+    assert sum(Mover.SOCKMAP in talk.report.movers for talk in talks) > len(talks) / 2
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+def test_gibibytes_arrive_too(pod_node_server: Lab) -> None:
+    with open_gate(backlog_bytes=BACKLOG_BYTES) as gate:
+        talks = talked(pod_node_server, gate, range(1000, 1200), 1024 * MEBIBYTE)
+    for talk in talks:
+        talk.assert_whole()
