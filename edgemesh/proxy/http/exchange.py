@@ -17,8 +17,6 @@ broken and cancelled ends the exchange.
 
 from __future__ import annotations
 
-from typing import Protocol
-
 from edgemesh.model.flows import Refusal
 from edgemesh.model.meters import Meter
 from edgemesh.model.policies import Path, Retries, RetryOn
@@ -33,6 +31,7 @@ from edgemesh.policy.verdict import workload_key
 from edgemesh.proxy.context import Context
 from edgemesh.proxy.flow import Flow
 from edgemesh.proxy.http.answers import Answer, refuse
+from edgemesh.proxy.http.carrier import Carrier
 from edgemesh.proxy.http.entry import enter
 from edgemesh.proxy.http.plans import PortPlan
 from edgemesh.proxy.http.request_report import write_report
@@ -51,22 +50,6 @@ _SUCCESS = Outcome.SUCCESS
 _FIRST_SERVER_ERROR = 500
 # RFC 9110 section 9.2.2.
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"})
-
-
-class Carrier(Handler, Protocol):
-    """The connection, or the stream of one, that carries a request."""
-
-    def forward(self, state: EndpointState) -> None:
-        """Send the request to this endpoint, from its start."""
-        ...
-
-    def answer(self, answer: Answer) -> None:
-        """Give this answer; the exchange is over."""
-        ...
-
-    def can_repeat(self) -> bool:
-        """Whether all of the request that was sent is still here to be sent again."""
-        ...
 
 
 class Exchange:
@@ -93,27 +76,38 @@ class Exchange:
         bytes_sent, bytes_received: of bodies, counted by the carrier.
     """
 
-    # What most requests never set is not set for each of them.
-    _tried: tuple[EndpointState, ...] = ()
-    _trying = False
-    _repeating = False
-    _pause: Timer[Handler] | None = None
-    _pass: Pass | None = None
-    _retries: Retries | None = None
-    route: Route | None = None
-    backend: Backend | None = None
-    state: EndpointState | None = None
-    responded_at = 0.0
-    tries = 0
-    deadline = 0.0
-    try_deadline = 0.0
-    status = 0
-    grpc_status: int | None = None
-    refusal: Refusal | None = None
-    turned_away: bool = False
-    response_headers: tuple[tuple[str, str], ...] = ()
-    bytes_sent = 0
-    bytes_received = 0
+    __slots__ = (
+        "_carrier",
+        "_context",
+        "_pass",
+        "_pause",
+        "_repeating",
+        "_retries",
+        "_tried",
+        "_trying",
+        "backend",
+        "begun",
+        "bytes_received",
+        "bytes_sent",
+        "call",
+        "deadline",
+        "flow",
+        "grpc_status",
+        "plan",
+        "protocol",
+        "refusal",
+        "request",
+        "responded_at",
+        "response_headers",
+        "route",
+        "state",
+        "status",
+        "target",
+        "tries",
+        "try_began",
+        "try_deadline",
+        "turned_away",
+    )
 
     def __init__(  # noqa: PLR0917 - keywords would cost a dictionary for every request
         self,
@@ -144,14 +138,23 @@ class Exchange:
         self.protocol = protocol
         self.plan = self.target = plan
         self.begun = self.try_began = context.reactor.now
-        # What is read of every request is found faster here than in the class.
-        self._tried = ()
-        self._repeating = False
-        self._pause = self._pass = self._retries = None
-        self.route = self.refusal = None
+        self.route: Route | None = None
+        self.backend: Backend | None = None
+        self.state: EndpointState | None = None
+        self.responded_at = 0.0
         self.tries = 0
         self.deadline = self.try_deadline = 0.0
-        self.response_headers = ()
+        self.status = 0
+        self.grpc_status: int | None = None
+        self.refusal: Refusal | None = None
+        self.turned_away = False
+        self.response_headers: tuple[tuple[str, str], ...] = ()
+        self.bytes_sent = self.bytes_received = 0
+        self._tried: tuple[EndpointState, ...] = ()
+        self._trying = self._repeating = False
+        self._pause: Timer[Handler] | None = None
+        self._pass: Pass | None = None
+        self._retries: Retries | None = None
 
     def begin(self) -> None:
         """Route, admit, choose; the carrier is told what to do before this returns, or later."""
