@@ -129,6 +129,20 @@ async def test_an_urgent_byte_is_passed_on_in_its_place(
         assert await hearer.receive_all() == b"one ! two"
 
 
+async def test_an_urgent_byte_right_before_the_end_of_the_stream_is_not_lost(
+    rule: PromotionRule,
+) -> None:
+    async with running(rule=rule) as world:
+        client, endpoint = await world.connected()
+        await client.send(b"one ")
+        assert await endpoint.receive(4) == b"one "
+        # All of it is there when the reactor has its next turn: no await in between.
+        client.raw.send(b"!", socket.MSG_OOB)
+        client.raw.send(b" two")
+        client.half_close()
+        assert await endpoint.receive_all() == b"! two"
+
+
 async def test_it_works_over_ipv6_and_between_the_families(rule: PromotionRule) -> None:
     async with running(rule=rule) as world:
         for address, served in (("::1", "::1"), ("127.0.0.1", "::1"), ("::1", "127.0.0.1")):

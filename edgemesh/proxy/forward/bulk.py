@@ -59,17 +59,16 @@ class _SplicingEnd(End):
         try:
             count = os.splice(self._fd, pipe.writer, self._limit, flags=_FLAGS)
         except BlockingIOError:
-            self._pipes.give_back(pipe)
-            # A splice stops before an urgent byte and never gets beyond it (tcp_read_sock()).
-            super().read()
-            return
+            count = 0
         except OSError as error:
             self._pipes.give_back(pipe)
             self.pump.reset(self, error)
             return
         if not count:
+            # A splice stops before an urgent byte and never gets beyond it (tcp_read_sock());
+            # if an end of stream is behind it, it is told too early. Reading is right always.
             self._pipes.give_back(pipe)
-            self.end_of_stream()
+            super().read()
             return
         self._pipe, self._in_pipe = pipe, count
         self.pump.carried.last_active = self.pump.reactor.now

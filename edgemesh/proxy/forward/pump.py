@@ -48,7 +48,6 @@ class Pump:
         "_behaviour",
         "_leaving",
         "_silence",
-        "buffer",
         "carried",
         "client_end",
         "flow",
@@ -77,7 +76,6 @@ class Pump:
         self.notice_from = 0
         self._behaviour: Behaviour | None = None
         self._leaving = False
-        self.buffer = flow.context.relay_buffer
         self.client_end = make_end(self, flow.client, carried.from_client)
         self.upstream_end = make_end(self, flow.upstream, carried.from_endpoint)
         carried.from_client, carried.from_endpoint = self.client_end, self.upstream_end
@@ -212,7 +210,7 @@ class End(Direction):
     def read(self) -> None:
         """Read once, and let the other socket take as much as it does."""
         pump = self.pump
-        buffer = pump.buffer
+        buffer = pump.flow.context.relay_buffer
         try:
             count = self.sock.recv_into(buffer)
         except BlockingIOError:
@@ -300,12 +298,13 @@ class End(Direction):
         """
         if self.stuck:
             return
+        buffer = self.pump.flow.context.relay_buffer
         with suppress(OSError):
             for _ in range(_LAST_WORDS_READS):
-                count = self.sock.recv_into(self.pump.buffer)
+                count = self.sock.recv_into(buffer)
                 if not count:
                     return
-                sent = self.other.sock.send(self.pump.buffer[:count])
+                sent = self.other.sock.send(buffer[:count])
                 self.moved += sent
                 if sent < count:
                     return

@@ -15,7 +15,7 @@ from edgemesh.proxy.timers import Timer
 class Silence:
     """Ends the flow when nothing has moved for too long; one way of it being closed, sooner."""
 
-    __slots__ = ("_carried", "_deadline", "_flow", "_handler", "_idle_seconds", "_look")
+    __slots__ = ("_carried", "_deadline", "_flow", "_handler", "_look")
 
     def __init__(
         self,
@@ -37,7 +37,6 @@ class Silence:
         self._carried = carried
         self._handler = handler
         self._look = look
-        self._idle_seconds = _idle_seconds(flow)
         self._deadline: Timer[Handler] | None = None
         self._set()
 
@@ -64,7 +63,7 @@ class Silence:
         """How long silence is borne now; 0 for ever."""
         if self._carried.half_closed:
             return self._flow.context.settings.half_closed_timeout_seconds
-        return self._idle_seconds
+        return _idle_seconds(self._flow)
 
     def _judge(self) -> None:
         self._deadline = None
