@@ -46,7 +46,7 @@ def pod_socket(
     with ours, theirs:
         ours.settimeout(_PATIENCE_SECONDS)
         numbers = [str(int(number)) for number in (theirs.fileno(), family, kind)]
-        argv = [sys.executable, "-m", __name__, address, *numbers]
+        argv = [sys.executable, "-P", "-m", __name__, address, *numbers]
         with subprocess.Popen(argv, pass_fds=[theirs.fileno()]) as child:  # noqa: S603 - ourselves
             theirs.close()
             try:

@@ -179,6 +179,15 @@ def test_a_second_load_names_the_first(place: BpfSettings, tmp_path: Path) -> No
     assert len(attached(place.cgroup)) == 1
 
 
+def test_modules_in_the_working_directory_are_not_run(
+    place: BpfSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "msgspec.py").write_text("raise SystemExit('run from the working directory')")
+    monkeypatch.chdir(tmp_path)
+    load(place, owner="operator", loading=only(counting(tmp_path)))
+    assert len(attached(place.cgroup)) == 1
+
+
 def test_unloading_leaves_nothing(place: BpfSettings, tmp_path: Path) -> None:
     load(place, owner="operator", loading=only(counting(tmp_path)))
     assert len(list(_links_to(place.cgroup))) == 1

@@ -19,7 +19,8 @@ from edgemesh.kernel.shipped import shipped
 from edgemesh.model.bpf_settings import BpfSettings
 from edgemesh.model.errors import OperatorError
 
-CHILD = (sys.executable, "-m", "edgemesh.kernel.bpf.compile_child")
+# -P: a module of that name in the directory where root happens to be is not ours.
+CHILD = (sys.executable, "-P", "-m", "edgemesh.kernel.bpf.compile_child")
 # It takes three seconds on a busy machine of two cores; the smallest node is ten times slower.
 _CHILD_SECONDS = 120.0
 

@@ -107,8 +107,8 @@ def _maps(module: int, shared: Mapping[str, int]) -> dict[str, int]:
             continue
         if _shape(own) != _shape(shared[name]):
             raise RefusedError(f"the map {name} is declared in two ways")
-        # bcc has no map of another module's that the loader's pins could be told by name; but
-        # it has this map's descriptor in the instructions, which are resolved at loading.
+        # The instructions name this map by its descriptor, and are resolved when the program is
+        # loaded: until then another map can take its place.
         os.dup2(shared[name], own)
     return maps
 

@@ -23,15 +23,11 @@ from edgemesh.kernel.sock_diag import SockDiag
 _NOTE: Final = struct.Struct("=8xI4xI")
 _NUMBER: Final = struct.Struct("=I")
 _PATIENCE_SECONDS: Final = 30.0
-_KINDS: Final = tuple(
-    (family, protocol)
-    for family in (socket.AF_INET, socket.AF_INET6)
-    for protocol in (socket.IPPROTO_TCP, socket.IPPROTO_UDP)
-)
+_FAMILIES: Final = (socket.AF_INET, socket.AF_INET6)
 
 
 def destroy_connections(sockets_fd: int, endpoint_ids: Collection[int]) -> int:
-    """End all connections of these endpoints with RST on both sides; how many there were.
+    """End all TCP connections of these endpoints with RST on both sides; how many there were.
 
     Blocks for the start of a Python interpreter: call it in a thread.
 
@@ -42,7 +38,7 @@ def destroy_connections(sockets_fd: int, endpoint_ids: Collection[int]) -> int:
     Raises:
         OSError: it could not be done; some may have been ended.
     """
-    argv = [sys.executable, "-m", __name__, str(sockets_fd)]
+    argv = [sys.executable, "-P", "-m", __name__, str(sockets_fd)]
     wanted = b"".join(map(_NUMBER.pack, endpoint_ids))
     try:
         done = subprocess.run(  # noqa: S603 - ourselves
@@ -76,8 +72,8 @@ def _destroy_here(sockets_fd: int, endpoint_ids: frozenset[int]) -> int:
     with SockDiag() as diag:
         found = [
             one
-            for family, protocol in _KINDS
-            for one in diag.with_storage(family, protocol, sockets_fd)
+            for family in _FAMILIES
+            for one in diag.with_storage(family, sockets_fd)
             if _is_of(one.storage, endpoint_ids)
         ]
         return sum(map(diag.destroy, found))
