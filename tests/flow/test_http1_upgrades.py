@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import trio
 from http1_peers import GET, asked, call_http, called_http, head_of
 from plane_fixtures import running
 
@@ -49,3 +50,19 @@ async def test_an_endpoint_that_switches_protocols_when_it_may_not_has_failed(
         await peer.send(SWITCHED)
         status, fields = await head_of(client)
         assert (status, fields["x-edgemesh-reason"]) == (502, "endpoint-failed")
+
+
+async def test_what_is_carried_after_an_upgrade_is_spliced_if_it_is_much() -> None:
+    async with running() as world:
+        server = world.serve()
+        client, peer = await called_http(world, server, UPGRADE)
+        await peer.send(SWITCHED)
+        assert await client.receive(len(SWITCHED)) == SWITCHED
+        much = bytes(4_000_000)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(peer.send, much)
+            assert await client.receive(len(much)) == much
+        client.close()
+        peer.close()
+        report = await world.report()
+        assert (report.path, report.movers) == ("http", ("relay", "splice"))
