@@ -32,16 +32,15 @@ _BUFFER_BYTES: Final = 1 << 18
 
 
 class Diagnosed(NamedTuple):
-    """One socket.
+    """One TCP socket.
 
     Args:
-        family, protocol: of the socket.
+        family: of the socket.
         id: that the kernel knows it by, with a cookie: no later one is taken for it.
         storage: what a BPF program keeps beside it.
     """
 
     family: int
-    protocol: int
     id: bytes
     storage: bytes
 
@@ -65,26 +64,25 @@ class SockDiag:
         """Close the socket."""
         self._socket.close()
 
-    def with_storage(self, family: int, protocol: int, storage_fd: int) -> Iterator[Diagnosed]:
-        """The sockets that a BPF program keeps something beside.
+    def with_storage(self, family: int, storage_fd: int) -> Iterator[Diagnosed]:
+        """The TCP sockets that a BPF program keeps something beside; those of UDP are not told.
 
         Args:
             family: AF_INET or AF_INET6.
-            protocol: IPPROTO_TCP or IPPROTO_UDP.
             storage_fd: a descriptor of the map, BPF_MAP_TYPE_SK_STORAGE.
 
         Raises:
             OSError: the kernel refuses the question.
         """
         wanted = _attribute(_SK_DIAG_BPF_STORAGE_REQ_MAP_FD, struct.pack("=I", storage_fd))
-        question = _REQUEST.pack(family, protocol, 0, _ANY_STATE, bytes(_ID_BYTES))
+        question = _REQUEST.pack(family, socket.IPPROTO_TCP, 0, _ANY_STATE, bytes(_ID_BYTES))
         question += _attribute(_INET_DIAG_REQ_SK_BPF_STORAGES | _NLA_F_NESTED, wanted)
         self._send(_SOCK_DIAG_BY_FAMILY, _NLM_F_DUMP, question)
         for answer in self._answers():
             storage = _storage(answer[_ANSWER.size :])
             if storage:
                 told_family, _, _, _, number, *_ = _ANSWER.unpack_from(answer)
-                yield Diagnosed(told_family, protocol, number, storage)
+                yield Diagnosed(told_family, number, storage)
 
     def destroy(self, found: Diagnosed) -> bool:
         """End a socket; false when it is gone already.
@@ -92,7 +90,7 @@ class SockDiag:
         Raises:
             OSError: this kernel cannot, or the privilege is missing.
         """
-        question = _REQUEST.pack(found.family, found.protocol, 0, _ANY_STATE, found.id)
+        question = _REQUEST.pack(found.family, socket.IPPROTO_TCP, 0, _ANY_STATE, found.id)
         self._send(_SOCK_DESTROY, _NLM_F_ACK, question)
         try:
             for _ in self._answers():
