@@ -10,9 +10,9 @@ from collections.abc import MutableMapping
 from typing import Any
 
 import msgspec
-import structlog
 
 from edgemesh.model.settings import LogSettings
+from edgemesh.observe.lean import structlog
 from edgemesh.observe.redact import redact
 from edgemesh.observe.sink import LineSink, open_sink
 

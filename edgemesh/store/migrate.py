@@ -4,20 +4,28 @@ from __future__ import annotations
 
 from importlib.resources import files
 
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import Connection, insert, inspect, text
+
+from edgemesh.store.tables import Base, RevisionRow
 
 # The last of migrations/versions; a test compares.
 HEAD = "0001"
 
 
 def upgrade(connection: Connection) -> None:
-    """Run the migrations that a database lacks, in the transaction of its connection.
+    """Bring a database up to date, in the transaction of its connection.
 
-    Alembic costs an agent 11 MiB, for good, and most starts have nothing to migrate: it is
-    imported only when it has work to do.
+    Alembic costs an agent 11 MiB, for good, and few starts have anything to migrate: it is
+    imported only when it has work to do. A new database gets the tables as they are now.
     """
-    if _revision(connection) == HEAD:
-        return
+    if not inspect(connection).get_table_names():
+        _create(connection)
+    elif _revision(connection) != HEAD:
+        migrate(connection)
+
+
+def migrate(connection: Connection) -> None:
+    """Run the migrations that a database lacks, from the first on where it is empty."""
     from alembic import command  # noqa: PLC0415
     from alembic.config import Config  # noqa: PLC0415
 
@@ -25,6 +33,14 @@ def upgrade(connection: Connection) -> None:
     config.set_main_option("script_location", str(files("edgemesh.store") / "migrations"))
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
+
+
+def _create(connection: Connection) -> None:
+    """Make what the migrations come to (Alembic's cookbook, "from scratch")."""
+    Base.metadata.create_all(connection)
+    connection.execute(insert(RevisionRow).values(id=1, value=0, floor=0))
+    connection.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)"))
+    connection.execute(text("INSERT INTO alembic_version VALUES (:head)"), {"head": HEAD})
 
 
 def _revision(connection: Connection) -> str | None:

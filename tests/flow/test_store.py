@@ -20,12 +20,13 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from metamanager_fixtures import config_map
+from sqlalchemy import Connection, create_engine, inspect, text
 
 from edgemesh.model.objects import ChangeType, KubeObject, ObjectKey, Origin
 from edgemesh.model.settings import MetaSettings
 from edgemesh.store.engine import open_engines
 from edgemesh.store.errors import StoreError
-from edgemesh.store.migrate import HEAD
+from edgemesh.store.migrate import HEAD, migrate
 from edgemesh.store.rows import Scope
 from edgemesh.store.store import Store
 from edgemesh.store.tables import Base
@@ -208,13 +209,40 @@ async def test_everything_is_there_after_it_was_opened_again(tmp_path: Path) -> 
 
 
 def test_migrations_make_the_tables_that_the_code_knows(tmp_path: Path) -> None:
-    engines = open_engines(url(tmp_path))
+    engine = create_engine(url(tmp_path))
+    with engine.begin() as connection:
+        migrate(connection)
+        differences = compare_metadata(MigrationContext.configure(connection), Base.metadata)
+        migrated = schema(connection)
+    engine.dispose()
+    assert differences == []
+    (tmp_path / "new").mkdir()
+    engines = open_engines(url(tmp_path / "new"))
     try:
         with engines.reader.connect() as connection:
-            differences = compare_metadata(MigrationContext.configure(connection), Base.metadata)
-        assert differences == []
+            assert schema(connection) == migrated
     finally:
         engines.dispose()
+
+
+def schema(connection: Connection) -> dict[str, object]:
+    """Tables as the database tells of them, and what is in those that are never empty."""
+    found = inspect(connection)
+    tables: dict[str, object] = {
+        name: (
+            found.get_columns(name),
+            found.get_pk_constraint(name)["constrained_columns"],
+            sorted(map(str, found.get_indexes(name))),
+            sorted(map(str, found.get_foreign_keys(name))),
+            sorted(map(str, found.get_unique_constraints(name))),
+            sorted(check["sqltext"] for check in found.get_check_constraints(name)),
+        )
+        for name in found.get_table_names()
+        if name != "alembic_version"
+    }
+    for name in ("alembic_version", "revision"):
+        tables[f"rows of {name}"] = connection.execute(text(f"SELECT * FROM {name}")).all()
+    return {name: str(table) for name, table in tables.items()}
 
 
 def test_the_code_knows_the_last_migration() -> None:

@@ -18,6 +18,7 @@ from mesh_servers import TcpServer, name_and_client
 from edgemesh.kernel.bpf.syscall import AttachType, ProgramType, prog_attach, prog_detach
 
 Body = dict[str, Any]
+MEBIBYTE = 1024 * 1024
 
 pytestmark = [pytest.mark.root, pytest.mark.timeout(180)]
 
@@ -71,6 +72,7 @@ def test_calls_are_balanced_in_the_kernel_once_it_is_found_to_work(bpf_mesh: Bpf
     assert mesh.flows() == []
     row = bpf_mesh.edgemesh("get", "services", "-o", "wide").splitlines()[1]
     assert row.endswith("connect   nothing that is asked needs the agent")
+    assert mesh.resident_bytes() < 80 * MEBIBYTE
     mesh.stop()
     assert not bpf_mesh.directory.exists()
 
