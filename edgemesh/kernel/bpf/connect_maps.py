@@ -19,6 +19,7 @@ from typing import Final, Protocol, Self
 
 from edgemesh.kernel.bpf import connect_layout as layout
 from edgemesh.kernel.bpf.connect_destroy import destroy_connections
+from edgemesh.kernel.bpf.connect_flags import EndpointFlags
 from edgemesh.kernel.bpf.connect_layout import (
     ConnectEvent,
     EndpointCounts,
@@ -34,6 +35,8 @@ from edgemesh.model.connect import ConnectEndpoint, ConnectPort
 
 # A program that runs still uses what it found; counts are read once more before they go.
 _GRACE_SECONDS: Final = 2.0
+# Tables, ports and endpoints that are removed by one call.
+_AT_ONCE: Final = 1000
 _LAST_NUMBER: Final = (1 << 32) - 1
 
 
@@ -83,7 +86,8 @@ class ConnectMaps:
             self._members = stack.enter_context(loaded.map("members"))
             self._affinity = stack.enter_context(loaded.map("affinity"))
             self._endpoint_states = stack.enter_context(loaded.map("endpoints"))
-            self._endpoint_flags = stack.enter_context(loaded.map("endpoint_flags"))
+            flags = stack.enter_context(loaded.map("endpoint_flags"))
+            self._flags = EndpointFlags(flags, self._word)
             self._datagrams = stack.enter_context(loaded.map("datagrams"))
             self._answers = stack.enter_context(loaded.map("answers"))
             self._sockets = stack.enter_context(loaded.map("sockets"))
@@ -98,7 +102,6 @@ class ConnectMaps:
         self._standing: dict[int, Standing] = {}
         # Whose an address is, by its key.
         self._callees: dict[bytes, int] = {}
-        self._flags: dict[int, EndpointFlag] = {}
         # Ids that have a state in the maps.
         self._ports: set[int] = set()
         self._endpoints: set[int] = set()
@@ -166,17 +169,19 @@ class ConnectMaps:
     def expire(self, now: float) -> None:
         """Remove what was replaced or removed a while ago; to be called every second or so.
 
+        What is much is removed by several calls, for none of them to take long.
+
         An endpoint is counted on until its last connection is closed.
 
         Args:
             now: monotonic seconds.
         """
         until = now - _GRACE_SECONDS
-        tables = []
-        while self._old_tables and self._old_tables[0][0] <= until:
+        tables: list[Table] = []
+        while self._old_tables and self._old_tables[0][0] <= until and len(tables) < _AT_ONCE:
             tables.append(self._old_tables.popleft()[1])
-        self._tables.delete_many([key for table in tables for key, _ in table.slots()])
-        self._members.delete_many([key for table in tables for key, _ in table.members()])
+        self._tables.delete_many([key for table in tables for key in table.slot_keys()])
+        self._members.delete_many([key for table in tables for key in table.member_keys()])
         ports = _ended(self._old_ports, until)
         self._port_states.delete_many([layout.NUMBER.pack(port_id) for port_id in ports])
         self._ports.difference_update(ports)
@@ -184,12 +189,9 @@ class ConnectMaps:
             each for each in _ended(self._old_endpoints, until) if not self._is_open(each, now)
         ]
         keys = [layout.NUMBER.pack(endpoint_id) for endpoint_id in endpoints]
-        self._endpoint_flags.delete_many(keys)
+        self._flags.forget(endpoints)
         self._endpoint_states.delete_many(keys)
         self._endpoints.difference_update(endpoints)
-        for endpoint_id in endpoints:
-            self._flags.pop(endpoint_id, None)
-        self._word.endpoints_have_flags(len(self._flags))
 
     def destroy_connections(self, endpoint_ids: Collection[int]) -> int:
         """End all connections of these endpoints, see `connect_destroy`; call it in a thread.
@@ -256,14 +258,13 @@ class ConnectMaps:
             self._answers,
             self._port_states,
             self._endpoint_states,
-            self._endpoint_flags,
             self._touched,
         ):
             each.clear()
         for _ in self._events.records():
             pass
+        self._flags.clear()
         self._forget()
-        self._word.endpoints_have_flags(0)
 
     def _prepare(self, port: ConnectPort, change: _Change) -> None:
         old = self._standing.get(port.id)
@@ -367,20 +368,8 @@ class ConnectMaps:
 
     def _set_flag(self, endpoint_id: int, flag: EndpointFlag, *, on: bool) -> None:
         """Set it or not, of an endpoint that there is."""
-        if endpoint_id not in self._endpoints:
-            return
-        before = self._flags.get(endpoint_id, EndpointFlag(0))
-        after = before | flag if on else before & ~flag
-        if after == before:
-            return
-        key = layout.NUMBER.pack(endpoint_id)
-        if after:
-            self._flags[endpoint_id] = after
-            self._endpoint_flags.update(key, layout.NUMBER.pack(after))
-        else:
-            del self._flags[endpoint_id]
-            self._endpoint_flags.delete(key)
-        self._word.endpoints_have_flags(len(self._flags))
+        if endpoint_id in self._endpoints:
+            self._flags.set(endpoint_id, flag, on=on)
 
     def _take_touched(self, kind: Touched) -> list[int]:
         """Ids of ports or endpoints that were counted for; the programs begin a new list."""
@@ -392,8 +381,9 @@ class ConnectMaps:
 
 
 def _ended(since: dict[int, float], until: float) -> list[int]:
-    """Take out those that have been there since ``until`` or longer; they stand in order."""
-    ended = list(itertools.takewhile(lambda each: since[each] <= until, since))
+    """Take out some that have been there since ``until`` or longer; they stand in order."""
+    oldest = itertools.islice(since, _AT_ONCE)
+    ended = list(itertools.takewhile(lambda each: since[each] <= until, oldest))
     for each in ended:
         del since[each]
     return ended

@@ -39,16 +39,24 @@ class Table:
         if not self.endpoints:
             return
         chances = alias_table([endpoint.share for endpoint in self.endpoints])
-        for number, (endpoint, chance) in enumerate(zip(self.endpoints, chances, strict=True)):
-            yield layout.TABLE_SLOT.pack(self.number, number), layout.slot(endpoint, chance)
+        values = map(layout.slot, self.endpoints, chances)
+        yield from zip(self.slot_keys(), values, strict=True)
+
+    def slot_keys(self) -> Iterator[bytes]:
+        """The keys of these rows."""
+        for number in range(len(self.endpoints)):
+            yield layout.TABLE_SLOT.pack(self.number, number)
 
     def members(self) -> Iterator[Row]:
         """Its rows of ``members``."""
-        if not self.sticky:
-            return
-        for number, endpoint in enumerate(self.endpoints):
-            key = layout.MEMBER.pack(self.number, endpoint.id)
+        for number, key in enumerate(self.member_keys()):
             yield key, layout.NUMBER.pack(number)
+
+    def member_keys(self) -> Iterator[bytes]:
+        """The keys of these rows."""
+        if self.sticky:
+            for endpoint in self.endpoints:
+                yield layout.MEMBER.pack(self.number, endpoint.id)
 
 
 @dataclass(frozen=True, slots=True)

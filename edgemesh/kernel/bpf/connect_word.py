@@ -24,7 +24,7 @@ class AgentWord:
         self._until = 0
         # States that are new say 0, and have been listed in no round.
         self._round = 1
-        self._flagged = 0
+        self._flagged = False
         self._lock = threading.Lock()
 
     def trust_maps(self, seconds: float) -> None:
@@ -39,8 +39,8 @@ class AgentWord:
             self._round += 1
             self._tell()
 
-    def endpoints_have_flags(self, flagged: int) -> None:
-        """Say how many endpoints have flags; programs look for them only if any has."""
+    def flag_endpoints(self, flagged: bool) -> None:
+        """Say whether any endpoint has flags: programs look for them only then."""
         with self._lock:
             if self._flagged != flagged:
                 self._flagged = flagged
