@@ -33,6 +33,7 @@ enum event_kind {
 	EVENT_CONNECT_FAILED = 1, /* value: errno */
 	EVENT_RESET = 2,          /* value: errno */
 	EVENT_CONNECTED = 3,      /* value: round trip in microseconds */
+	EVENT_ENDED = 4,          /* in order, after resets; value: 0 */
 };
 
 enum touched {
@@ -51,7 +52,7 @@ struct place {
 struct agent {
 	__u64 until_ns; /* how long it vouches for the maps, by CLOCK_MONOTONIC */
 	__u32 round;    /* grows with each look at `touched` */
-	__u32 flagged;  /* how many endpoints have flags: most often none */
+	__u32 flagged;  /* whether any endpoint has flags: most often none has */
 };
 
 /* Key of `addresses`. */
@@ -116,7 +117,7 @@ struct endpoint_state {
 	__u32 born; /* tells it from one that had the same id before */
 	__u32 failures_in_row;
 	__u32 told; /* as in struct port_state */
-	__u32 zero;
+	__u32 broke_off; /* whether resets are among these failures */
 	__u64 open;
 	__u64 total;
 	__u64 failed;

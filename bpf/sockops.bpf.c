@@ -90,7 +90,7 @@ static inline void established(struct note *note, u32 round_trip_us)
 		return;
 	lock_xadd(&endpoint->round_trip_us, round_trip_us);
 	lock_xadd(&endpoint->round_trips, 1);
-	if (endpoint->failures_in_row || is_watched(note->endpoint)) {
+	if ((endpoint->failures_in_row && !endpoint->broke_off) || is_watched(note->endpoint)) {
 		endpoint->failures_in_row = 0;
 		tell(note, EVENT_CONNECTED, round_trip_us);
 	}
@@ -125,8 +125,25 @@ static inline void failed(struct note *note, u32 kind, u32 error)
 		return;
 	lock_xadd(kind == EVENT_RESET ? &endpoint->resets : &endpoint->failed, 1);
 	lock_xadd(&endpoint->failures_in_row, 1);
+	if (kind == EVENT_RESET)
+		endpoint->broke_off = 1;
 	touch(&endpoint->told, TOUCHED_ENDPOINT, note->endpoint);
 	tell(note, kind, error);
+}
+
+/* A connection ended in order, or as the caller wished.
+ *
+ * Only that makes up for one that was broken off: who breaks connections off takes them first.
+ */
+static inline void ended(struct note *note)
+{
+	struct endpoint_state *endpoint = endpoint_of(note);
+
+	if (!endpoint || !endpoint->broke_off)
+		return;
+	endpoint->broke_off = 0;
+	endpoint->failures_in_row = 0;
+	tell(note, EVENT_ENDED, 0);
 }
 
 static inline void closed(struct note *note, u32 before, u32 error)
@@ -136,6 +153,8 @@ static inline void closed(struct note *note, u32 before, u32 error)
 	error = kind == EVENT_RESET ? reset_error(error) : connect_error(note, error);
 	if (error)
 		failed(note, kind, error);
+	else if (kind == EVENT_RESET)
+		ended(note);
 	count_out(note);
 }
 

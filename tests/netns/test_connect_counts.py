@@ -78,11 +78,7 @@ async def test_connections_that_an_endpoint_breaks_off_are_counted(
 ) -> None:
     server = connect_lab.server()
     async with running_agent(connect_lab, [server]) as agent:
-        caller = connect_lab.call()
-        reset(server)
-        with pytest.raises(ConnectionResetError):
-            caller.recv(1)
-        caller.close()
+        break_off(connect_lab, server)
         await agent.until(lambda: agent.meter(server).resets == 1)
         assert +agent.plane.reports.endings == {Ending.ENDPOINT_RESET: 1}
 
@@ -119,6 +115,42 @@ async def test_an_endpoint_that_fails_in_a_row_is_ejected_and_told_of(
             BreakerPhase.CLOSED,
         ]
     assert "endpoint ejected" in capsys.readouterr().out
+
+
+async def test_an_endpoint_that_takes_connections_and_breaks_them_off_is_ejected(
+    connect_lab: ConnectLab,
+) -> None:
+    server = connect_lab.server()
+    policy = Policy(breaker=Breaker(consecutive_errors=3))
+    async with running_agent(connect_lab, [server], policy=policy) as agent:
+        for _ in range(3):
+            break_off(connect_lab, server)
+        await agent.until(lambda: agent.state().breaker.phase is Phase.OPEN)
+
+
+async def test_a_connection_that_ends_in_order_makes_up_for_those_that_were_broken_off(
+    connect_lab: ConnectLab,
+) -> None:
+    server = connect_lab.server()
+    policy = Policy(breaker=Breaker(consecutive_errors=3))
+    async with running_agent(connect_lab, [server], policy=policy) as agent:
+        for _ in range(2):
+            for _ in range(2):
+                break_off(connect_lab, server)
+            caller = connect_lab.call()
+            accepted, _ = server.accept()
+            accepted.close()
+            assert caller.recv(1) == b""
+            caller.close()
+        await agent.until(lambda: agent.state().failures == 4)
+        assert agent.state().breaker.phase is Phase.CLOSED
+
+
+def break_off(lab: ConnectLab, server: Socket) -> None:
+    caller = lab.call()
+    reset(server)
+    with pytest.raises(ConnectionResetError):
+        caller.recv(1)
 
 
 async def fail_until_ejected(agent: ConnectAgent, servers: Sequence[Socket]) -> None:

@@ -72,10 +72,8 @@ def test_a_connection_that_is_reset_is_told(connect_lab: ConnectLab) -> None:
 def test_a_success_is_told_after_failures_only(connect_lab: ConnectLab) -> None:
     server = connect_lab.server()
     port = connect_lab.put([server])
-    connect_lab.call()
     address = server.getsockname()
     server.close()
-    list(connect_lab.maps.events())
     fail(connect_lab)
     again = connect_lab.opened.enter_context(
         connect_lab.programs.servers.make(socket.AF_INET, socket.SOCK_STREAM)

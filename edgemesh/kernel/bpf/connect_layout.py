@@ -66,6 +66,7 @@ class EventKind(IntEnum):
     CONNECT_FAILED = 1
     RESET = 2
     CONNECTED = 3
+    ENDED = 4
 
 
 class PortCounts(NamedTuple):
@@ -111,7 +112,7 @@ class ConnectEvent(NamedTuple):
         kind: see there.
         port_id: whose connection it was.
         endpoint_id: where it went.
-        value: the errno of a failure; of a success the round trip in microseconds.
+        value: the errno of a failure; of a success the round trip in microseconds; else 0.
     """
 
     kind: EventKind
