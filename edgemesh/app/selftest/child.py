@@ -13,12 +13,16 @@ from edgemesh.app.selftest.connect import try_connect
 from edgemesh.app.selftest.gate import try_gate
 from edgemesh.app.selftest.order import SelfTestOrder, SelfTestResult, read_order
 from edgemesh.app.selftest.problem import NotWorkingError
+from edgemesh.model.settings import LogSettings
+from edgemesh.observe.log import configure_logging
 
 _TRIALS: Mapping[str, Callable[[SelfTestOrder], None]] = {"connect": try_connect, "gate": try_gate}
 
 
 def main() -> None:
     """Do what standard input says."""
+    # Standard output is for the result.
+    configure_logging(LogSettings())
     order = read_order(sys.stdin.buffer.read())
     Path(order.cgroup, "cgroup.procs").write_text(str(os.getpid()))
     groups = {group: _try(_TRIALS[group], order) for group in order.groups if group in _TRIALS}
