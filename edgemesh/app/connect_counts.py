@@ -187,6 +187,8 @@ class ConnectCounts:
         meter.connections += made
         meter.connect_failures += failed
         meter.resets += resets
+        meter.round_trips += counts.round_trips - before.round_trips
+        meter.round_trip_seconds += counts.round_trip_seconds - before.round_trip_seconds
         endings = {
             Ending.CLOSED: max(ended - failed - resets, 0),
             Ending.CONNECT_FAILED: failed,

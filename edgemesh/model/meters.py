@@ -46,6 +46,8 @@ class Meter:
         ejections: times that its breaker opened.
         bytes_sent, bytes_received: of bodies with HTTP, of all else otherwise; from the client
             to the endpoint, and back.
+        round_trips: that were measured when connections were made; only the kernel's own.
+        round_trip_seconds: all of them together.
     """
 
     __slots__ = (
@@ -59,6 +61,8 @@ class Meter:
         "resets",
         "responses",
         "retries",
+        "round_trip_seconds",
+        "round_trips",
         "seconds",
         "timeouts",
     )
@@ -76,6 +80,8 @@ class Meter:
         self.ejections = 0
         self.bytes_sent = 0
         self.bytes_received = 0
+        self.round_trips = 0
+        self.round_trip_seconds = 0.0
 
     def observe(self, status: int, seconds: float) -> None:
         """Count a request that is over.

@@ -64,6 +64,15 @@ async def test_connections_are_counted_while_they_are_open_and_after(
         assert agent.meter(servers[0]).connections == 3
 
 
+async def test_round_trips_are_counted(connect_lab: ConnectLab) -> None:
+    servers = [connect_lab.server()]
+    async with running_agent(connect_lab, servers) as agent:
+        for _ in range(2):
+            connect_lab.call()
+        await agent.until(lambda: agent.meter(servers[0]).round_trips == 2)
+        assert 0 < agent.meter(servers[0]).round_trip_seconds < 1
+
+
 async def test_failures_to_connect_are_counted(connect_lab: ConnectLab) -> None:
     dead = closed(connect_lab)
     async with running_agent(connect_lab, [dead]) as agent:

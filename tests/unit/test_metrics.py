@@ -130,6 +130,8 @@ def test_grpc_responses_are_told_by_code() -> None:
         ("ejections", "edgemesh_ejections_total"),
         ("bytes_sent", "edgemesh_sent_bytes_total"),
         ("bytes_received", "edgemesh_received_bytes_total"),
+        ("round_trips", "edgemesh_round_trips_total"),
+        ("round_trip_seconds", "edgemesh_round_trip_seconds_total"),
     ],
 )
 def test_each_count_has_its_name(slot: str, name: str) -> None:

@@ -111,6 +111,12 @@ def test_what_only_the_agent_can_honour_comes_to_it(policy: dict[str, Any], hind
     assert chosen(UDP, **policy) == ("relay", f"{because}; splice: it is for TCP")
 
 
+def test_a_breaker_is_honoured_by_the_kernel_where_it_sees_failures() -> None:
+    assert chosen(TCP, breaker=Breaker())[0] == "connect"
+    because = "connect: the breaker needs answers to datagrams; splice: it is for TCP"
+    assert chosen(UDP, breaker=Breaker()) == ("relay", because)
+
+
 @pytest.mark.parametrize(
     "policy",
     [

@@ -16,7 +16,7 @@ _DURATION: Final = "edgemesh_request_duration_seconds"
 _DURATION_TEMPLATE: Final = HistogramTemplate(_DURATION, LATENCY_BOUNDS)
 
 # Those that are a number: name, meaning, and where it is.
-_NUMBERS: Final[tuple[tuple[str, str, Callable[[Meter], int]], ...]] = (
+_NUMBERS: Final[tuple[tuple[str, str, Callable[[Meter], float]], ...]] = (
     (
         "edgemesh_connections_total",
         "Connections to endpoints, and UDP sessions.",
@@ -56,6 +56,16 @@ _NUMBERS: Final[tuple[tuple[str, str, Callable[[Meter], int]], ...]] = (
         "edgemesh_received_bytes_total",
         "Bytes from endpoints to clients: bodies of responses, and connections that are over.",
         lambda meter: meter.bytes_received,
+    ),
+    (
+        "edgemesh_round_trips_total",
+        "Round trips that were measured when connections were made, on path connect.",
+        lambda meter: meter.round_trips,
+    ),
+    (
+        "edgemesh_round_trip_seconds_total",
+        "All of them together.",
+        lambda meter: meter.round_trip_seconds,
     ),
 )
 
@@ -113,7 +123,7 @@ def _durations(one: Counted) -> str:
 
 
 def _numbers(
-    name: str, counted: Sequence[Counted], number: Callable[[Meter], int]
+    name: str, counted: Sequence[Counted], number: Callable[[Meter], float]
 ) -> Iterator[str]:
     for one in counted:
         value = number(one.meter)

@@ -33,6 +33,9 @@ def _hindrances(port: ServicePort) -> Iterator[str]:
         yield "what goes to the endpoints is limited"
     yield from _quota_hindrances(port.policy, port.transport)
     yield from _policy_hindrances(port.policy)
+    if port.policy.breaker is not None and port.transport is Transport.UDP:
+        # The kernel does not see whether datagrams are answered.
+        yield "the breaker needs answers to datagrams"
 
 
 def _limits_servers(limits: ServerLimits) -> bool:
