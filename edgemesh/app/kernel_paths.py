@@ -17,7 +17,12 @@ from edgemesh.app.connect_sync import ConnectSync
 from edgemesh.app.follow import Follower
 from edgemesh.app.selftest.order import self_test
 from edgemesh.kernel.bpf.connect_maps import ConnectMaps
-from edgemesh.kernel.bpf.foreign import cgroup_hooks, foreign_at_cgroup, pinned_programs
+from edgemesh.kernel.bpf.foreign import (
+    cgroup_hooks,
+    foreign_at_cgroup,
+    foreign_on_sockmaps,
+    pinned_programs,
+)
 from edgemesh.kernel.bpf.gate_maps import Gate
 from edgemesh.kernel.bpf.loader import Loaded, adopt_or_load, cgroup_directory, release
 from edgemesh.kernel.splice_probe import splice_problem
@@ -133,7 +138,12 @@ class KernelPaths:
         problems = dict(groups)
         there = tuple(name for name, problem in groups.items() if not problem)
         settings = self._settings
-        problems.update(await self_test(settings.bpf, settings.proxy, there))
+        found = await self_test(settings.bpf, settings.proxy, there)
+        problems.update(found)
+        if found.get("gate"):
+            problems["gate"] = await trio.to_thread.run_sync(
+                _taken_by_others, settings.bpf, problems["gate"]
+            )
         if problems["connect"]:
             problems["connect"] = await trio.to_thread.run_sync(
                 _in_the_way, settings.bpf, problems["connect"]
@@ -172,6 +182,16 @@ def _in_the_way(bpf: BpfSettings, problem: str) -> str:
         return problem
     exclusive = [program for program in programs if program.exclusive]
     return f"{exclusive[0]} allows no others" if exclusive else problem
+
+
+def _taken_by_others(bpf: BpfSettings, problem: str) -> str:
+    """A problem of sockets in the gate with those who may have them."""
+    try:
+        others = foreign_on_sockmaps(pinned_programs(bpf.directory))
+    except OSError:
+        return problem
+    names = ", ".join(map(str, others))
+    return f"{problem}; sockets may be taken by {names}" if others else problem
 
 
 def _is_balanced(port: ServicePort) -> bool:
