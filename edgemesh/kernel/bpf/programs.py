@@ -14,8 +14,10 @@ from edgemesh.kernel.bpf.syscall import AttachType, ProgramType
 from edgemesh.model.bpf_settings import BpfSettings
 
 _NANOSECONDS = 1_000_000_000
-# struct event of bpf/edgemesh.h, after the ring buffer's own header.
+# In a ring buffer, after its own header: struct event of bpf/edgemesh.h; a way's number in the
+# gate, which takes the place of 8 bytes.
 _EVENT_BYTES = 8 + 16
+_OVERFLOW_BYTES = 8 + 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,14 +113,14 @@ def constants(settings: BpfSettings) -> dict[str, int]:
         "MAX_CONVERSATIONS": settings.conversations,
         "CONVERSATION_IDLE_NS": round(settings.conversation_idle_seconds * _NANOSECONDS),
         "ABANDONED_NS": round(settings.abandoned_seconds * _NANOSECONDS),
-        "EVENT_PAGES": _ring_pages(settings.connect_events),
+        "EVENT_PAGES": _ring_pages(settings.connect_events, _EVENT_BYTES),
         "GATE_WAYS": 2 * settings.gate_flows,
         # A direction that has overflowed does so again only when the agent has noticed.
-        "GATE_EVENT_PAGES": _ring_pages(2 * settings.gate_flows),
+        "GATE_EVENT_PAGES": _ring_pages(2 * settings.gate_flows, _OVERFLOW_BYTES),
     }
 
 
-def _ring_pages(events: int) -> int:
+def _ring_pages(records: int, record_bytes: int) -> int:
     """Pages of a ring buffer, which the kernel wants as a power of two."""
-    pages = -(-events * _EVENT_BYTES // mmap.PAGESIZE)
+    pages = -(-records * record_bytes // mmap.PAGESIZE)
     return 1 << (pages - 1).bit_length()

@@ -22,8 +22,9 @@ from edgemesh.proxy.reactor import Handler
 from edgemesh.proxy.timers import Timer
 
 # The kernel's worker that brings bytes to a socket needs microseconds, once it has a processor.
-# It is offered ours so often before it is given until the next tick.
-_YIELDS = 32
+# It is offered ours so often in a turn, and for so many turns before it has until the next tick.
+_YIELDS = 4
+_TURNS = 32
 
 
 def resume_held(flow: Flow, carried: Carried, member: Member) -> None:
@@ -46,7 +47,7 @@ def _held_end(member: Member, pump: Pump, sock: socket.socket, direction: Direct
 class HeldEnd(End):
     """An end that waits for the kernel."""
 
-    __slots__ = ("_is_next", "_side", "_timer")
+    __slots__ = ("_is_next", "_side", "_timer", "_turns")
 
     def __init__(self, side: Side, pump: Pump, sock: socket.socket, direction: Direction) -> None:
         """Be the direction of ``side`` from now on."""
@@ -54,6 +55,7 @@ class HeldEnd(End):
         side.direction = self
         self._side = side
         self._is_next = False
+        self._turns = 0
         self._timer: Timer[Handler] | None = None
 
     def read(self) -> None:
@@ -61,14 +63,14 @@ class HeldEnd(End):
         if self._may_send():
             super().read()
         else:
-            self._pause()
+            self._wait()
 
     def end_of_stream(self) -> None:
         """Pass it on, when there is nothing that has to come before."""
         if self._side.all_is_sent():
             super().end_of_stream()
         else:
-            self._pause()
+            self._wait()
 
     def last_words(self) -> None:
         """Pass on what this side said, unless it would overtake."""
@@ -94,8 +96,11 @@ class HeldEnd(End):
                 os.sched_yield()
         return self._is_next
 
-    def _pause(self) -> None:
-        """Be asked again with the next tick, not at once for what lies there."""
+    def _wait(self) -> None:
+        """Be asked again, which epoll does in the next turn; now and then not before a tick."""
+        self._turns += 1
+        if self._turns % _TURNS:
+            return
         self._leave_epoll()
         if self._timer is None:
             self._timer = self.pump.reactor.after(0, self, self._go_on)
