@@ -138,17 +138,20 @@ class ConnectCounts:
     def _find(self, number: int) -> _Called | None:
         """The record of an endpoint; None for one that nobody remembers."""
         called = self._called.get(number)
-        if called is not None:
-            return called
         whose = self._plan.endpoint(number)
-        port = self._port(whose.key) if whose else None
+        if whose is None or (called and (whose.gone or not called.state.draining)):
+            return called
+        port = self._port(whose.key)
         upstream = self._context.decider.traffic.upstream(port) if port else None
-        if whose is None or upstream is None:
-            return None
-        state = _state_at(upstream, whose.place)
-        if state is None:
-            return None
-        called = self._called[number] = _Called(upstream, state)
+        state = _state_at(upstream, whose.place) if upstream else None
+        if upstream is None or state is None:
+            return called
+        if called is None:
+            called = self._called[number] = _Called(upstream, state)
+        else:
+            # Its Service was gone and is back, and nothing is remembered of it.
+            called.upstream, called.state = upstream, state
+            upstream.count_unseen(state, called.counts.open, 0)
         return called
 
     def _port(self, key: PortKey) -> ServicePort | None:

@@ -33,8 +33,9 @@ _LEAST_WAIT_SECONDS: Final = 0.01
 # What found no room is tried again when something that was replaced has been removed.
 _RETRY_SECONDS: Final = 5.0
 _NO_ROOM: Final = "there is no room (bpf.connect_addresses, bpf.connect_endpoints)"
-# So many ports are written on the data plane's thread, more in a thread of their own.
-_AT_ONCE: Final = 10
+# So many rows are written on the data plane's thread, in a fraction of a millisecond.
+_AT_ONCE: Final = 50
+# Ports that are written together.
 _BATCH: Final = 500
 # Events that are heard before other tasks have their turn.
 _EVENTS: Final = 100
@@ -97,7 +98,6 @@ class ConnectSync:
         self._turned: set[PortKey] = set()
         # When ports have to be looked at though nothing has changed.
         self._due: dict[PortKey, float] = {}
-        self._watched: set[int] = set()
         self._failed: dict[PortKey, str] = {}
         # Endpoints whose connections are to be ended.
         self._to_close: set[int] = set()
@@ -204,19 +204,16 @@ class ConnectSync:
         keys |= {key for key, due in self._due.items() if due <= now}
         self._turned = set()
         changes = _Changes()
-        planning = self._plan_ports(keys, changes, now)
-        if len(keys) <= _AT_ONCE:
-            for _ in planning:
-                pass
-        else:
-            await run_in_slices(planning)
+        await run_in_slices(self._plan_ports(keys, changes, now))
         turned = self._judge(keys)
         # Addresses that go from one port to another are never without: first what has them now.
         for start in range(0, len(changes.put), _BATCH):
             batch = changes.put[start : start + _BATCH]
-            self._settle(batch, await _in_its_time(self._write, batch))
+            endpoints = sum(len(port.four) + len(port.six) for port in batch)
+            self._settle(batch, await _in_its_time(self._write, batch, endpoints))
         if changes.removed:
-            await _in_its_time(self._maps.remove_many, changes.removed)
+            removed = changes.removed
+            await _in_its_time(self._maps.remove_many, removed, len(removed))
         for number, half_open in turned.items():
             self._maps.set_watched(number, half_open)
         if changes.closed:
@@ -232,7 +229,8 @@ class ConnectSync:
             yield
 
     def _plan_port(self, key: PortKey, changes: _Changes, now: float) -> None:
-        snapshot = self._snapshot
+        # The one that breakers go by now, which may be newer than what is followed.
+        snapshot = self._context.decider.snapshot
         self._due.pop(key, None)
         port = snapshot.ports.get(key)
         addresses = addresses_of(port, snapshot) if port else ()
@@ -292,7 +290,7 @@ class ConnectSync:
         """
         turned: dict[int, bool] = {}
         for key in keys:
-            port = self._snapshot.ports.get(key)
+            port = self._context.decider.snapshot.ports.get(key)
             members = self._plan.members(key)
             if port is None or not members:
                 continue
@@ -318,8 +316,10 @@ class ConnectSync:
         }
 
 
-async def _in_its_time(work: Callable[[Sequence[Item]], Result], items: Sequence[Item]) -> Result:
-    """Do a little here and much in a thread."""
-    if len(items) <= _AT_ONCE:
+async def _in_its_time(
+    work: Callable[[Sequence[Item]], Result], items: Sequence[Item], rows: int
+) -> Result:
+    """Write a few rows here and many in a thread."""
+    if rows <= _AT_ONCE:
         return work(items)
     return await trio.to_thread.run_sync(work, items)

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import trio
+import trio.testing
 from connect_lab import PATIENCE_SECONDS, PORT, SERVICE, ConnectLab, Socket
 
 from edgemesh.app.connect_sync import ConnectSync
@@ -92,6 +93,11 @@ class ConnectAgent:
         with trio.fail_after(PATIENCE_SECONDS):
             while not holds():  # noqa: ASYNC110 - what is waited for has no event
                 await trio.sleep(0.001)
+
+    async def balances(self, ports: int) -> None:
+        """Wait until the kernel balances so many ports."""
+        await self.until(lambda: self.sync.ports == ports)
+        await trio.testing.wait_all_tasks_blocked()
 
     def called(self, servers: Sequence[Socket], version: int = 4) -> int:
         """Call the Service; which of the servers got it."""

@@ -79,7 +79,7 @@ async def test_without_such_a_policy_they_go_on(connect_lab: ConnectLab) -> None
     async with running_agent(connect_lab) as agent:
         agent.serve(servers[:1])
         agent.serve(servers[1:], name="other", addresses=["10.96.0.99"], policy=CLOSE)
-        await agent.until(lambda: agent.sync.ports == 2)
+        await agent.balances(2)
         caller, accepted = connected(connect_lab, servers[0])
         other = connect_lab.caller()
         other.connect(("10.96.0.99", 80))

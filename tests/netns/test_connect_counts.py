@@ -206,7 +206,7 @@ async def test_an_endpoint_that_answers_after_its_ejection_comes_back(
         dead.listen()
         await agent.until(lambda: not refused(agent))
         await agent.until(lambda: agent.state().breaker.phase is Phase.CLOSED)
-        connect_lab.call().close()
+        await agent.until(lambda: not refused(agent))
     assert "endpoint returned" in capsys.readouterr().out
 
 
@@ -259,3 +259,19 @@ async def test_an_endpoint_is_counted_on_while_it_takes_no_calls(connect_lab: Co
         caller.close()
         await agent.until(lambda: not state.connections)
         assert agent.meter(servers[0]).connections == 1
+
+
+async def test_what_is_open_counts_for_a_service_that_was_gone_for_a_moment(
+    connect_lab: ConnectLab,
+) -> None:
+    servers = [connect_lab.server()]
+    async with running_agent(connect_lab, servers, policy=BREAKER) as agent:
+        caller = connect_lab.call()
+        await agent.until(lambda: agent.upstream.connections == 1)
+        agent.drop()
+        agent.serve(servers, policy=BREAKER)
+        connect_lab.call().close()
+        await agent.until(lambda: agent.upstream.connections == agent.state().calls == 1)
+        caller.close()
+        await agent.until(lambda: agent.state().calls == 2)
+        assert agent.upstream.connections == 0

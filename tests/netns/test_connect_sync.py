@@ -85,7 +85,7 @@ async def test_an_address_goes_over_to_another_service(connect_lab: ConnectLab) 
     async with running_agent(connect_lab) as agent:
         agent.serve(servers[:1], name="a")
         agent.serve(servers[1:], name="b")
-        await agent.until(lambda: agent.sync.ports == 1)
+        await agent.balances(1)
         assert agent.called(servers) == 0
         agent.drop("a")
         await agent.until(lambda: not agent.is_left_alone() and accepted(servers, 1) == [0, 1])
@@ -121,7 +121,7 @@ async def test_weights_count(connect_lab: ConnectLab) -> None:
     none, all_of_them = (endpoint_of(server) for server in servers)
     async with running_agent(connect_lab) as agent:
         agent.serve([replace(none, weight=0), all_of_them])
-        await agent.until(lambda: agent.sync.ports == 1)
+        await agent.balances(1)
         assert {agent.called(servers) for _ in range(10)} == {1}
 
 
@@ -129,7 +129,7 @@ async def test_datagrams_are_balanced_too(connect_lab: ConnectLab) -> None:
     server = connect_lab.server(kind=UDP)
     async with running_agent(connect_lab) as agent:
         agent.serve([server], transport=Transport.UDP)
-        await agent.until(lambda: agent.sync.ports == 1)
+        await agent.balances(1)
         caller = connect_lab.caller(kind=UDP)
         caller.sendto(b"question", (SERVICE[4], PORT))
         data, client = server.recvfrom(100)
