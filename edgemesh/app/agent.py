@@ -35,6 +35,7 @@ from edgemesh.app.resolver import serve_resolver
 from edgemesh.app.sole import sole_agent
 from edgemesh.app.status import AgentState
 from edgemesh.kernel.conntrack import Conntrack
+from edgemesh.kernel.heap import share_one_heap
 from edgemesh.kernel.sockets import Address
 from edgemesh.meta.server import Metamanager
 from edgemesh.model.errors import OperatorError
@@ -69,6 +70,7 @@ async def run_agent(
             agent has them.
     """
     began = time.monotonic()
+    share_one_heap()
     _make_directories(settings)
     sink = configure_logging(settings.log)
     try:

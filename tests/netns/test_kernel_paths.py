@@ -63,6 +63,7 @@ def test_calls_are_balanced_in_the_kernel_once_it_is_found_to_work(bpf_mesh: Bpf
         for version, name in ((4, "four"), (6, "six")):
             called = SERVICE[version]
             assert bpf_mesh.call(mesh.network.pod, called, PORT) == [called, name, POD[version]]
+        assert mesh.resident_bytes() < 80 * MEBIBYTE
         hops = {
             hop["name"]: hop["detail"]
             for hop in json.loads(bpf_mesh.edgemesh("trace", "web", "--json"))
@@ -72,7 +73,6 @@ def test_calls_are_balanced_in_the_kernel_once_it_is_found_to_work(bpf_mesh: Bpf
     assert mesh.flows() == []
     row = bpf_mesh.edgemesh("get", "services", "-o", "wide").splitlines()[1]
     assert row.endswith("connect   nothing that is asked needs the agent")
-    assert mesh.resident_bytes() < 80 * MEBIBYTE
     mesh.stop()
     assert not bpf_mesh.directory.exists()
 
