@@ -45,7 +45,7 @@ class BpfSettings:
     directory: Path = Path("/sys/fs/bpf/edgemesh")
     cgroup: str = ""
     headers: str = ""
-    self_test_seconds: Seconds = 10.0
+    self_test_seconds: Seconds = 30.0
     lease_seconds: Seconds = 5.0
     backlog_bytes: Count = 262144
     gate_flows: Count = 8192
