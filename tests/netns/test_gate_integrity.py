@@ -1,4 +1,4 @@
-"""However often the kernel and the agent take turns, no byte is lost, doubled or moved."""
+"""However often flows overflow, no byte is lost, doubled or moved."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ pytestmark = pytest.mark.root
 
 COUPLES = 3
 MEBIBYTE = 1 << 20
-# A small backlog overflows often, so that flows leave for this reason, too.
-BACKLOG_BYTES = 65536
+# No more than some packets.
+BACKLOG_BYTES = 32768
 # Flows are made to leave about so often.
 LEAVE_EVERY_SECONDS = 0.005
 
@@ -57,10 +57,9 @@ def talked(lab: Lab, gate: Gate, numbers: range, largest: int) -> list[Talk]:
     return talks
 
 
-@pytest.mark.timeout(300)
-def test_whatever_is_said_arrives(pod_node_server: Lab) -> None:
+def test_flows_that_overflow_all_the_time_arrive_whole(pod_node_server: Lab) -> None:
     with open_gate(backlog_bytes=BACKLOG_BYTES) as gate:
-        talks = talked(pod_node_server, gate, range(60), 16 * MEBIBYTE)
+        talks = talked(pod_node_server, gate, range(40), 16 * MEBIBYTE)
     for talk in talks:
         talk.assert_whole()
     assert sum(Mover.SOCKMAP in talk.report.movers for talk in talks) > len(talks) / 2
@@ -68,8 +67,8 @@ def test_whatever_is_said_arrives(pod_node_server: Lab) -> None:
 
 @pytest.mark.long
 @pytest.mark.timeout(3600)
-def test_gibibytes_arrive_too(pod_node_server: Lab) -> None:
+def test_gibibytes_that_overflow_arrive_whole(pod_node_server: Lab) -> None:
     with open_gate(backlog_bytes=BACKLOG_BYTES) as gate:
-        talks = talked(pod_node_server, gate, range(1000, 1200), 1024 * MEBIBYTE)
+        talks = talked(pod_node_server, gate, range(1000, 1100), 1024 * MEBIBYTE)
     for talk in talks:
         talk.assert_whole()
