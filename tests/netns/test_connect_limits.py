@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 
 import pytest
@@ -107,6 +107,24 @@ def test_no_more_connections_are_open_than_may_be(connect_lab: ConnectLab) -> No
         connect_lab.call()
     assert connect_lab.maps.port_counts(port.id).open == 2
     assert refusals(connect_lab, port.id) == {Refusal.OVERFLOW: 1}
+
+
+def test_callers_at_the_same_time_open_no_more_than_may_be(connect_lab: ConnectLab) -> None:
+    port = connect_lab.put([connect_lab.server(kind=UDP)], max_connections=50)
+    callers = [connect_lab.caller(kind=UDP) for _ in range(200)]
+
+    def connect(some: list[socket.socket]) -> None:
+        for caller in some:
+            with suppress(ConnectionRefusedError):
+                caller.connect((SERVICE[4], PORT))
+
+    threads = [threading.Thread(target=connect, args=(callers[each::4],)) for each in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    counts = connect_lab.maps.port_counts(port.id)
+    assert (counts.open, counts.passed, counts.refused[Refusal.OVERFLOW]) == (50, 50, 150)
 
 
 @pytest.mark.parametrize("kind", [TCP, UDP])

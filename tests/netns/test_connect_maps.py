@@ -138,6 +138,17 @@ def test_emptied_maps_leave_calls_alone(connect_lab: ConnectLab) -> None:
     assert connect_lab.call().getpeername() == (SERVICE[4], PORT)
 
 
+def test_connections_outlive_what_an_agent_before_has_put(connect_lab: ConnectLab) -> None:
+    port = connect_lab.put([connect_lab.server()])
+    caller = connect_lab.call()
+    connect_lab.maps.clear()
+    assert caller.getpeername() == (SERVICE[4], PORT)
+    connect_lab.maps.renew_lease(PATIENCE_SECONDS)
+    connect_lab.maps.put(port)
+    caller.close()
+    assert connect_lab.maps.port_counts(port.id).open == 0
+
+
 LAYOUT = {
     "agent": (layout.NUMBER, layout.AGENT),
     "addresses": (layout.CALLED, layout.ENTRY),
