@@ -1,19 +1,21 @@
-"""What becomes of connections, and of what was attached, when an agent is killed."""
+"""What becomes of connections, and of what was attached, when an agent is killed or ended."""
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
+from queue import Queue
 
 import pytest
 import trio
 from bpf_mesh import BpfMesh, new_bpf_mesh
 from interception_lab import PORT, SERVER, SERVICE, call
 from lab_homes import wait_for
-from mesh import web, web_and_bystander
+from mesh import Mesh, web, web_and_bystander
 from mesh_servers import TcpServer
 from path_crowds import crowds
 from path_talks import Place
@@ -40,13 +42,15 @@ def ready() -> Iterator[BpfMesh]:
 
 
 def attached(mesh: BpfMesh) -> Counter[str]:
-    """The programs at the cgroup of the agent, by hook."""
-    return Counter(found.hook for found in foreign_at_cgroup(mesh.cgroup, cgroup_hooks(), own=()))
+    """Programs of agents, by hook, at the cgroup of this one and those above: the host's own."""
+    programs = foreign_at_cgroup(mesh.cgroup, cgroup_hooks(), own=())
+    return Counter(program.hook for program in programs if program.name.startswith("mesh_"))
 
 
 @pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("end", [Mesh.kill, Mesh.stop])
 def test_connections_that_the_kernel_balanced_outlive_the_agent(
-    ready: BpfMesh, version: int
+    ready: BpfMesh, end: Callable[[Mesh], None], version: int
 ) -> None:
     mesh = ready.mesh
     place = Place(SERVICE[version], (SERVER[version], 8080))
@@ -56,7 +60,7 @@ def test_connections_that_the_kernel_balanced_outlive_the_agent(
             await both.meet()
             status = await trio.to_thread.run_sync(mesh.status)
             assert status["flows"]["total"] == 0
-            await trio.to_thread.run_sync(mesh.kill)
+            await trio.to_thread.run_sync(end, mesh)
             await both.finish(upwards=True)
             await both.finish(upwards=False)
 
@@ -99,7 +103,9 @@ def say_much(connection: socket.socket) -> None:
 def hear_much(connection: socket.socket) -> None:
     left = 4 * MEBIBYTE
     while left:
-        left -= len(connection.recv(left))
+        part = connection.recv(left)
+        assert part
+        left -= len(part)
 
 
 def ask(connection: socket.socket) -> None:
@@ -115,46 +121,46 @@ def answer(connection: socket.socket) -> None:
         connection.sendall(b"!")
 
 
+# What clients and endpoints say so that a flow comes to be moved by each.
 TALKS = {
     Mover.SPLICE: (say_much, hear_much),
     Mover.SOCKMAP: (ask, answer),
 }
 
 
-@pytest.mark.parametrize("mover", TALKS)
-def test_flows_that_something_else_moves_are_reset_at_both_ends(
-    ready: BpfMesh, mover: Mover
-) -> None:
-    mesh = ready.mesh
-    client_says, endpoint_does = TALKS[mover]
-    endings: list[str] = []
-    ended = threading.Event()
+class Talk:
+    """The client's side of two rounds."""
+
+    def __init__(self, connection: socket.socket, mover: Mover) -> None:
+        self.connection = connection
+        self._says, _ = TALKS[mover]
+
+    def round(self) -> None:
+        self._says(self.connection)
+        assert self.connection.recv(4) == b"done"
+
+
+@contextmanager
+def talking(mesh: Mesh, mover: Mover) -> Iterator[tuple[Talk, Queue[str]]]:
+    """A talk that has not begun, and how its connection ends for the endpoint."""
+    _, does = TALKS[mover]
+    endings: Queue[str] = Queue()
 
     def serve(connection: socket.socket) -> None:
-        endpoint_does(connection)
-        connection.sendall(b"done")
-        endings.append(ending_of(connection))
-        ended.set()
+        try:
+            for _ in range(2):
+                does(connection)
+                connection.sendall(b"done")
+        except ConnectionResetError:
+            endings.put("reset")
+        else:
+            endings.put(ending_of(connection))
 
-    def talk(then: Callable[[socket.socket], None]) -> None:
-        with closing(call(mesh.network.pod, SERVICE[4], PORT)) as connection:
-            client_says(connection)
-            assert connection.recv(4) == b"done"
-            then(connection)
-
-    def kill(connection: socket.socket) -> None:
-        mesh.kill()
-        assert ending_of(connection) == "reset"
-
-    with TcpServer(mesh.network.server, (SERVER[4], 8080), serve):
-        talk(lambda connection: connection.shutdown(socket.SHUT_WR))
-        (report,) = mesh.wait_for_flows(1)
-        assert mover in report.movers
-        assert ended.wait(5)
-        ended.clear()
-        talk(kill)
-        assert ended.wait(5)
-    assert endings == ["end of stream", "reset"]
+    with (
+        TcpServer(mesh.network.server, (SERVER[4], 8080), serve),
+        closing(call(mesh.network.pod, SERVICE[4], PORT)) as connection,
+    ):
+        yield Talk(connection, mover), endings
 
 
 def ending_of(connection: socket.socket) -> str:
@@ -163,3 +169,32 @@ def ending_of(connection: socket.socket) -> str:
     except ConnectionResetError:
         return "reset"
     return "end of stream"
+
+
+@pytest.mark.parametrize("mover", TALKS)
+def test_flows_go_on_while_the_agent_drains_whoever_moves_them(
+    ready: BpfMesh, mover: Mover
+) -> None:
+    mesh = ready.mesh
+    with talking(mesh, mover) as (talk, endings):
+        talk.round()
+        os.kill(mesh.agent.pid, signal.SIGTERM)
+        wait_for(lambda: '"event":"draining"' in mesh.log, "the agent drains")
+        talk.round()
+        talk.connection.shutdown(socket.SHUT_WR)
+        assert endings.get(timeout=5) == "end of stream"
+        assert ending_of(talk.connection) == "end of stream"
+    assert mesh.exit_status() == 0
+    (report,) = mesh.flows()
+    assert mover in report.movers
+
+
+@pytest.mark.parametrize("mover", TALKS)
+def test_flows_of_a_killed_agent_are_reset_at_both_ends_whoever_moves_them(
+    ready: BpfMesh, mover: Mover
+) -> None:
+    with talking(ready.mesh, mover) as (talk, endings):
+        talk.round()
+        ready.mesh.kill()
+        assert ending_of(talk.connection) == "reset"
+        assert endings.get(timeout=5) == "reset"
