@@ -285,6 +285,17 @@ static inline int goes_on(const struct call *call, const struct route *route)
 	return state && state->born == route->endpoint_born;
 }
 
+/* Note whom the answers of an endpoint come from, as the caller knows it: of two Services that it
+ * serves, the one that was called last. */
+static inline void expect_answer(u64 socket, const struct place *given, struct place *called)
+{
+	struct conversation key = {.socket = socket, .place = *given};
+	struct place *known = answers.lookup(&key);
+
+	if (!known || !is_same(known, called))
+		answers.update(&key, called);
+}
+
 /* sendto() and sendmsg() with a destination. */
 static inline enum verdict send_to(struct bpf_sock_addr *ctx, struct place *place)
 {
@@ -304,6 +315,7 @@ static inline enum verdict send_to(struct bpf_sock_addr *ctx, struct place *plac
 	if (known && goes_on(&call, known)) {
 		known->last_ns = call.now_ns;
 		*place = known->given;
+		expect_answer(key.socket, place, &called);
 		return TRANSLATED;
 	}
 	if (call.entry.affinity_seconds)
@@ -319,8 +331,7 @@ static inline enum verdict send_to(struct bpf_sock_addr *ctx, struct place *plac
 	route.endpoint_born = count_in(&call, slot->endpoint);
 	route.given = *place;
 	datagrams.update(&key, &route);
-	key.place = *place;
-	answers.update(&key, &called);
+	expect_answer(key.socket, place, &called);
 	return TRANSLATED;
 }
 
@@ -348,45 +359,14 @@ static inline struct place *answered_by(struct bpf_sock_addr *ctx, const struct 
 	return answers.lookup(&key);
 }
 
-int mesh_connect4(struct bpf_sock_addr *ctx)
-{
-	PUT_DESTINATION(ctx, connect_to, read4, write4);
-}
-
-int mesh_sendmsg4(struct bpf_sock_addr *ctx)
-{
-	PUT_DESTINATION(ctx, send_to, read4, write4);
-}
-
-int mesh_getpeer4(struct bpf_sock_addr *ctx)
-{
-	TELL_SOURCE(ctx, called_by, read4, write4);
-}
-
-int mesh_recvmsg4(struct bpf_sock_addr *ctx)
-{
-	TELL_SOURCE(ctx, answered_by, read4, write4);
-}
-
-int mesh_connect6(struct bpf_sock_addr *ctx)
-{
-	PUT_DESTINATION(ctx, connect_to, read6, write6);
-}
-
-int mesh_sendmsg6(struct bpf_sock_addr *ctx)
-{
-	PUT_DESTINATION(ctx, send_to, read6, write6);
-}
-
-int mesh_getpeer6(struct bpf_sock_addr *ctx)
-{
-	TELL_SOURCE(ctx, called_by, read6, write6);
-}
-
-int mesh_recvmsg6(struct bpf_sock_addr *ctx)
-{
-	TELL_SOURCE(ctx, answered_by, read6, write6);
-}
+OUTGOING_PROGRAM(mesh_connect4, connect_to, read4, write4)
+OUTGOING_PROGRAM(mesh_connect6, connect_to, read6, write6)
+OUTGOING_PROGRAM(mesh_sendmsg4, send_to, read4, write4)
+OUTGOING_PROGRAM(mesh_sendmsg6, send_to, read6, write6)
+TELLING_PROGRAM(mesh_getpeer4, called_by, read4, write4)
+TELLING_PROGRAM(mesh_getpeer6, called_by, read6, write6)
+TELLING_PROGRAM(mesh_recvmsg4, answered_by, read4, write4)
+TELLING_PROGRAM(mesh_recvmsg6, answered_by, read6, write6)
 
 /* close(): the last descriptor of a socket is gone. */
 int mesh_release(struct bpf_sock *socket)

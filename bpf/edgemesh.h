@@ -163,6 +163,7 @@ struct note {
 struct conversation {
 	__u64 socket; /* its cookie */
 	struct place place;
+	__u32 zero; /* all of a key is compared: it must have no padding */
 };
 
 /* Value of `datagrams`, written by the programs: where a socket's datagrams to a Service go. */

@@ -76,9 +76,10 @@ static inline void write6(struct bpf_sock_addr *ctx, const struct place *place)
 	ctx->user_port = place->port;
 }
 
-/* The body of a program that puts another destination into a call. */
-#define PUT_DESTINATION(ctx, translate, read, write)        \
-	do {                                                \
+/* A program that puts another destination into a call. */
+#define OUTGOING_PROGRAM(name, translate, read, write)      \
+	int name(struct bpf_sock_addr *ctx)                 \
+	{                                                   \
 		struct place place = {};                    \
 		enum verdict verdict;                       \
                                                             \
@@ -89,11 +90,12 @@ static inline void write6(struct bpf_sock_addr *ctx, const struct place *place)
 		if (verdict == TRANSLATED)                  \
 			write(ctx, &place);                 \
 		return LEAVE;                               \
-	} while (0)
+	}
 
-/* The body of a program that tells a caller what it called. */
-#define TELL_SOURCE(ctx, look_up, read, write)              \
-	do {                                                \
+/* A program that tells a caller what it called. */
+#define TELLING_PROGRAM(name, look_up, read, write)         \
+	int name(struct bpf_sock_addr *ctx)                 \
+	{                                                   \
 		struct place place = {}, *called;           \
                                                             \
 		read(ctx, &place);                          \
@@ -101,6 +103,6 @@ static inline void write6(struct bpf_sock_addr *ctx, const struct place *place)
 		if (called)                                 \
 			write(ctx, called);                 \
 		return LEAVE;                               \
-	} while (0)
+	}
 
 #endif

@@ -152,6 +152,33 @@ def test_one_socket_keeps_the_services_that_it_talks_with_apart(connect_lab: Con
     assert caller.recvfrom(100) == (b"two", (SERVICE[4], 81))
 
 
+def test_of_two_services_with_one_endpoint_the_one_that_was_called_last_answers(
+    connect_lab: ConnectLab,
+) -> None:
+    server = connect_lab.server(kind=UDP)
+    connect_lab.put([server])
+    connect_lab.put([server], addresses=called_at(81))
+    caller = connect_lab.caller(kind=UDP)
+    for port in (PORT, 81, PORT):
+        caller.sendto(b"question", (SERVICE[4], port))
+        answer(server)
+        assert caller.recvfrom(100) == (b"question", (SERVICE[4], port))
+
+
+def test_an_answer_is_the_services_however_many_conversations_there_were(
+    connect_lab: ConnectLab,
+) -> None:
+    server = connect_lab.server(kind=UDP)
+    connect_lab.put([server])
+    caller = connect_lab.caller(kind=UDP)
+    caller.sendto(b"question", (SERVICE[4], PORT))
+    answers = connect_lab.map("answers")
+    answers.clear()
+    caller.sendto(b"question", (SERVICE[4], PORT))
+    answer(server)
+    assert caller.recvfrom(100) == (b"question", (SERVICE[4], PORT))
+
+
 def test_a_datagram_of_somebody_else_comes_from_there(connect_lab: ConnectLab) -> None:
     server, other = connect_lab.server(kind=UDP), connect_lab.server(kind=UDP)
     connect_lab.put([server])
