@@ -180,10 +180,10 @@ def test_every_hop_of_a_call_that_works_is_ok(
     assert hops["call"]["detail"].endswith("an endpoint for each request: path http")
 
 
-def test_a_call_that_is_relayed_is_followed_to_its_endpoint(node: Node) -> None:
+def test_a_call_that_is_no_request_is_followed_to_its_endpoint(node: Node) -> None:
     hops = node.trace("stream", "--from", "client")
     assert set(states(hops).values()) == {"ok"}
-    assert "path relay" in hops["decision"]["detail"]
+    assert "path splice" in hops["decision"]["detail"]
     assert "(default/web-" in hops["call"]["detail"]
     assert hops["call"]["detail"].endswith("over path relay")
 

@@ -136,6 +136,11 @@ def test_a_quota_of_datagrams_is_taken_by_the_agent() -> None:
     assert chosen(UDP, client_quota=PER_SERVICE) == ("relay", reason)
 
 
+def test_a_breaker_that_needs_answers_to_datagrams_is_the_agents() -> None:
+    reason = "connect: the breaker needs answers to datagrams; splice: it is for TCP"
+    assert chosen(UDP, breaker=Breaker()) == ("relay", reason)
+
+
 @pytest.mark.parametrize("declared", ["http", "tls"])
 def test_connections_that_are_routed_come_to_the_agent(declared: str) -> None:
     routed = replace(WEB, application_protocol=declared, connection_routes=(NAMED,))
