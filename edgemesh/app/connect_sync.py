@@ -153,7 +153,7 @@ class ConnectSync:
 
     async def _keep_lease(self) -> None:
         while True:
-            await trio.sleep(_UPKEEP_SECONDS)
+            await trio.sleep(min(_UPKEEP_SECONDS, self._settings.lease_seconds / 2))
             self._renew_lease()
 
     async def _keep_following(self) -> None:

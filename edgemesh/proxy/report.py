@@ -79,7 +79,7 @@ class Reports:
         """
         self.opened[transport] += begun
         self.open[transport] += begun - sum(endings.values())
-        self.endings.update(endings)
+        self.endings.update({ending: count for ending, count in endings.items() if count})
 
     def refused_request(self, port: ServicePort | None, refusal: Refusal) -> None:
         """Count a request that no endpoint has answered; its connection may go on."""

@@ -60,7 +60,7 @@ async def test_connections_are_counted_while_they_are_open_and_after(
         await agent.until(lambda: agent.state().calls == 3)
         assert agent.upstream.connections == agent.state().active == 0
         assert agent.plane.reports.opened == {Transport.TCP: 3}
-        assert +agent.plane.reports.endings == {Ending.CLOSED: 3}
+        assert agent.plane.reports.endings == {Ending.CLOSED: 3}
         assert agent.meter(servers[0]).connections == 3
 
 
@@ -79,7 +79,7 @@ async def test_failures_to_connect_are_counted(connect_lab: ConnectLab) -> None:
         fail(connect_lab, 2)
         await agent.until(lambda: agent.meter(dead).connect_failures == 2)
         assert agent.meter(dead).connections == 0
-        assert +agent.plane.reports.endings == {Ending.CONNECT_FAILED: 2}
+        assert agent.plane.reports.endings == {Ending.CONNECT_FAILED: 2}
 
 
 async def test_connections_that_an_endpoint_breaks_off_are_counted(
@@ -89,7 +89,7 @@ async def test_connections_that_an_endpoint_breaks_off_are_counted(
     async with running_agent(connect_lab, [server]) as agent:
         break_off(connect_lab, server)
         await agent.until(lambda: agent.meter(server).resets == 1)
-        assert +agent.plane.reports.endings == {Ending.ENDPOINT_RESET: 1}
+        assert agent.plane.reports.endings == {Ending.ENDPOINT_RESET: 1}
 
 
 def reset(server: Socket) -> None:
