@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 
 import pytest
 from bpf_mesh import BpfMesh, new_bpf_mesh
@@ -52,11 +52,12 @@ def pod(balancing: BpfMesh) -> Iterator[SocketMaker]:
         yield maker
 
 
-def call(pod: SocketMaker) -> socket.socket:
-    made = pod.make(socket.AF_INET, socket.SOCK_STREAM)
-    made.settimeout(PATIENCE_SECONDS)
-    made.connect((SERVICE[4], PORT))
-    return made
+@contextmanager
+def call(pod: SocketMaker) -> Iterator[socket.socket]:
+    with pod.make(socket.AF_INET, socket.SOCK_STREAM) as made:
+        made.settimeout(PATIENCE_SECONDS)
+        made.connect((SERVICE[4], PORT))
+        yield made
 
 
 def connections(made: BpfMesh) -> dict[str, float]:
@@ -105,8 +106,8 @@ def test_an_endpoint_that_fails_is_ejected_by_what_the_kernel_tells(
     balancing.mesh.delete(ObjectKey("EndpointSlice", "default", "web-ipv4"))
 
     def is_out() -> bool:
-        with suppress(ConnectionRefusedError):
-            call(pod).close()
+        with suppress(ConnectionRefusedError), call(pod):
+            pass
         told = balancing.edgemesh("get", "breakers", "web")
         return any(
             f"{SERVER[4]}:9" in line and BreakerPhase.OPEN in line for line in told.splitlines()
