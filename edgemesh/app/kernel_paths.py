@@ -8,8 +8,9 @@ it runs.
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, ExitStack
+from typing import TypeVar
 
 import trio
 
@@ -41,6 +42,8 @@ from edgemesh.proxy.plane import Plane
 _BEING_LOADED = "being loaded"
 _OFF = "bpf.enabled is false"
 _LAST_ID = 2**32 - 1
+
+Maps = TypeVar("Maps")
 
 _log = get_logger("paths")
 
@@ -85,13 +88,15 @@ class KernelPaths:
             return
         try:
             loaded = await trio.to_thread.run_sync(_load, bpf)
-            await self._use(loaded)
         except OperatorError as error:
             self._publish(self._available._replace(connect=error.problem, sockmap=error.problem))
             _log.warning("BPF is not used", problem=error.problem, remedy=error.remedy)
+            return
+        try:
+            await self._use(loaded)
         finally:
             with trio.CancelScope(shield=True):
-                await trio.to_thread.run_sync(release, bpf)
+                await trio.to_thread.run_sync(_release, bpf)
 
     @property
     def _available(self) -> AvailablePaths:
@@ -112,26 +117,27 @@ class KernelPaths:
     async def _use(self, loaded: Loaded) -> None:
         """Use what works until cancelled."""
         problems = await self._try(loaded.groups)
-        with ExitStack() as opened:
+        backlog_bytes = self._settings.bpf.backlog_bytes
+        with ExitStack() as stack:
+            maps = _opened(stack, problems, "connect", lambda: ConnectMaps(loaded))
+            gate = _opened(stack, problems, "gate", lambda: Gate(loaded.map, backlog_bytes))
             async with trio.open_nursery() as nursery:
-                if not problems["connect"]:
-                    maps = opened.enter_context(ConnectMaps(loaded))
+                if maps is not None:
                     await nursery.start(self._new_sync(maps).run)
-                if not problems["gate"]:
-                    nursery.start_soon(self._keep_gate, loaded)
+                if gate is not None:
+                    nursery.start_soon(self._move_through, gate)
                 self._publish(
                     self._available._replace(connect=problems["connect"], sockmap=problems["gate"])
                 )
                 self._tell(problems)
                 await trio.sleep_forever()
 
-    async def _keep_gate(self, loaded: Loaded) -> None:
+    async def _move_through(self, gate: Gate) -> None:
         """Let flows be moved through the gate until the plane has ended."""
-        with Gate(loaded.map, self._settings.bpf.backlog_bytes) as gate:
-            Sockmap(self._plane, gate).start()
-            # Flows that are in the gate need it to the last.
-            with trio.CancelScope(shield=True):
-                await self._plane.ended.wait()
+        Sockmap(self._plane, gate).start()
+        # Flows that are in the gate need it to the last.
+        with trio.CancelScope(shield=True):
+            await self._plane.ended.wait()
 
     async def _try(self, groups: Mapping[str, str]) -> dict[str, str]:
         """For each group "" when it can be used, else why not."""
@@ -171,6 +177,29 @@ def _load(bpf: BpfSettings) -> Loaded:
         return adopt_or_load(bpf)
     except OperatorError as error:
         raise OperatorError(_in_the_way(bpf, error.problem), error.remedy) from error
+
+
+def _release(bpf: BpfSettings) -> None:
+    try:
+        release(bpf)
+    except OperatorError as error:
+        _log.warning("BPF stays loaded, unused", problem=error.problem, remedy=error.remedy)
+
+
+def _opened(
+    stack: ExitStack,
+    problems: dict[str, str],
+    group: str,
+    open_maps: Callable[[], AbstractContextManager[Maps]],
+) -> Maps | None:
+    """The maps of a group that works, closed with the stack; None where there are none."""
+    if problems[group]:
+        return None
+    try:
+        return stack.enter_context(open_maps())
+    except OSError as error:
+        problems[group] = f"its maps cannot be opened: {error.strerror}"
+        return None
 
 
 def _in_the_way(bpf: BpfSettings, problem: str) -> str:

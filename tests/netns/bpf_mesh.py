@@ -72,7 +72,7 @@ class BpfMesh:
             in_cgroup(self.cgroup, command_in(self.mesh.network.node, argv)),
             capture_output=True,
             text=True,
-            check=True,
+            check=False,
             timeout=60,
         )
         return done.stdout

@@ -118,6 +118,7 @@ def test_a_program_that_allows_no_others_is_named_and_left_alone(bpf_mesh: BpfMe
             assert paths["connect"].startswith("their_connect (id ")
             assert paths["connect"].endswith("allows no others")
             assert bpf_mesh.call(mesh.network.pod, SERVICE[4], PORT)[1] == "four"
+            assert f"lacking  path connect: {paths['connect']}" in bpf_mesh.edgemesh("doctor")
             [warning] = [line for line in mesh.log.splitlines() if '"component":"paths"' in line]
             assert "their_connect" in warning
         finally:

@@ -24,7 +24,8 @@ def main() -> None:
     # Standard output is for the result.
     configure_logging(LogSettings())
     order = read_order(sys.stdin.buffer.read())
-    Path(order.cgroup, "cgroup.procs").write_text(str(os.getpid()))
+    if order.cgroup:
+        Path(order.cgroup, "cgroup.procs").write_text(str(os.getpid()))
     groups = {group: _try(_TRIALS[group], order) for group in order.groups if group in _TRIALS}
     sys.stdout.buffer.write(msgspec.json.encode(SelfTestResult(groups)))
 

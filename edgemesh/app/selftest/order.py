@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +26,8 @@ class SelfTestOrder:
 
     Args:
         bpf, proxy: settings of the agent.
-        cgroup: where the child goes, so that programs that are attached above see its calls.
+        cgroup: where the child goes, so that programs that are attached above see its calls;
+            "" for where it is.
         groups: those that are loaded.
     """
 
@@ -68,7 +69,7 @@ async def self_test(
     Cancellation: ends the process.
     """
     with _made_cgroup(bpf) as cgroup:
-        order = SelfTestOrder(bpf, proxy, str(cgroup), groups)
+        order = SelfTestOrder(bpf, proxy, cgroup, groups)
         with trio.move_on_after(bpf.self_test_seconds):
             done = await trio.run_process(
                 CHILD,
@@ -86,16 +87,24 @@ async def self_test(
 
 
 @contextmanager
-def _made_cgroup(bpf: BpfSettings) -> Iterator[Path]:
-    """A cgroup for the child; what killed agents left of theirs goes as well."""
+def _made_cgroup(bpf: BpfSettings) -> Iterator[str]:
+    """A cgroup for the child; "" where none can be made, as in containers that may only look."""
     above = cgroup_directory(bpf)
-    for left in above.glob(f"{_CGROUP_PREFIX}*"):
-        # Another agent's child may be in there at the moment.
-        with suppress(OSError):
-            left.rmdir()
+    _remove(above.glob(f"{_CGROUP_PREFIX}*"))
     cgroup = above / f"{_CGROUP_PREFIX}{os.getpid()}"
-    cgroup.mkdir()
     try:
-        yield cgroup
+        cgroup.mkdir()
+    except OSError:
+        yield ""
+        return
+    try:
+        yield str(cgroup)
     finally:
-        cgroup.rmdir()
+        _remove((cgroup,))
+
+
+def _remove(cgroups: Iterable[Path]) -> None:
+    """Remove those that nobody is in; another agent's child may be, or one that is ending."""
+    for cgroup in cgroups:
+        with suppress(OSError):
+            cgroup.rmdir()

@@ -108,7 +108,12 @@ def _pinned(directory: Path) -> Iterator[int]:
     for path in directory.rglob("*"):
         if path.is_dir():
             continue
-        with _closing(open_pinned(path)) as fd:
+        try:
+            fd = open_pinned(path)
+        except FileNotFoundError:
+            # It is being unloaded.
+            continue
+        with _closing(fd):
             # Maps and links are pinned there as well: proc(5) tells them apart.
             if Path(f"/proc/self/fd/{fd}").readlink().name == "anon_inode:bpf-prog":
                 yield prog_info(fd).id
