@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -132,6 +133,9 @@ class ConnectSync:
         try:
             await self._follow()
             self._renew_lease()
+            # As the first snapshot (app/follow.py): most of it lives as long as the agent.
+            gc.collect()
+            gc.freeze()
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._keep_following)
                 nursery.start_soon(self._keep_lease)

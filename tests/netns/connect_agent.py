@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import selectors
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -39,6 +40,17 @@ class ConnectAgent:
 
     def _is_balanced(self, port: ServicePort) -> bool:
         return self.balanced(port)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Balance calls meanwhile."""
+        with self.plane.reactor:
+            async with trio.open_nursery() as nursery:
+                await nursery.start(self.sync.run)
+                yield
+                nursery.cancel_scope.cancel()
+        # It keeps what it has planned from the collector; other tests follow in this process.
+        gc.unfreeze()
 
     def serve(
         self,
@@ -158,8 +170,5 @@ async def running_agent(
     agent = ConnectAgent(lab)
     if servers is not None:
         agent.serve(servers, **port)
-    with agent.plane.reactor:
-        async with trio.open_nursery() as nursery:
-            await nursery.start(agent.sync.run)
-            yield agent
-            nursery.cancel_scope.cancel()
+    async with agent.running():
+        yield agent
