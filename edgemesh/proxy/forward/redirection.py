@@ -69,9 +69,10 @@ class Redirection:
         self._flow.finish(Ending.ERROR, type(error).__name__)
 
     def leave(self) -> None:
-        """Let the relay go on."""
+        """Let the relay go on; does nothing when it does already."""
         member = self._member
-        assert member is not None
+        if member is None:
+            return
         sides = (member.client, member.endpoint)
         for side in sides:
             side.way.hold()

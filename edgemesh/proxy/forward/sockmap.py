@@ -86,10 +86,10 @@ class Sockmap:
         for number in self._gate.overflows():
             member = self._by_number.get(number)
             if member is not None and member.stay is not None:
-                member.stay.leave()
+                self._context.reactor.soon(member.stay, member.stay.leave)
 
     def on_bug(self, error: Exception) -> None:
-        """Nothing is lost: what could not be told is passed, and waits to be read."""
+        """Flows see to themselves: what they do is not done here."""
 
     def known(self, flow: Flow) -> Member | None:
         """What the gate has of a flow, None for nothing."""
