@@ -11,7 +11,7 @@ from edgemesh.app.breakers import breakers
 from edgemesh.app.metrics import endpoint_families
 from edgemesh.model.policies import Breaker, HealthCheck, Policy, Subset
 from edgemesh.model.services import Endpoint, ServicePort, Snapshot, Transport
-from edgemesh.model.status import ServicesQuestion, BreakerStatus
+from edgemesh.model.status import BreakerStatus, ServicesQuestion
 from edgemesh.policy.traffic.calls import Outcome
 from edgemesh.policy.traffic.endpoint_state import EndpointState
 from edgemesh.policy.traffic.traffic import Traffic

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edgemesh.cli.breakers import breakers_table
-from edgemesh.model.status import BreakerPhase, ServicesQuestion, BreakerStatus
+from edgemesh.model.status import BreakerPhase, BreakerStatus, ServicesQuestion
 
 OPEN = BreakerStatus(
     "default",
