@@ -22,7 +22,7 @@ from edgemesh.kernel.sock_diag import SockDiag
 # struct note: its members port_id, 0 while the socket is connected elsewhere, and endpoint.
 _NOTE: Final = struct.Struct("=8xI4xI")
 _NUMBER: Final = struct.Struct("=I")
-_PATIENCE_SECONDS: Final = 30.0
+_PATIENCE_SECONDS: Final = 10.0
 _FAMILIES: Final = (socket.AF_INET, socket.AF_INET6)
 
 
