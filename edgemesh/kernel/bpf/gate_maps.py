@@ -16,6 +16,7 @@ from typing import NamedTuple, Self
 
 from edgemesh.kernel.bpf.maps import Map
 from edgemesh.kernel.bpf.ringbuf import RingBuffer
+from edgemesh.kernel.bpf.syscall import AttachType, prog_query
 from edgemesh.kernel.tcp_state import bytes_written, raise_send_buffer, tcp_state
 
 # struct way of bpf/gate.h, in words.
@@ -147,10 +148,13 @@ class Gate:
 
         Raises:
             OSError: ENOSPC when the gate is full; EOPNOTSUPP of a socket that is not established
-                any more, or that has what a sockmap cannot take (TLS, MPTCP).
+                any more, or that has what a sockmap cannot take (TLS, MPTCP); ENOEXEC when
+                somebody has detached the program.
         """
         if not self._free:
             raise OSError(errno.ENOSPC, "the gate is full")
+        if not self._has_program():
+            raise OSError(errno.ENOEXEC, "the gate's program was detached")
         first = self._free[-1]
         with ExitStack() as undo:
             junction = Junction(
@@ -160,6 +164,15 @@ class Gate:
             undo.pop_all()
         self._free.pop()
         return junction
+
+    def _has_program(self) -> bool:
+        """Whether who enters is given the program; without, its bytes would lie there unseen."""
+        try:
+            return bool(prog_query(self._sources.fd, AttachType.SK_SKB_VERDICT))
+        except OSError as error:
+            if error.errno == errno.EINVAL:
+                return True  # Before 5.18 sockmaps cannot be asked.
+            raise
 
     def _direct(
         self, source: socket.socket, target: socket.socket, number: int, undo: ExitStack
