@@ -79,28 +79,18 @@ static inline int admit(struct way *way, u64 acknowledged, u32 length)
 	return 1;
 }
 
-int gate_verdict(struct __sk_buff *skb)
+/* Redirect or pass what is not to be kept, of which the agent would be told. */
+static inline int move(struct __sk_buff *skb, u64 *cookie, u32 *number, struct way *way, int keep)
 {
-	u64 cookie = bpf_get_socket_cookie(skb);
-	u32 *number = gate_numbers.lookup(&cookie);
 	struct bpf_sock *target;
-	struct way *way;
 	void *tcp;
 	u64 acknowledged = 0;
 
-	if (!number)
-		return SK_PASS;
-	way = gate_ways.lookup(number);
-	if (!way)
-		return SK_PASS;
-	/* A FIN, which the socket knows of already. In a queue that takes what it has sent nothing of
-	 * for a failure (sk_psock_backlog()) it would be the end of the socket.
-	 */
-	if (!skb->len)
-		return SK_DROP;
 	if (way->passed != way->released)
 		goto pass;
-	target = gate_targets.lookup(&cookie);
+	if (keep)
+		goto overflow;
+	target = gate_targets.lookup(cookie);
 	if (!target)
 		goto overflow;
 	tcp = skc_to_tcp_sock(target);
@@ -110,7 +100,7 @@ int gate_verdict(struct __sk_buff *skb)
 	if (tcp && admit(way, acknowledged, skb->len)) {
 		way->last_ns = bpf_ktime_get_ns();
 		way->redirected += skb->len;
-		return gate_targets.sk_redirect_hash(skb, &cookie, 0);
+		return gate_targets.sk_redirect_hash(skb, cookie, 0);
 	}
 overflow:
 	gate_overflows.ringbuf_output(number, sizeof(*number), 0);
@@ -118,3 +108,163 @@ pass:
 	way->passed += skb->len;
 	return SK_PASS;
 }
+
+/* A FIN, which the socket knows of already, has no bytes. In a queue
+ * that takes what it has sent nothing of for a failure (sk_psock_backlog()) it would be the end of
+ * the socket.
+ */
+#ifndef OBSERVE
+int gate_verdict(struct __sk_buff *skb)
+{
+	u64 cookie = bpf_get_socket_cookie(skb);
+	u32 *number = gate_numbers.lookup(&cookie);
+	struct way *way;
+
+	if (!number)
+		return SK_PASS;
+	way = gate_ways.lookup(number);
+	if (!way)
+		return SK_PASS;
+	if (!skb->len)
+		return SK_DROP;
+	return move(skb, &cookie, number, way, 0);
+}
+#else
+#include "observe.h"
+
+/* As `gate_sources`, for flows whose requests are counted. */
+BPF_SOCKHASH(observed_sources, u64, 2 * GATE_WAYS);
+/* By half the number of either direction. */
+BPF_F_TABLE("array", u32, struct watch, watches, GATE_WAYS / 2, BPF_F_MMAPABLE);
+BPF_TABLE("array", u32, struct quota, quotas, OBSERVED_PORTS);
+BPF_TABLE("array", u32, struct bucket, buckets, OBSERVED_PORTS);
+BPF_F_TABLE("array", u32, struct tally, tallies, OBSERVED_ENDPOINTS, BPF_F_MMAPABLE);
+
+/* A packet begins a request: let it pass, or refuse it. */
+static inline void begin_request(struct watch *watch, struct reader *reader, u64 position)
+{
+	u64 now_ns = bpf_ktime_get_ns();
+	u32 index = watch->quota;
+	struct quota *quota = quotas.lookup(&index);
+	struct bucket *bucket = buckets.lookup(&index);
+	u64 wait_ns = 0;
+
+	if (watch->phase != PHASE_READY) {
+		reader->stopped = UNOBSERVED_PIPELINED;
+		return;
+	}
+	if (quota && bucket && quota->period_ns)
+		wait_ns = take_token(bucket, quota, now_ns);
+	if (wait_ns) {
+		watch->refused++;
+		watch->wait_ns = wait_ns;
+		watch->refused_to = 0;
+		watch->refused_from = position;
+		watch->phase = PHASE_REFUSED;
+		return;
+	}
+	watch->requests++;
+	watch->began_ns = now_ns;
+	watch->phase = PHASE_ASKED;
+}
+
+/* Read a packet, and leave to take_stock() what follows from it.
+ *
+ * The verifier walks every way through a step of the loop, and the next step once for all that it
+ * cannot tell apart: so there is little in it, and what differs is kept in the map.
+ */
+static inline void read_packet(struct __sk_buff *skb, struct watch *watch, struct reader *reader,
+			       u64 position, u32 answers)
+{
+	u32 at = 0, length = skb->len;
+
+#pragma nounroll
+	for (int step = 0; step < OBSERVED_STEPS; step++) {
+		u32 event, skipped;
+		u64 word = 0;
+
+		if (reader->stopped || at >= length)
+			return;
+		if (reader->left) {
+			at += skip_body(reader, length - at);
+			if (reader->left || reader->state != READ_BODY)
+				continue;
+			event = READ_OVER;
+		} else if (reader->state == READ_SKIP && at + 8 <= length) {
+			bpf_skb_load_bytes(skb, at, &word, 8);
+			skipped = before_line_end(word);
+			at += skipped;
+			if (skipped < 8)
+				end_line(reader, word >> (8 * skipped));
+			at += skipped < 8;
+			continue;
+		} else {
+			if (reader->state == READ_START && !reader->length && !may_begin(watch, reader, at, answers))
+				return;
+			bpf_skb_load_bytes(skb, at, &word, 1);
+			at++;
+			event = read_byte(watch, reader, word, answers);
+		}
+		if (event != READ_ON)
+			note(reader, event, position + at);
+	}
+	if (at < length)
+		reader->stopped = UNOBSERVED_LONG;
+}
+
+/* What follows from what was read. */
+static inline void take_stock(struct watch *watch, struct reader *reader, struct tally *tally,
+			      u32 answers)
+{
+	if (answers && reader->over_at) {
+		count_response(watch, tally, reader->status);
+		/* One that goes on until the end is the last. */
+		if (!reader->left)
+			watch->phase = PHASE_READY;
+	} else if (watch->phase == PHASE_REFUSED && reader->over_at) {
+		watch->refused_to = reader->over_at;
+	}
+	reader->over_at = 0;
+	if (reader->stopped)
+		stop_observing(watch, tally, reader->stopped);
+}
+
+static inline void observe(struct __sk_buff *skb, struct watch *watch, u64 position, u32 answers)
+{
+	struct reader *reader = &watch->readers[answers & 1];
+	u32 index = watch->tally;
+	struct tally *tally = tallies.lookup(&index);
+
+	if (!tally || watch->unobserved)
+		return;
+	if (!answers && reader->state == READ_START && !reader->length)
+		begin_request(watch, reader, position);
+	read_packet(skb, watch, reader, position, answers);
+	take_stock(watch, reader, tally, answers);
+}
+
+int observed_verdict(struct __sk_buff *skb)
+{
+	u64 cookie = bpf_get_socket_cookie(skb);
+	u32 *number = gate_numbers.lookup(&cookie);
+	struct watch *watch;
+	struct way *way;
+	int keep = 0;
+	u32 flow;
+
+	if (!number)
+		return SK_PASS;
+	way = gate_ways.lookup(number);
+	if (!way)
+		return SK_PASS;
+	if (!skb->len)
+		return SK_DROP;
+	flow = *number / 2;
+	watch = watches.lookup(&flow);
+	if (watch) {
+		observe(skb, watch, way->redirected + way->passed, *number & 1);
+		keep = !(*number & 1) && watch->phase == PHASE_REFUSED;
+	}
+	return move(skb, &cookie, number, way, keep);
+}
+#endif

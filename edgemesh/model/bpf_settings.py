@@ -28,6 +28,11 @@ class BpfSettings:
         backlog_bytes: that one direction of a flow may have under way in the kernel before its
             bytes pass through the agent; each packet counts 4 KiB besides.
         gate_flows: that the kernel moves at a time; others are relayed.
+        observed_ports: Service ports whose requests are counted by the gate; others are seen by the
+            agent.
+        observed_endpoints: of all of them together.
+        observed_steps: that reading the heads in one packet may take, a step for each byte of
+            what matters, and for eight of what does not; 1 KiB takes some 200.
         connect_addresses: of Service ports that are balanced when they are called.
         connect_endpoints: of all those Service ports together, a change being under way; each
             address family counts.
@@ -49,6 +54,9 @@ class BpfSettings:
     lease_seconds: Seconds = 5.0
     backlog_bytes: Count = 262144
     gate_flows: Count = 8192
+    observed_ports: Count = 4096
+    observed_endpoints: Count = 16384
+    observed_steps: Count = 384
     connect_addresses: Count = 65536
     connect_endpoints: Count = 262144
     connect_callers: Count = 16384

@@ -19,7 +19,7 @@ from edgemesh.model.settings import ProxySettings
 
 pytestmark = [pytest.mark.root, pytest.mark.timeout(180)]
 
-GROUPS = ("connect", "sockops", "gate")
+GROUPS = ("connect", "sockops", "gate", "observed_gate")
 
 
 @pytest.fixture(scope="module")

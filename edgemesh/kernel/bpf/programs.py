@@ -100,7 +100,24 @@ GATE = Group(
     offsets={"OFF_TCP_SOCK_BYTES_ACKED": "tcp_sock.bytes_acked"},
 )
 
-GROUPS: tuple[Group, ...] = (CONNECT, SOCKOPS, GATE)
+# The gate once more, for flows whose requests are counted: what it costs is theirs alone.
+OBSERVED_GATE = Group(
+    "observed_gate",
+    "gate.bpf.c",
+    (
+        Program(
+            "observed_verdict",
+            ProgramType.SK_SKB,
+            AttachType.SK_SKB_VERDICT,
+            "observed_sources",
+        ),
+    ),
+    needs=("gate",),
+    offsets=GATE.offsets,
+    variants=({"OBSERVE": 1},),
+)
+
+GROUPS: tuple[Group, ...] = (CONNECT, SOCKOPS, GATE, OBSERVED_GATE)
 
 
 def constants(settings: BpfSettings) -> dict[str, int]:
@@ -116,6 +133,9 @@ def constants(settings: BpfSettings) -> dict[str, int]:
         "EVENT_PAGES": _ring_pages(settings.connect_events, _EVENT_BYTES),
         "GATE_WAYS": 2 * settings.gate_flows,
         # A direction that has overflowed does so again only when the agent has noticed.
+        "OBSERVED_PORTS": settings.observed_ports,
+        "OBSERVED_ENDPOINTS": settings.observed_endpoints,
+        "OBSERVED_STEPS": settings.observed_steps,
         "GATE_EVENT_PAGES": _ring_pages(2 * settings.gate_flows, _OVERFLOW_BYTES),
     }
 
