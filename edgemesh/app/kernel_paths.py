@@ -30,7 +30,7 @@ from edgemesh.kernel.splice_probe import splice_problem
 from edgemesh.model.bpf_settings import BpfSettings
 from edgemesh.model.errors import OperatorError
 from edgemesh.model.flows import Mover
-from edgemesh.model.paths import ALL_PATHS, AvailablePaths
+from edgemesh.model.paths import AvailablePaths
 from edgemesh.model.policies import Path
 from edgemesh.model.services import ServicePort, Snapshot
 from edgemesh.model.settings import Settings
@@ -117,6 +117,7 @@ class KernelPaths:
     async def _use(self, loaded: Loaded) -> None:
         """Use what works until cancelled."""
         problems = await self._try(loaded.groups)
+        self._publish(self._available._replace(failures=problems["sockops"]))
         backlog_bytes = self._settings.bpf.backlog_bytes
         with ExitStack() as stack:
             maps = _opened(stack, problems, "connect", lambda: ConnectMaps(loaded))
@@ -159,9 +160,15 @@ class KernelPaths:
     def _new_sync(self, maps: ConnectMaps) -> ConnectSync:
         first_id = random.randint(1, _LAST_ID)  # noqa: S311 - it protects nothing
         self._sync = ConnectSync(
-            maps, self._plane, self._settings.bpf, _is_balanced, first_id=first_id
+            maps, self._plane, self._settings.bpf, self._is_balanced, first_id=first_id
         )
         return self._sync
+
+    def _is_balanced(self, port: ServicePort) -> bool:
+        """Whether calls of a port are to be balanced when they connect, which works here."""
+        # It is published only when the maps are what they should be.
+        available = self._available._replace(connect="")
+        return choose_path(port, port.application_protocol, available).path is Path.CONNECT
 
     def _tell(self, problems: Mapping[str, str]) -> None:
         found = {**problems, "splice": self._available.splice}
@@ -221,8 +228,3 @@ def _taken_by_others(bpf: BpfSettings, problem: str) -> str:
         return problem
     names = ", ".join(map(str, others))
     return f"{problem}; sockets may be taken by {names}" if others else problem
-
-
-def _is_balanced(port: ServicePort) -> bool:
-    """Whether calls of a port are to be balanced when they connect, which works here."""
-    return choose_path(port, port.application_protocol, ALL_PATHS).path is Path.CONNECT

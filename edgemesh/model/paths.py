@@ -15,11 +15,14 @@ class AvailablePaths(NamedTuple):
         connect: balancing of calls when they connect.
         sockmap: small messages from socket to socket in the kernel.
         splice: large transfers through pipes.
+        failures: seeing how connections fare that were balanced when they connected, which
+            breakers go by.
     """
 
     connect: str
     sockmap: str
     splice: str
+    failures: str = ""
 
 
 _UNKNOWN = "not looked at yet"

@@ -36,7 +36,7 @@ def choose_path(port: ServicePort, protocol: str, available: AvailablePaths) -> 
     if asked is Path.HTTP:
         hindrances.append(f"http: it declares {port.application_protocol or port.transport}")
     if asked is not Path.SPLICE:
-        hindrance = connect_hindrance(port) or available.connect
+        hindrance = connect_hindrance(port) or _missing_for_connect(port, available)
         if not hindrance:
             return _chosen(Path.CONNECT, asked, hindrances)
         hindrances.append(f"connect: {hindrance}")
@@ -93,6 +93,13 @@ def path_states(available: AvailablePaths) -> dict[str, str]:
         Path.RELAY: AVAILABLE,
         Path.HTTP: AVAILABLE,
     }
+
+
+def _missing_for_connect(port: ServicePort, available: AvailablePaths) -> str:
+    """Why this node's kernel cannot balance calls of a port when they connect, "" when it can."""
+    if not available.connect and available.failures and port.policy.breaker is not None:
+        return f"its breaker sees no failures: {available.failures}"
+    return available.connect
 
 
 def _chosen(path: Path, asked: Path, hindrances: list[str]) -> PathChoice:

@@ -152,6 +152,15 @@ def test_a_call_of_an_endpoint_itself_is_not_balanced_again() -> None:
     assert connect_hindrance(replace(TCP, routes=(Route("r"),))) == "requests are routed"
 
 
+def test_a_breaker_that_cannot_see_failures_has_the_agent_look() -> None:
+    blind = ALL_PATHS._replace(failures="no BTF here")
+    because = "connect: its breaker sees no failures: no BTF here"
+    assert chosen(TCP, blind, breaker=Breaker()) == ("splice", because)
+    assert chosen(TCP, blind)[0] == "connect"
+    neither = blind._replace(connect="no cgroup v2 here")
+    assert chosen(TCP, neither, breaker=Breaker())[1] == "connect: no cgroup v2 here"
+
+
 @pytest.mark.parametrize(
     ("port", "asked", "available", "expected"),
     [
@@ -221,7 +230,7 @@ ports = st.builds(
     connection_routes=st.sampled_from([(), (NAMED,), (ConnectionRoute("r", TO_WEB),)]),
 )
 states = st.sampled_from(["", "why not"])
-availabilities = st.builds(AvailablePaths, states, states, states)
+availabilities = st.builds(AvailablePaths, states, states, states, states)
 
 
 @given(ports, availabilities)
