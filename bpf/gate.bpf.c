@@ -29,6 +29,7 @@
 #include <uapi/linux/bpf.h>
 
 #include "gate.h"
+#include "overlap.h"
 
 /* bcc's BPF_SOCKHASH has no lookup(). */
 struct sockhash {
@@ -55,9 +56,6 @@ BPF_F_TABLE("hash", u64, u32, gate_numbers, GATE_WAYS, BPF_F_NO_PREALLOC);
 BPF_F_TABLE("array", u32, struct way, gate_ways, GATE_WAYS, BPF_F_MMAPABLE);
 /* Numbers of directions that have begun to pass: there is room for all of them. */
 BPF_RINGBUF_OUTPUT(gate_overflows, GATE_EVENT_PAGES);
-
-/* bpf_skc_to_tcp_sock() of 5.9, which bcc 0.26 does not declare. */
-static void *(*skc_to_tcp_sock)(void *sk) = (void *)BPF_FUNC_skc_to_tcp_sock;
 
 /* Whether the direction may have `length` bytes more under way, of which it takes note. */
 static inline int admit(struct way *way, u64 acknowledged, u32 length)
@@ -109,10 +107,23 @@ pass:
 	return SK_PASS;
 }
 
-/* A FIN, which the socket knows of already, has no bytes. In a queue
- * that takes what it has sent nothing of for a failure (sk_psock_backlog()) it would be the end of
- * the socket.
+/* Whether something of the packet is new: the head is cut off that is not.
+ *
+ * A FIN, which the socket knows of already, has no bytes. In a queue that takes what it has sent
+ * nothing of for a failure (sk_psock_backlog()) it would be the end of the socket.
  */
+static inline int is_new(struct __sk_buff *skb, u32 *number, struct way *way)
+{
+	if (!skb->len)
+		return 0;
+	if (!cut_overlap(skb, way))
+		return 1;
+	/* The agent ends the flow: nothing may come instead of what is lost. */
+	way->lost += skb->len;
+	gate_overflows.ringbuf_output(number, sizeof(*number), 0);
+	return 0;
+}
+
 #ifndef OBSERVE
 int gate_verdict(struct __sk_buff *skb)
 {
@@ -125,7 +136,7 @@ int gate_verdict(struct __sk_buff *skb)
 	way = gate_ways.lookup(number);
 	if (!way)
 		return SK_PASS;
-	if (!skb->len)
+	if (!is_new(skb, number, way))
 		return SK_DROP;
 	return move(skb, &cookie, number, way, 0);
 }
@@ -257,7 +268,7 @@ int observed_verdict(struct __sk_buff *skb)
 	way = gate_ways.lookup(number);
 	if (!way)
 		return SK_PASS;
-	if (!skb->len)
+	if (!is_new(skb, number, way))
 		return SK_DROP;
 	flow = *number / 2;
 	watch = watches.lookup(&flow);

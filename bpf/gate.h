@@ -22,6 +22,8 @@ struct way {
 	__u64 older;      /* program: skbs that ended at or before `mark` */
 	__u64 newer;      /* program: skbs that were redirected since */
 	__u64 last_ns;    /* program: when it redirected last, CLOCK_MONOTONIC */
+	__u64 next_seq;   /* program: of the source's next byte, see overlap.h; 0 for unknown */
+	__u64 lost;       /* program: bytes that it had no memory to do right by */
 };
 
 /* A value of `released` that is never that of `passed`. */

@@ -20,8 +20,8 @@ from edgemesh.kernel.bpf.syscall import AttachType, prog_query
 from edgemesh.kernel.tcp_state import bytes_written, raise_send_buffer, tcp_state
 
 # struct way of bpf/gate.h, in words.
-REDIRECTED, PASSED, RELEASED, BASE, MARK, OLDER, NEWER, LAST_NS = range(8)
-WAY_WORDS = 8
+REDIRECTED, PASSED, RELEASED, BASE, MARK, OLDER, NEWER, LAST_NS, NEXT_SEQ, LOST = range(10)
+WAY_WORDS = 10
 _HELD = (1 << 64) - 1
 _SO_COOKIE = 57  # asm-generic/socket.h
 _BPF_NOEXIST = 1
@@ -59,6 +59,11 @@ class Way:
     def passed(self) -> int:
         """Bytes that were left to be read by the agent."""
         return int(self._words[self._at + PASSED])
+
+    @property
+    def lost(self) -> bool:
+        """Whether the kernel had no memory for some of what has come: its flow is to be ended."""
+        return bool(self._words[self._at + LOST])
 
     @property
     def last_redirected(self) -> float:
@@ -134,7 +139,7 @@ class Gate:
         return self._overflows.fileno()
 
     def overflows(self) -> Iterator[int]:
-        """Take the numbers of ways that have begun to pass what they should redirect.
+        """Take the numbers of ways that have begun to pass what they should redirect, or lost it.
 
         A number may be told that has another owner by now, or none.
         """

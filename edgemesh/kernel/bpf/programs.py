@@ -97,7 +97,10 @@ GATE = Group(
     "gate.bpf.c",
     # Without a parser: Linux 5.13.
     (Program("gate_verdict", ProgramType.SK_SKB, AttachType.SK_SKB_VERDICT, "gate_sources"),),
-    offsets={"OFF_TCP_SOCK_BYTES_ACKED": "tcp_sock.bytes_acked"},
+    offsets={
+        "OFF_TCP_SOCK_BYTES_ACKED": "tcp_sock.bytes_acked",
+        "OFF_TCP_SOCK_COPIED_SEQ": "tcp_sock.copied_seq",
+    },
 )
 
 # The gate once more, for flows whose requests are counted: what it costs is theirs alone.

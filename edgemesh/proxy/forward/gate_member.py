@@ -79,6 +79,11 @@ class Member:
         self.endpoint = endpoint
         self.stay: Redirection | None = None
 
+    @property
+    def has_lost(self) -> bool:
+        """Whether something of the flow can never arrive."""
+        return self.client.way.lost or self.endpoint.way.lost
+
     def all_has_arrived(self) -> bool:
         """Whether what the kernel has redirected, and what the agent has sent, is written."""
         endpoint_has = self.client.has_arrived(tcp_state(self.endpoint.sock))

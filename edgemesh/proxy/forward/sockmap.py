@@ -30,7 +30,7 @@ from collections.abc import Callable
 from functools import partial
 
 from edgemesh.kernel.bpf.gate_maps import Gate, Junction
-from edgemesh.model.flows import Mover
+from edgemesh.model.flows import Ending, Mover
 from edgemesh.observe.log import get_logger
 from edgemesh.proxy.context import Context
 from edgemesh.proxy.flow import Flow
@@ -38,6 +38,8 @@ from edgemesh.proxy.forward.carried import Carried
 from edgemesh.proxy.forward.gate_member import Member, Side
 from edgemesh.proxy.forward.redirection import Redirection
 from edgemesh.proxy.reactor import IN
+
+_NO_MEMORY = "the kernel had no memory for what has come"
 
 _log = get_logger("sockmap")
 
@@ -56,7 +58,7 @@ class Sockmap:
         self._context = context
         self._gate = gate
         self.members: dict[Flow, Member] = {}
-        self._by_number: dict[int, Member] = {}
+        self._by_number: dict[int, Flow] = {}
         self._reasons: set[int | None] = set()
 
     def start(self) -> None:
@@ -82,10 +84,15 @@ class Sockmap:
         Redirection(flow, carried).begin(self)
 
     def on_events(self, events: int) -> None:  # noqa: ARG002 - there is but one
-        """Leave with the flows of which more is under way than may be."""
+        """Leave with the flows of which more is under way than may be; end those that lack some."""
         for number in self._gate.overflows():
-            member = self._by_number.get(number)
-            if member is not None and member.stay is not None:
+            flow = self._by_number.get(number)
+            if flow is None:
+                continue
+            member = self.members[flow]
+            if member.has_lost:
+                self._context.reactor.soon(self, partial(flow.finish, Ending.ERROR, _NO_MEMORY))
+            elif member.stay is not None:
                 self._context.reactor.soon(member.stay, member.stay.leave)
 
     def on_bug(self, error: Exception) -> None:
@@ -114,7 +121,7 @@ class Sockmap:
         )
         self.members[flow] = member
         for way in junction:
-            self._by_number[way.number] = member
+            self._by_number[way.number] = flow
         carried.over = partial(self._forget, flow, junction, carried.over)
         # From the first on that has entered, the flow has a socket that splice(2) cannot read.
         carried.unable |= {Mover.SPLICE}
