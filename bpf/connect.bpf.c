@@ -188,24 +188,27 @@ static inline u32 count_in(const struct call *call, u32 endpoint)
 	return state->born;
 }
 
+static inline void count_back(const struct note *note)
+{
+	u32 port_id = note->port_id, endpoint_id = note->endpoint;
+	struct port_state *port = port_states.lookup(&port_id);
+	struct endpoint_state *endpoint = endpoints.lookup(&endpoint_id);
+
+	if (port && port->born == note->port_born) {
+		count_closed(port);
+		touch(&port->told, TOUCHED_PORT, port_id);
+	}
+	if (endpoint && endpoint->born == note->endpoint_born) {
+		lock_xadd(&endpoint->open, -1ULL);
+		touch(&endpoint->told, TOUCHED_ENDPOINT, endpoint_id);
+	}
+}
+
 /* Take a socket out of the open connections, once; sockops.bpf.c does the same. */
 static inline void count_out(struct note *note)
 {
-	struct port_state *port;
-	struct endpoint_state *endpoint;
-
-	if (!take_count(note))
-		return;
-	port = port_states.lookup(&note->port_id);
-	if (port && port->born == note->port_born) {
-		count_closed(port);
-		touch(&port->told, TOUCHED_PORT, note->port_id);
-	}
-	endpoint = endpoints.lookup(&note->endpoint);
-	if (endpoint && endpoint->born == note->endpoint_born) {
-		lock_xadd(&endpoint->open, -1ULL);
-		touch(&endpoint->told, TOUCHED_ENDPOINT, note->endpoint);
-	}
+	if (take_count(note))
+		count_back(note);
 }
 
 /* What a call of a place is, if it is to be translated. */
@@ -235,20 +238,18 @@ static inline enum verdict connect_to(struct bpf_sock_addr *ctx, struct place *p
 	struct call call = {.opens = 1};
 	struct caller caller = {};
 	struct slot *slot = NULL;
-	struct note *note;
+	u64 cookie = bpf_get_socket_cookie(ctx);
+	struct note *note, new = {};
 	enum verdict verdict;
 	int translates;
 
-	if (!ctx->sk)
-		return LEFT_ALONE;
 	translates = begin(&call, place, ctx->protocol);
-	note = sockets.sk_storage_get(
-		ctx->sk, 0, translates ? BPF_SK_STORAGE_GET_F_CREATE : 0);
-	if (!note)
-		return LEFT_ALONE; /* it is nothing to us, or there is no memory */
-	/* It may have been connected before: UDP, or TCP after a failure. */
-	count_out(note);
-	note->port_id = 0;
+	note = sockets.lookup(&cookie);
+	if (note) {
+		/* It was connected before: UDP, or TCP after a failure. */
+		count_out(note);
+		sockets.delete(&cookie);
+	}
 	if (!translates)
 		return LEFT_ALONE;
 	if (call.entry.affinity_seconds)
@@ -257,15 +258,17 @@ static inline enum verdict connect_to(struct bpf_sock_addr *ctx, struct place *p
 	verdict = choose(&call, &caller, &slot);
 	if (verdict != TRANSLATED || !slot)
 		return verdict;
-	note->called = *place;
+	new.called = *place;
 	give(place, slot);
-	note->given = *place;
-	note->port_id = call.entry.port_id;
-	note->port_born = call.state->born;
-	note->endpoint = slot->endpoint;
-	note->endpoint_born = count_in(&call, slot->endpoint);
-	note->began_ns = call.now_ns;
-	note->counted = 1;
+	new.given = *place;
+	new.port_id = call.entry.port_id;
+	new.port_born = call.state->born;
+	new.endpoint = slot->endpoint;
+	new.endpoint_born = count_in(&call, slot->endpoint);
+	new.began_ns = call.now_ns;
+	new.counted = 1;
+	if (sockets.update(&cookie, &new))
+		count_back(&new);
 	return TRANSLATED;
 }
 
@@ -338,12 +341,10 @@ static inline enum verdict send_to(struct bpf_sock_addr *ctx, struct place *plac
 /* The Service that a socket called by connect(), if `place` is the endpoint that it was given. */
 static inline struct place *called_by(struct bpf_sock_addr *ctx, const struct place *place)
 {
-	struct note *note;
+	u64 cookie = bpf_get_socket_cookie(ctx);
+	struct note *note = sockets.lookup(&cookie);
 
-	if (!ctx->sk)
-		return NULL;
-	note = sockets.sk_storage_get(ctx->sk, 0, 0);
-	return note && note->port_id && is_same(&note->given, place) ? &note->called : NULL;
+	return note && is_same(&note->given, place) ? &note->called : NULL;
 }
 
 /* recvfrom(): `place` is where a datagram came from. */
@@ -371,9 +372,13 @@ TELLING_PROGRAM(mesh_recvmsg6, answered_by, read6, write6)
 /* close(): the last descriptor of a socket is gone. */
 int mesh_release(struct bpf_sock *socket)
 {
-	struct note *note = sockets.sk_storage_get(socket, 0, 0);
+	u64 cookie = bpf_get_socket_cookie(socket);
+	struct note *note = sockets.lookup(&cookie);
 
-	if (note)
-		count_out(note);
+	if (!note)
+		return LEAVE;
+	count_out(note);
+	if (!note->followed || socket->state == BPF_TCP_CLOSE)
+		sockets.delete(&cookie);
 	return LEAVE;
 }

@@ -146,7 +146,7 @@ struct last_call {
 	__u32 zero;
 };
 
-/* Value of `sockets`, written by the programs: a socket whose connect() was translated. */
+/* Value of `sockets`, by cookie, written by the programs: a socket whose connect() was translated. */
 struct note {
 	struct bpf_spin_lock lock;
 	__u32 counted; /* whether it is still one of the open connections; under the lock */
@@ -155,8 +155,10 @@ struct note {
 	__u32 endpoint;
 	__u32 endpoint_born;
 	__u64 began_ns;
+	__u32 followed; /* sockops.bpf.c will remove it when the connection has ended */
 	struct place called;
 	struct place given;
+	__u32 zero;
 };
 
 /* Key of `datagrams` (the place that is called) and of `answers` (the endpoint). */

@@ -178,21 +178,26 @@ int mesh_sockops(struct bpf_sock_ops *ctx)
 {
 	struct bpf_sock *socket;
 	struct note *note;
+	u64 cookie;
 
 	if (!matters(ctx))
 		return PROCEED;
 	socket = ctx->sk;
 	if (!socket)
 		return PROCEED;
-	note = sockets.sk_storage_get(socket, 0, 0);
-	if (!note || !note->port_id)
+	cookie = bpf_get_socket_cookie(ctx);
+	note = sockets.lookup(&cookie);
+	if (!note)
 		return PROCEED;
-	if (ctx->op == BPF_SOCK_OPS_TCP_CONNECT_CB)
+	if (ctx->op == BPF_SOCK_OPS_TCP_CONNECT_CB) {
 		bpf_sock_ops_cb_flags_set(
 			ctx, ctx->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
-	else if (ctx->op == BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB)
+		note->followed = 1;
+	} else if (ctx->op == BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB) {
 		established(note, ctx->srtt_us >> 3);
-	else
+	} else {
 		closed(note, ctx->args[0], error_of(socket));
+		sockets.delete(&cookie);
+	}
 	return PROCEED;
 }

@@ -1,7 +1,7 @@
 """Sockets of the data plane: transparent listeners, marked dialling, original destinations.
 
-Constants that Python's socket module lacks are from linux/in.h, linux/in6.h and
-linux/netfilter_ipv4.h.
+Constants that Python's socket module lacks are from asm-generic/socket.h, linux/in.h,
+linux/in6.h and linux/netfilter_ipv4.h.
 """
 
 from __future__ import annotations
@@ -16,7 +16,10 @@ IP_RECVORIGDSTADDR = 20
 IP_BIND_ADDRESS_NO_PORT = 24
 IPV6_RECVORIGDSTADDR = 74
 IPV6_TRANSPARENT = 75
+SO_COOKIE = 57
 SO_ORIGINAL_DST = 80
+
+COOKIE_BYTES = 8
 
 LISTEN_BACKLOG = 4096
 

@@ -36,6 +36,8 @@ class BpfSettings:
         connect_addresses: of Service ports that are balanced when they are called.
         connect_endpoints: of all those Service ports together, a change being under way; each
             address family counts.
+        connect_sockets: that are connected to Services at a time; of more, getpeername() tells the
+            endpoint's address, and they are not counted.
         connect_callers: callers of Services with affinity, one for each Service port and network
             namespace; the one that called longest ago gives way.
         connect_events: failures that may wait for the agent; more are counted but not told.
@@ -59,6 +61,7 @@ class BpfSettings:
     observed_steps: Count = 384
     connect_addresses: Count = 65536
     connect_endpoints: Count = 262144
+    connect_sockets: Count = 65536
     connect_callers: Count = 16384
     connect_events: Count = 8192
     abandoned_seconds: Seconds = 1.0

@@ -10,7 +10,16 @@ from contextlib import ExitStack
 from dataclasses import replace
 
 import pytest
-from connect_lab import PATIENCE_SECONDS, PORT, SERVICE, ConnectLab, loaded_programs
+from connect_lab import (
+    PATIENCE_SECONDS,
+    PORT,
+    SERVICE,
+    TCP,
+    UDP,
+    ConnectLab,
+    called_at,
+    loaded_programs,
+)
 
 from edgemesh.kernel.bpf import connect_layout as layout
 from edgemesh.model.connect import ConnectEndpoint, ConnectPort
@@ -126,6 +135,41 @@ def test_when_the_maps_are_full_calls_go_by_what_was_there_before(small_lab: Con
     small_lab.maps.expire(time.monotonic() + PATIENCE_SECONDS)
     small_lab.maps.put(replace(standing, four=small_lab.endpoints([server] * 4)))
     small_lab.call().close()
+
+
+def test_nothing_is_remembered_of_sockets_that_are_closed(connect_lab: ConnectLab) -> None:
+    server = connect_lab.server()
+    connect_lab.put([server])
+    connect_lab.put([connect_lab.server(kind=UDP)], addresses=called_at(81))
+    gone = connect_lab.server()
+    connect_lab.put([gone], addresses=called_at(82))
+    gone.close()
+    for port, kind, closes_first in [(80, TCP, 0), (80, TCP, 1), (81, UDP, 0)]:
+        sides = [connect_lab.call(kind=kind, port=port)]
+        if kind == TCP:
+            sides.append(server.accept()[0])
+        for side in (sides[closes_first], *sides):
+            side.close()
+    caller = connect_lab.caller()
+    with pytest.raises(ConnectionRefusedError):
+        caller.connect((SERVICE[4], 82))
+    caller.close()
+    sockets = connect_lab.map("sockets")
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    # The last answer of a connection that ends is on its way still.
+    while list(sockets.keys()):
+        assert time.monotonic() < deadline
+
+
+def test_connections_beyond_those_that_are_remembered_are_made_uncounted() -> None:
+    with loaded_programs(connect_sockets=2) as programs, ExitStack() as opened:
+        lab = ConnectLab(programs, opened)
+        port = lab.put([lab.server()])
+        callers = [lab.call() for _ in range(3)]
+        assert lab.maps.port_counts(port.id).open == 2
+        for caller in callers:
+            caller.close()
+        assert lab.maps.port_counts(port.id).open == 0
 
 
 def test_emptied_maps_leave_calls_alone(connect_lab: ConnectLab) -> None:

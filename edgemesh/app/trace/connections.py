@@ -11,7 +11,7 @@ import trio
 from edgemesh.app.trace.call import Call, Hop, HopState
 from edgemesh.app.trace.knowledge import show_endpoint
 from edgemesh.kernel.bpf.connect_given import given_endpoint
-from edgemesh.kernel.sockets import dialling_socket
+from edgemesh.kernel.sockets import COOKIE_BYTES, SO_COOKIE, dialling_socket
 from edgemesh.model.errors import OperatorError
 from edgemesh.model.policies import Path
 from edgemesh.model.services import Endpoint, Transport
@@ -155,7 +155,8 @@ async def _follow(call: Call, sock: trio.socket.SocketType, told: str) -> Hop:
 
 def _led_by_the_kernel(call: Call, sock: trio.socket.SocketType, told: str) -> Hop | None:
     """Where the kernel led the connection; None when it was left alone."""
-    given = given_endpoint(call.agent.settings.bpf.directory, sock.fileno())
+    cookie = sock.getsockopt(socket.SOL_SOCKET, SO_COOKIE, COOKIE_BYTES)
+    given = given_endpoint(call.agent.settings.bpf.directory, cookie)
     if given is None:
         return None
     known = call.target.endpoints if call.target else ()

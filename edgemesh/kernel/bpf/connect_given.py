@@ -11,28 +11,25 @@ from edgemesh.kernel.bpf.maps import Map
 from edgemesh.kernel.bpf.pins import CURRENT, MAPS
 from edgemesh.kernel.sockets import Address
 
-# struct note of bpf/edgemesh.h: port_id, 0 while the socket is connected elsewhere, and given.
-_NOTE: Final = struct.Struct("=8xI40x16s2s")
-_KEY: Final = struct.Struct("=i")
+# struct note of bpf/edgemesh.h: its member given.
+_NOTE: Final = struct.Struct("=56x16s2s")
 
 
-def given_endpoint(directory: Path, sock_fd: int) -> Address | None:
+def given_endpoint(directory: Path, cookie: bytes) -> Address | None:
     """The endpoint that a socket was given when it connected; None when it was given none.
 
     Args:
         directory: where programs and maps are pinned, `BpfSettings.directory`.
-        sock_fd: of a socket of this process.
+        cookie: of the socket, its SO_COOKIE.
     """
     try:
         with Map.open(directory / CURRENT / MAPS / "sockets") as sockets:
-            value = sockets.lookup(_KEY.pack(sock_fd))
+            value = sockets.lookup(cookie)
     except OSError:
         # Nothing is loaded, or it is not for us to look at.
         return None
     if value is None:
         return None
-    port_id, address, port = _NOTE.unpack_from(value)
-    if not port_id:
-        return None
+    address, port = _NOTE.unpack_from(value)
     found = ipaddress.IPv6Address(address)
     return str(found.ipv4_mapped or found), int.from_bytes(port, "big")

@@ -199,7 +199,7 @@ class ConnectMaps:
         Raises:
             OSError: it could not be done.
         """
-        return destroy_connections(self._sockets.fd, endpoint_ids)
+        return destroy_connections(self._sockets, endpoint_ids)
 
     def renew_lease(self, seconds: float) -> None:
         """Let calls be balanced for so long from now; afterwards they are left alone."""

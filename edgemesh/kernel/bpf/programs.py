@@ -129,6 +129,7 @@ def constants(settings: BpfSettings) -> dict[str, int]:
         "BACKLOG_BYTES": settings.backlog_bytes,
         "MAX_ADDRESSES": settings.connect_addresses,
         "MAX_ENDPOINTS": settings.connect_endpoints,
+        "MAX_SOCKETS": settings.connect_sockets,
         "MAX_CALLERS": settings.connect_callers,
         "MAX_CONVERSATIONS": settings.conversations,
         "CONVERSATION_IDLE_NS": round(settings.conversation_idle_seconds * _NANOSECONDS),
