@@ -15,6 +15,7 @@ class AvailablePaths(NamedTuple):
         connect: balancing of calls when they connect.
         sockmap: small messages from socket to socket in the kernel.
         splice: large transfers through pipes.
+        observed: counting of requests while small messages are moved.
         failures: seeing how connections fare that were balanced when they connected, which
             breakers go by.
     """
@@ -23,6 +24,7 @@ class AvailablePaths(NamedTuple):
     sockmap: str
     splice: str
     failures: str = ""
+    observed: str = ""
 
 
 _UNKNOWN = "not looked at yet"

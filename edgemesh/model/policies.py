@@ -21,6 +21,13 @@ class Path(StrEnum):
     HTTP = "http"
 
 
+class Observe(StrEnum):
+    """What is counted of flows that the kernel moves."""
+
+    NOTHING = "none"
+    HTTP = "http"  # requests of HTTP/1.1
+
+
 class Balance(StrEnum):
     """How an endpoint is chosen among several."""
 
@@ -290,6 +297,7 @@ class Policy:
 
     Args:
         path: the forwarding path that was asked for.
+        observe: what is counted on path ``splice``; elsewhere it says nothing.
         balancing: see there.
         client_quota: enforced where the call starts; None for none.
         server: enforced by the node that runs the endpoint.
@@ -302,6 +310,7 @@ class Policy:
     """
 
     path: Path = Path.AUTO
+    observe: Observe = Observe.NOTHING
     balancing: Balancing = field(default_factory=Balancing)
     client_quota: Quota | None = None
     server: ServerLimits = field(default_factory=ServerLimits)

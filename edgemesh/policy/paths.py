@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from edgemesh.model.paths import AvailablePaths, PathChoice
+from edgemesh.model.paths import NOT_LOOKED_AT, AvailablePaths, PathChoice
 from edgemesh.model.policies import HashSource, Path, Policy
 from edgemesh.model.services import ServicePort, Transport
 from edgemesh.policy.connect.hindrances import connect_hindrance
+from edgemesh.policy.observation import asks_to_observe, observation_hindrance
 
 _HTTP = frozenset({"http", "http2", "grpc"})
 # How the state of a path begins that can be taken.
@@ -24,6 +25,11 @@ def choose_path(port: ServicePort, protocol: str, available: AvailablePaths) -> 
         protocol: declared or resolved, "" when it is neither.
         available: what works on this node.
     """
+    if asks_to_observe(port) and (not protocol or protocol in _HTTP):
+        hindrance = observation_hindrance(port, protocol, available)
+        if hindrance:
+            return PathChoice(Path.HTTP, f"splice: {hindrance}")
+        return PathChoice(Path.SPLICE, _ASKED_FOR)
     if forwarding_path(port, protocol) is Path.HTTP:
         return PathChoice(Path.HTTP, _why_requests(port, protocol))
     if not protocol and _requests_matter(port):
@@ -47,18 +53,26 @@ def choose_path(port: ServicePort, protocol: str, available: AvailablePaths) -> 
     return PathChoice(Path.RELAY, "; ".join(hindrances))
 
 
-def forwarding_path(port: ServicePort, protocol: str) -> Path:
-    """What the agent does first with a flow that has reached it: `HTTP` or `RELAY`.
+def forwarding_path(
+    port: ServicePort, protocol: str, available: AvailablePaths = NOT_LOOKED_AT
+) -> Path:
+    """What the agent does first with a flow that has reached it: `HTTP`, `SPLICE` or `RELAY`.
 
     What speaks HTTP is seen request by request, unless its policy asks for less or its
-    connections are routed and its requests are not. A flow that is relayed may be spliced later:
-    how it behaves decides that.
+    connections are routed and its requests are not. `SPLICE` is for flows whose requests are
+    counted while the kernel moves them, from the first byte on. A flow that is relayed may be
+    spliced later: how it behaves decides that.
 
     Args:
         port: what was called.
         protocol: declared or resolved, "" when it is neither.
+        available: what works on this node.
     """
-    return Path.HTTP if protocol in _HTTP and _may_see_requests(port) else Path.RELAY
+    if protocol not in _HTTP or not _may_see_requests(port):
+        return Path.RELAY
+    if asks_to_observe(port) and not observation_hindrance(port, protocol, available):
+        return Path.SPLICE
+    return Path.HTTP
 
 
 def hello_matters(port: ServicePort) -> bool:
@@ -122,7 +136,7 @@ def _requests_matter(port: ServicePort) -> bool:
     """Whether a connection of HTTP would be treated otherwise than another one."""
     if not _may_see_requests(port):
         return False
-    if port.policy.path is Path.HTTP or port.routes:
+    if port.policy.path is Path.HTTP or port.routes or asks_to_observe(port):
         return True
     return any(map(_sees_requests, _policies(port)))
 
@@ -140,7 +154,7 @@ def _may_see_requests(port: ServicePort) -> bool:
             return bool(port.routes) or not port.connection_routes
     # Who asks for less may mean connections where policies mean requests as well, but requests
     # that have routes would go astray.
-    return bool(port.routes)
+    return bool(port.routes) or asks_to_observe(port)
 
 
 def _policies(port: ServicePort) -> tuple[Policy, ...]:

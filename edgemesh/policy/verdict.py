@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edgemesh.model.flows import FlowFacts, Refusal
+from edgemesh.model.paths import NOT_LOOKED_AT, AvailablePaths
 from edgemesh.model.policies import (
     DEFAULT_POLICY,
     Balancing,
@@ -89,9 +90,15 @@ def find_port(
 
 
 def decide(
-    snapshot: Snapshot, facts: FlowFacts, traffic: Traffic, now: float, *, listener_port: int
+    snapshot: Snapshot,
+    facts: FlowFacts,
+    traffic: Traffic,
+    now: float,
+    *,
+    listener_port: int,
+    available: AvailablePaths = NOT_LOOKED_AT,
 ) -> Verdict:
-    """Decide about one flow that is relayed.
+    """Decide about one flow that is relayed, or whose requests are counted on the way.
 
     Args:
         snapshot: what is known about Services.
@@ -99,10 +106,14 @@ def decide(
         traffic: what policies remember; this call takes a token and a turn, but opens nothing.
         now: monotonic seconds.
         listener_port: our own; a flow that was addressed to it would come back for ever.
+        available: what works on this node.
     """
     port = find_port(snapshot, facts.transport, facts.destination)
     if port is None:
         return _unknown(facts, listener_port)
+    path = Path.RELAY
+    if forwarding_path(port, facts.application_protocol, available) is Path.SPLICE:
+        path = Path.SPLICE
     upstream, route = _way(snapshot, facts, traffic, port)
     if upstream is None:
         return Verdict(port, refusal=Refusal.NO_BACKEND, route=route)
@@ -112,7 +123,8 @@ def decide(
             return Verdict(port, refusal=Refusal.OVERFLOW, route=route)
         limited = (port,) if target.key == port.key else (port, target)
         client = facts.client[0]
-        if any(
+        # Where requests are counted on the way, each of them takes its own token.
+        if path is Path.RELAY and any(
             client_quota_wait(snapshot, traffic, each, client, now, route=route) for each in limited
         ):
             return Verdict(port, refusal=Refusal.QUOTA, route=route)
@@ -120,7 +132,7 @@ def decide(
     state = upstream.choose_connection(call, now)
     if isinstance(state, Refusal):
         return Verdict(port, refusal=state, route=route)
-    return Verdict(port, (state,), Path.RELAY, target.source, None, upstream, call, route)
+    return Verdict(port, (state,), path, target.source, None, upstream, call, route)
 
 
 def preview(
@@ -132,6 +144,7 @@ def preview(
     listener_port: int,
     attempts: int,
     request: RequestFacts | None = None,
+    available: AvailablePaths = NOT_LOOKED_AT,
 ) -> Verdict:
     """Where a flow or its requests would go now, without taking a token or a turn.
 
@@ -143,6 +156,7 @@ def preview(
         listener_port: as above.
         attempts: how many endpoints may be tried, 1 or more.
         request: one that the flow carries, where requests are looked at; None for no certain one.
+        available: what works on this node.
 
     Returns:
         One without an endpoint and without a refusal when the request's route answers by itself.
@@ -150,9 +164,10 @@ def preview(
     port = find_port(snapshot, facts.transport, facts.destination)
     if port is None:
         return _unknown(facts, listener_port)
-    path = forwarding_path(port, facts.application_protocol or port.application_protocol)
+    protocol = facts.application_protocol or port.application_protocol
+    path = forwarding_path(port, protocol, available)
     upstream, route = traffic.upstream(port), ""
-    if path is Path.RELAY:
+    if path is not Path.HTTP:
         request = None
         upstream, route = _way(snapshot, facts, traffic, port)
     elif request is not None and port.routes:

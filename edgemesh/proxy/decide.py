@@ -90,6 +90,7 @@ class Decider:
             self.traffic,
             self._clock(),
             listener_port=self._listener_ports[facts.transport],
+            available=self.available,
         )
 
     def preview(self, facts: FlowFacts, request: RequestFacts | None = None) -> Verdict:
@@ -107,4 +108,5 @@ class Decider:
             listener_port=self._listener_ports[facts.transport],
             attempts=self._attempts,
             request=request,
+            available=self.available,
         )

@@ -44,7 +44,8 @@ def resolve(flow: Flow) -> None:
 
 def _go_on(flow: Flow, port: ServicePort) -> None:
     """Hand the flow to the path that its protocol and its port's policies ask for."""
-    if forwarding_path(port, flow.application_protocol) is not Path.HTTP:
+    available = flow.context.decider.available
+    if forwarding_path(port, flow.application_protocol, available) is not Path.HTTP:
         dial(flow)
         return
     flow.verdict = Verdict(port, path=Path.HTTP, source=port.source)

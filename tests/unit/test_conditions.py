@@ -295,3 +295,37 @@ def test_a_condition_is_written_as_kubernetes_writes_it() -> None:
         "message": "why",
     }
     assert Condition("Accepted", True, "Accepted").body()["status"] == "True"
+
+
+def observed(protocol: str, **spec: Any) -> Condition:
+    """What is said of a policy that asks to observe a port of this protocol."""
+    body = traffic_policy(observe="http", **spec)
+    key = ObjectKey("TrafficPolicy", "default", body["metadata"]["name"])
+    ports = [{"name": "a", "port": 80, "appProtocol": protocol}]
+    [*_, found] = built(service(ports=ports), body).conditions(key, ALL_PATHS)
+    return found
+
+
+def test_requests_that_are_observed_are_as_asked() -> None:
+    found = observed("http", path="splice")
+    assert found == Condition("PathHonoured", True, "PathHonoured")
+
+
+@pytest.mark.parametrize(
+    ("protocol", "spec", "because"),
+    [
+        ("http", {"path": "relay"}, "is not observed: it takes no TCP by path splice"),
+        ("http", {}, "is not observed: it takes no TCP by path splice"),
+        ("tcp", {"path": "splice"}, "is not observed: it declares tcp"),
+        (
+            "http",
+            {"path": "splice", "retries": {"attempts": 1}},
+            "takes http: splice: requests are repeated",
+        ),
+    ],
+)
+def test_requests_that_are_not_observed_are_told(
+    protocol: str, spec: dict[str, Any], because: str
+) -> None:
+    expected = Condition("PathHonoured", False, "OtherPath", f"default/web:80 {because}")
+    assert observed(protocol, **spec) == expected

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from edgemesh.model.paths import AvailablePaths
-from edgemesh.model.policies import Path
+from edgemesh.model.policies import Observe, Path
 from edgemesh.model.routes import ConnectionRoute, Route
 from edgemesh.model.services import Service, ServiceName, ServicePort
 from edgemesh.policy.objects.authored import (
@@ -19,6 +19,7 @@ from edgemesh.policy.objects.backends import Neighbours
 from edgemesh.policy.objects.conditions import Hindrance, Standing
 from edgemesh.policy.objects.gateway_references import service_parents
 from edgemesh.policy.objects.traffic_policies import concerns, in_force
+from edgemesh.policy.observation import asks_to_observe
 from edgemesh.policy.paths import choose_path
 from edgemesh.wire.kubernetes.gateway_api.connection_routes import TCPRoute, TLSRoute
 from edgemesh.wire.kubernetes.gateway_api.grpc_route import GRPCRoute
@@ -27,6 +28,9 @@ from edgemesh.wire.kubernetes.istio.destination_rule import DestinationRule
 from edgemesh.wire.kubernetes.istio.virtual_service import MESH, VirtualService
 from edgemesh.wire.kubernetes.tolerant import PolicyObject
 from edgemesh.wire.kubernetes.traffic_policy import TrafficPolicy
+
+# Where the protocol is found out from what is said, it may be HTTP.
+_HTTP = frozenset({"", "http", "http2", "grpc"})
 
 
 class Target(NamedTuple):
@@ -92,6 +96,8 @@ def _standing_of_policy(
                 hindrance = _overruled(counting[0])
     asked = policy.spec.path
     paths = _other_paths(asked, ports, available) if asked else None
+    if policy.spec.observe is Observe.HTTP:
+        paths = [*(paths or ()), *_unobserved(ports)]
     return Standing([*map(str, ports)], None if ports else hindrance, paths=paths)
 
 
@@ -105,6 +111,15 @@ def _other_paths(
         for port, choice in zip(ports, choices, strict=True)
         if asked not in {Path.AUTO, choice.path}
     ]
+
+
+def _unobserved(ports: Sequence[ServicePort]) -> Iterator[str]:
+    """The ports whose requests nobody counts though that was asked for, and why."""
+    for port in ports:
+        if not asks_to_observe(port):
+            yield f"{port} is not observed: it takes no TCP by path splice"
+        elif port.application_protocol not in _HTTP:
+            yield f"{port} is not observed: it declares {port.application_protocol}"
 
 
 def _standing_of_rule(

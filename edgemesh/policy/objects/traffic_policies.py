@@ -83,6 +83,7 @@ def with_traffic_policy(base: Policy, spec: TrafficPolicySpec) -> Policy:
     breaking = spec.circuit_breaker
     return Policy(
         path=spec.path or base.path,
+        observe=spec.observe or base.observe,
         balancing=_balancing(base.balancing, spec.load_balancing),
         client_quota=_quota(qps.client) if qps.client else base.client_quota,
         server=_server(base.server, qps.server, spec.concurrency),

@@ -14,6 +14,7 @@ from edgemesh.model.policies import (
     Balance,
     EndpointRemoval,
     Locality,
+    Observe,
     Path,
     QuotaScope,
     RetryOn,
@@ -198,6 +199,7 @@ class TrafficPolicySpec(PolicyView, frozen=True, kw_only=True):
 
     target_ref: TargetReference
     path: Path | None = None
+    observe: Observe | None = None
     qps: QuotasSpec | None = None
     concurrency: ConcurrencySpec | None = None
     circuit_breaker: CircuitBreakerSpec | None = None
