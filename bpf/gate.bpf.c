@@ -109,15 +109,16 @@ pass:
 
 /* Whether something of the packet is new: the head is cut off that is not.
  *
- * A FIN, which the socket knows of already, has no bytes. In a queue that takes what it has sent
- * nothing of for a failure (sk_psock_backlog()) it would be the end of the socket.
+ * A FIN, which the socket knows of already, may come without bytes, or with such as have come
+ * before. In a queue that takes what it has sent nothing of for a failure (sk_psock_backlog()) it
+ * would be the end of the socket.
  */
 static inline int is_new(struct __sk_buff *skb, u32 *number, struct way *way)
 {
 	if (!skb->len)
 		return 0;
 	if (!cut_overlap(skb, way))
-		return 1;
+		return skb->len > 0;
 	/* The agent ends the flow: nothing may come instead of what is lost. */
 	way->lost += skb->len;
 	gate_overflows.ringbuf_output(number, sizeof(*number), 0);
