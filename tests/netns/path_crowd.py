@@ -6,6 +6,7 @@
 It does what lines on standard input name, and answers each with a line of JSON:
 
     open     connect, or accept, all connections
+    greet    say the first word on each; bytes said on each
     fill     say on each until nothing more is taken; bytes said on each
     finish   say a little more on each, and the end; bytes said on each
     hear     read everything to the end; bytes heard on each, "wrong" for what was not said
@@ -56,6 +57,11 @@ class Talker:
         count = self.sock.send(data[:most])
         self.said += count
         return count
+
+
+def greet(talkers: list[Talker]) -> list[int]:
+    """Say the number of each, which there is room for."""
+    return [talker.say(_NUMBER.size) for talker in talkers]
 
 
 def fill(talkers: list[Talker]) -> list[int]:
@@ -170,6 +176,8 @@ def main(side: str, address: str, port: int, count: int) -> None:
                     sock.setblocking(False)
                 talkers = [Talker(sock, number) for number, sock in enumerate(sockets)]
                 answer = [len(sockets)]
+            case "greet":
+                answer = greet(talkers)
             case "fill":
                 answer = fill(talkers)
             case "finish":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -63,16 +63,19 @@ def _number(file: str, line: str, name: str) -> int:
 
 
 @asynccontextmanager
-async def plane_of(mover: Mover) -> AsyncIterator[World]:
-    """A plane whose flows are all moved by this one."""
+async def plane_of(mover: Mover) -> AsyncIterator[tuple[World, Callable[[], bool]]]:
+    """A plane whose flows are all moved by this one, and whether they are already.
+
+    The relay keeps what finds its receiver full at once, so each has to have begun with little.
+    """
     ports = {"tcp_port": 15001, "udp_port": 15002}
     if mover is Mover.SOCKMAP:
         with open_gate() as gate:
             async with gated(gate, **ports) as plane:
-                yield plane.world
+                yield plane.world, lambda: len(plane.inside()) == FLOWS
     else:
         async with running(rule=Always(mover), **ports) as world:
-            yield world
+            yield world, lambda: True
 
 
 @pytest.mark.parametrize("upwards", [True, False], ids=["endpoints", "clients"])
@@ -86,11 +89,13 @@ def test_what_is_kept_for_who_never_reads_is_bounded_and_arrives_in_the_end(
     bound = KEPT[mover] + 2 * NODE_BUFFER + 2 * PEER_BUFFER + OVERSHOOT
 
     async def play() -> None:
-        async with plane_of(mover) as world:
+        async with plane_of(mover) as (world, all_are_moved):
             world.service_at((PLACE.service, PORT), Endpoint(*PLACE.endpoint))
             async with crowds(lab, PLACE, FLOWS) as both:
                 await both.meet()
                 talkers, _ = both.sides(upwards=upwards)
+                await talkers.ask("greet")
+                await world.until(all_are_moved)
                 before = Kept.now()
                 said = await talkers.ask("fill")
                 after = Kept.now()
