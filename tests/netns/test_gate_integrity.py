@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 import trio
 from gate_fixtures import Gated, gated, open_gate
-from interception_lab import Lab, inside, installed
+from interception_lab import Lab, inside, installed, nft
 from path_talks import Couple, Place, Talk, places, targets
 
 from edgemesh.kernel.bpf.gate_maps import Gate
@@ -21,6 +21,15 @@ COUPLES = 3
 MEBIBYTE = 1 << 20
 # No more than some packets.
 BACKLOG_BYTES = 32768
+# A reset is sent once, and whoever does not get it waits.
+LOSSY = """
+table inet lossy {
+    chain in {
+        type filter hook input priority 0;
+        tcp flags & rst == 0 numgen random mod 1000 < 5 drop
+    }
+}
+"""
 # Flows are made to leave about so often.
 LEAVE_EVERY_SECONDS = 0.005
 
@@ -63,6 +72,16 @@ def test_flows_that_overflow_all_the_time_arrive_whole(pod_node_server: Lab) -> 
     for talk in talks:
         talk.assert_whole()
     assert sum(Mover.SOCKMAP in talk.report.movers for talk in talks) > len(talks) / 2
+
+
+def test_flows_whose_packets_are_lost_on_the_way_arrive_whole(pod_node_server: Lab) -> None:
+    """What is sent again is often cut otherwise than before."""
+    for namespace in (pod_node_server.pod, pod_node_server.node, pod_node_server.server):
+        nft(namespace, LOSSY)
+    with open_gate(backlog_bytes=BACKLOG_BYTES) as gate:
+        talks = talked(pod_node_server, gate, range(100, 115), 2 * MEBIBYTE)
+    for talk in talks:
+        talk.assert_whole()
 
 
 @pytest.mark.long
