@@ -26,6 +26,7 @@ from edgemesh.kernel.bpf.foreign import (
 )
 from edgemesh.kernel.bpf.gate_maps import Gate
 from edgemesh.kernel.bpf.loader import Loaded, adopt_or_load, cgroup_directory, release
+from edgemesh.kernel.bpf.observed_maps import ObservedMaps
 from edgemesh.kernel.splice_probe import splice_problem
 from edgemesh.model.bpf_settings import BpfSettings
 from edgemesh.model.errors import OperatorError
@@ -36,6 +37,7 @@ from edgemesh.model.services import ServicePort, Snapshot
 from edgemesh.model.settings import Settings
 from edgemesh.observe.log import get_logger
 from edgemesh.policy.paths import choose_path
+from edgemesh.proxy.forward.observer import Observer
 from edgemesh.proxy.forward.sockmap import Sockmap
 from edgemesh.proxy.plane import Plane
 
@@ -63,6 +65,7 @@ class KernelPaths:
         self._plane = plane
         self._follower = follower
         self._sync: ConnectSync | None = None
+        self._observer: Observer | None = None
 
     @property
     def problem(self) -> str:
@@ -73,6 +76,8 @@ class KernelPaths:
         """Balance by a new snapshot."""
         if self._sync is not None:
             self._sync.want(snapshot)
+        if self._observer is not None:
+            self._observer.want(snapshot)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Load, try and use what works, until cancelled; started at once.
@@ -122,20 +127,29 @@ class KernelPaths:
         with ExitStack() as stack:
             maps = _opened(stack, problems, "connect", lambda: ConnectMaps(loaded))
             gate = _opened(stack, problems, "gate", lambda: Gate(loaded.map, backlog_bytes))
+            observed = _opened(stack, problems, "observed_gate", lambda: ObservedMaps(loaded.map))
             async with trio.open_nursery() as nursery:
                 if maps is not None:
                     await nursery.start(self._new_sync(maps).run)
                 if gate is not None:
-                    nursery.start_soon(self._move_through, gate)
+                    sockmap = Sockmap(self._plane, gate)
+                    nursery.start_soon(self._move_through, sockmap)
+                    if observed is not None:
+                        self._observer = Observer(self._plane, sockmap, observed)
+                        await nursery.start(self._observer.run)
                 self._publish(
-                    self._available._replace(connect=problems["connect"], sockmap=problems["gate"])
+                    self._available._replace(
+                        connect=problems["connect"],
+                        sockmap=problems["gate"],
+                        observed=problems["observed_gate"],
+                    )
                 )
                 self._tell(problems)
                 await trio.sleep_forever()
 
-    async def _move_through(self, gate: Gate) -> None:
+    async def _move_through(self, sockmap: Sockmap) -> None:
         """Let flows be moved through the gate until the plane has ended."""
-        Sockmap(self._plane, gate).start()
+        sockmap.start()
         # Flows that are in the gate need it to the last.
         with trio.CancelScope(shield=True):
             await self._plane.ended.wait()

@@ -85,6 +85,8 @@ class FlowReport:
     ``duration`` is in seconds; ``bytes_sent`` went from client to endpoint, ``bytes_received``
     from endpoint to client. ``service`` is the one that was called, and ``route`` the key of what
     led elsewhere. ``movers`` are those that moved bytes of it, in the order of their first.
+    ``requests`` and ``refused_requests`` were counted on the way where a policy asks for it;
+    ``unobserved`` says why not to the end.
     """
 
     transport: str
@@ -106,3 +108,6 @@ class FlowReport:
     duration: float
     ending: str
     reason: str
+    requests: int = 0
+    refused_requests: int = 0
+    unobserved: str = ""

@@ -41,10 +41,12 @@ class Flow:
         "destination",
         "endpoint",
         "movers",
+        "refused_requests",
         "requests",
         "server_name",
         "stage",
         "started",
+        "unobserved",
         "upstream",
         "verdict",
     )
@@ -72,6 +74,8 @@ class Flow:
         self.attempt: Attempt | None = None
         self.attempts = 0
         self.requests = 0
+        self.refused_requests = 0
+        self.unobserved = ""
         self.movers: tuple[Mover, ...] = ()
         self.bytes_sent = 0
         self.bytes_received = 0
@@ -125,6 +129,9 @@ class Flow:
             self.verdict,
             self.endpoint,
             movers=self.movers,
+            requests=self.requests,
+            refused_requests=self.refused_requests,
+            unobserved=self.unobserved,
             attempts=self.attempts,
             bytes_sent=self.bytes_sent,
             bytes_received=self.bytes_received,

@@ -125,6 +125,9 @@ class Reports:
         endpoint: Endpoint | None,
         *,
         movers: tuple[Mover, ...] = (),
+        requests: int = 0,
+        refused_requests: int = 0,
+        unobserved: str = "",
         attempts: int,
         bytes_sent: int,
         bytes_received: int,
@@ -161,6 +164,9 @@ class Reports:
                 duration=round(duration, 6),
                 ending=ending,
                 reason=reason,
+                requests=requests,
+                refused_requests=refused_requests,
+                unobserved=unobserved,
             )
         )
 

@@ -89,6 +89,7 @@ def test_whoever_moves_bytes_their_sum_is_what_has_moved(
             side.count()
     side.count()
     assert direction.moved == moved_before + redirected + sent
+    side.entered = True
     assert side.all_is_sent() is (sent == passed)
     written = BASE + redirected + sent
     assert side.has_arrived(TcpState(ESTABLISHED, written))

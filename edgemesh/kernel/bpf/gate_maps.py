@@ -75,6 +75,11 @@ class Way:
         """Whether the kernel redirects, or would with less under way."""
         return bool(self._words[self._at + RELEASED] == self._words[self._at + PASSED])
 
+    def shift(self, count: int) -> None:
+        """Take so many more bytes for written to the target before all others, while held."""
+        self.base += count
+        self._words[self._at + BASE] = self.base % (1 << 64)
+
     def release(self, passed: int) -> None:
         """Let the kernel redirect, all ``passed`` bytes having been written to the target.
 
@@ -146,10 +151,17 @@ class Gate:
         for record in self._overflows.records():
             yield struct.unpack_from("=I", record)[0]
 
-    def open(self, client: socket.socket, endpoint: socket.socket) -> Junction:
+    def open(
+        self, client: socket.socket, endpoint: socket.socket, sources: Map | None = None
+    ) -> Junction:
         """Make room for a flow and tell each socket's target; nothing is redirected yet.
 
         Both must be established, and nobody may write to them.
+
+        Args:
+            client: the one socket.
+            endpoint: the other.
+            sources: the map that gives them another program than the gate's own.
 
         Raises:
             OSError: ENOSPC when the gate is full; EOPNOTSUPP of a socket that is not established
@@ -158,7 +170,7 @@ class Gate:
         """
         if not self._free:
             raise OSError(errno.ENOSPC, "the gate is full")
-        if not self._has_program():
+        if not _has_program(sources or self._sources):
             raise OSError(errno.ENOEXEC, "the gate's program was detached")
         first = self._free[-1]
         with ExitStack() as undo:
@@ -169,15 +181,6 @@ class Gate:
             undo.pop_all()
         self._free.pop()
         return junction
-
-    def _has_program(self) -> bool:
-        """Whether who enters is given the program; without, its bytes would lie there unseen."""
-        try:
-            return bool(prog_query(self._sources.fd, AttachType.SK_SKB_VERDICT))
-        except OSError as error:
-            if error.errno == errno.EINVAL:
-                return True  # Before 5.18 sockmaps cannot be asked.
-            raise
 
     def _direct(
         self, source: socket.socket, target: socket.socket, number: int, undo: ExitStack
@@ -191,17 +194,22 @@ class Gate:
         self._targets.update(key, struct.pack("=i", target.fileno()), _BPF_NOEXIST)
         return way
 
-    def enter(self, sock: socket.socket) -> None:
+    def enter(self, sock: socket.socket, sources: Map | None = None) -> None:
         """Give a socket of an open junction the program, for as long as it is open.
 
         What it has received before is looked at with the next system call that reads from it,
         or with the next packet (tcp_bpf_recvmsg_parser(), 6.4 and 6.1.37).
 
+        Args:
+            sock: of the junction.
+            sources: as for `open`.
+
         Raises:
             OSError: EOPNOTSUPP when its peer has ended its direction, or reset; EBUSY when
                 somebody else's program has it.
         """
-        self._sources.update(_cookie(sock), struct.pack("=i", sock.fileno()), _BPF_NOEXIST)
+        program = sources or self._sources
+        program.update(_cookie(sock), struct.pack("=i", sock.fileno()), _BPF_NOEXIST)
 
     def close(self, junction: Junction, client: socket.socket, endpoint: socket.socket) -> None:
         """Forget a flow of which no byte is to be moved: its sockets are closed next."""
@@ -209,6 +217,16 @@ class Gate:
             self._numbers.delete(_cookie(sock))
             tcp_state(sock)  # The program may have had the number already. Not after this.
         self._free.append(junction.from_client.number)
+
+
+def _has_program(sources: Map) -> bool:
+    """Whether who enters is given the program; without, its bytes would lie there unseen."""
+    try:
+        return bool(prog_query(sources.fd, AttachType.SK_SKB_VERDICT))
+    except OSError as error:
+        if error.errno == errno.EINVAL:
+            return True  # Before 5.18 sockmaps cannot be asked.
+        raise
 
 
 def _cookie(sock: socket.socket) -> bytes:

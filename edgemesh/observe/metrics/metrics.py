@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 
 import trio
 
 from edgemesh.model.services import Snapshot
 from edgemesh.model.settings import MetricsSettings
-from edgemesh.observe.metrics.exposition import Family, counter, gauge
+from edgemesh.observe.metrics.exposition import Family, counter, gauge, labels
 from edgemesh.observe.metrics.loop_lag import LoopLag
 from edgemesh.observe.metrics.meter_families import meter_families
 from edgemesh.observe.metrics.meters import Meters
@@ -25,6 +26,7 @@ class Metrics:
         meters: of endpoints.
         refusals: of calls.
         loop_lag: of the event loop.
+        unobserved: flows whose requests are not counted, or not to the end, by why.
     """
 
     def __init__(self, settings: MetricsSettings) -> None:
@@ -32,6 +34,7 @@ class Metrics:
         self.meters = Meters(settings)
         self.refusals = Refusals(settings)
         self.loop_lag = LoopLag()
+        self.unobserved: Counter[str] = Counter()
 
     async def run(
         self,
@@ -77,6 +80,11 @@ class Metrics:
     def _own_families(self) -> Iterator[Family]:
         yield self.loop_lag.family()
         yield self.refusals.family()
+        yield counter(
+            "edgemesh_unobserved_flows_total",
+            "Flows whose policy asks to count requests on the way, and whose are not, by why.",
+            [(labels(reason=why), count) for why, count in self.unobserved.items()],
+        )
         yield gauge(
             "edgemesh_meters",
             "Endpoints, times forwarding paths, that are counted one by one.",

@@ -49,7 +49,7 @@ class _SplicingEnd(End):
         self._in_pipe = 0
         self._limit = pump.flow.context.settings.splice_bytes
 
-    def read(self) -> None:
+    def read(self, most: int = 0) -> None:
         """Let the socket give what it has to a pipe, and the other take it from there."""
         pipe = self._pipes.take()
         if pipe is None:
@@ -68,7 +68,7 @@ class _SplicingEnd(End):
             # A splice stops before an urgent byte and never gets beyond it (tcp_read_sock());
             # if an end of stream is behind it, it is told too early. Reading is right always.
             self._pipes.give_back(pipe)
-            super().read()
+            super().read(most)
             return
         self._pipe, self._in_pipe = pipe, count
         self.pump.carried.last_active = self.pump.reactor.now

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 
 from edgemesh.model.flows import Ending, Refusal
+from edgemesh.model.policies import Path
 from edgemesh.model.services import Endpoint
 from edgemesh.policy.deadlines import policy_or_setting
 from edgemesh.policy.traffic.endpoint_state import EndpointState
@@ -103,7 +104,11 @@ class _Dial:
         flow = self._flow
         assert flow.endpoint is not None
         flow.context.reports.connected(self._verdict, flow.endpoint)
-        relay(flow)
+        observe = flow.context.movers.observe
+        if observe is not None and self._verdict.path == Path.SPLICE:
+            observe(flow)
+        else:
+            relay(flow)
 
     def _give_up(self) -> None:
         """The attempt has failed after a while: go on with the next."""

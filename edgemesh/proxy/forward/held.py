@@ -40,8 +40,11 @@ def resume_held(flow: Flow, carried: Carried, member: Member) -> None:
 
 
 def _held_end(member: Member, pump: Pump, sock: socket.socket, direction: Direction) -> End:
-    side = member.client if sock is pump.flow.client else member.endpoint
-    return HeldEnd(side, pump, sock, direction)
+    if sock is not pump.flow.client:
+        return HeldEnd(member.endpoint, pump, sock, direction)
+    if member.observed is not None:
+        return member.observed(pump, sock, direction)
+    return HeldEnd(member.client, pump, sock, direction)
 
 
 class HeldEnd(End):
@@ -58,10 +61,10 @@ class HeldEnd(End):
         self._turns = 0
         self._timer: Timer[Handler] | None = None
 
-    def read(self) -> None:
+    def read(self, most: int = 0) -> None:
         """Read once, when the other socket has all that came before."""
         if self._may_send():
-            super().read()
+            super().read(most)
         else:
             self._wait()
 

@@ -21,6 +21,8 @@ class Movers:
 
     Attributes:
         available: those that can be had.
+        observe: begins a flow that is connected and whose requests are to be counted on the way;
+            None where nobody can.
     """
 
     def __init__(self, relay: Begin) -> None:
@@ -31,6 +33,7 @@ class Movers:
         """
         self._begins = {Mover.RELAY: relay}
         self.available: AbstractSet[Mover] = frozenset(self._begins)
+        self.observe: Callable[[Flow], None] | None = None
 
     def offer(self, mover: Mover, begin: Begin) -> None:
         """Let flows be given to ``mover`` from now on.

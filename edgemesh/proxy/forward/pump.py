@@ -207,12 +207,12 @@ class End(Direction):
         """End the flow."""
         self.pump.flow.finish(Ending.ERROR, type(error).__name__)
 
-    def read(self) -> None:
-        """Read once, and let the other socket take as much as it does."""
+    def read(self, most: int = 0) -> None:
+        """Read once, ``most`` bytes unless it is 0; the other socket takes as much as it does."""
         pump = self.pump
         buffer = pump.flow.context.relay_buffer
         try:
-            count = self.sock.recv_into(buffer)
+            count = self.sock.recv_into(buffer, most)
         except BlockingIOError:
             return
         except OSError as error:

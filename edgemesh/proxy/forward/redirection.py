@@ -93,6 +93,10 @@ class Redirection:
         assert flow.upstream is not None
         if carried.half_closed or (member is not None and not member.all_has_arrived()):
             return False
+        if member is not None and member.observed is not None:
+            # What comes next may be a request that is refused: it is not for this stage to read.
+            unsent = carried.from_client.unsent or carried.from_endpoint.unsent
+            return not unsent and member.all_is_sent()
         return self._empty(flow.client, flow.upstream, carried.from_client) and self._empty(
             flow.upstream, flow.client, carried.from_endpoint
         )

@@ -28,8 +28,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Protocol
 
 from edgemesh.kernel.bpf.gate_maps import Gate, Junction
+from edgemesh.kernel.bpf.maps import Map
 from edgemesh.model.flows import Ending, Mover
 from edgemesh.observe.log import get_logger
 from edgemesh.proxy.context import Context
@@ -42,6 +44,20 @@ from edgemesh.proxy.reactor import IN
 _NO_MEMORY = "the kernel had no memory for what has come"
 
 _log = get_logger("sockmap")
+
+
+class Observation(Protocol):
+    """What lets the requests of one flow be counted.
+
+    Attributes:
+        sources: gives its sockets the program that counts.
+    """
+
+    sources: Map
+
+    def prepare(self, member: Member) -> None:
+        """Count from now on: the flow's sockets are given the program next."""
+        ...
 
 
 class Sockmap:
@@ -102,16 +118,20 @@ class Sockmap:
         """What the gate has of a flow, None for nothing."""
         return self.members.get(flow)
 
-    def admit(self, flow: Flow, carried: Carried) -> Member | None:
+    def admit(
+        self, flow: Flow, carried: Carried, observation: Observation | None = None
+    ) -> Member | None:
         """Make a member of a flow; None when it cannot be one.
 
         Args:
-            flow: nothing of it lies before the agent.
+            flow: nothing of it lies before the agent, or nothing that was looked at.
             carried: where it stands.
+            observation: of a flow whose requests are counted.
         """
         assert flow.upstream is not None
+        sources = None if observation is None else observation.sources
         try:
-            junction = self._gate.open(flow.client, flow.upstream)
+            junction = self._gate.open(flow.client, flow.upstream, sources)
         except OSError as error:
             self._refuse(carried, error)
             return None
@@ -125,11 +145,16 @@ class Sockmap:
         carried.over = partial(self._forget, flow, junction, carried.over)
         # From the first on that has entered, the flow has a socket that splice(2) cannot read.
         carried.unable |= {Mover.SPLICE}
+        if observation is not None:
+            observation.prepare(member)
         try:
-            self._gate.enter(flow.client)
-            self._gate.enter(flow.upstream)
+            for side in (member.client, member.endpoint):
+                self._gate.enter(side.sock, sources)
+                side.entered = True
         except OSError as error:
             self._refuse(carried, error)
+            if not member.client.entered:
+                member.observed = None
         return member
 
     def _refuse(self, carried: Carried, error: OSError) -> None:
