@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from threading import Lock
 from typing import Any
 
@@ -20,21 +20,20 @@ from edgemesh.kernel.netfilter.interception import (
     Target,
     intercepted,
 )
+from edgemesh.kernel.netfilter.nft_elements import (
+    TARGET_SETS,
+    begin_ours,
+    change_held,
+    change_ours,
+    change_targets,
+    ours,
+    target_of,
+)
 from edgemesh.kernel.netfilter.routes import add_routes, remove_routes, routes_installed
 from edgemesh.kernel.netfilter.ruleset import check, nft_ruleset
 from edgemesh.model.errors import OperatorError
-from edgemesh.model.services import InboundAddress, NodePort, ServiceAddress, Transport
 from edgemesh.model.settings import NetfilterSettings, ProxySettings
 
-_SERVICES = ("svc4", "svc6")
-_INBOUND = ("inbound4", "inbound6")
-_NODE_PORTS = "nodeports"
-SETS = (*_SERVICES, *_INBOUND, _NODE_PORTS)
-_HELD = ("held4", "held6")
-
-# By number: the library looks names up in /etc/protocols, which slim containers lack.
-_PROTOCOL_NUMBER = {Transport.TCP: 6, Transport.UDP: 17}
-_TRANSPORT = {6: Transport.TCP, 17: Transport.UDP}
 _COMMENT = re.compile(r'^\tcomment "(edgemesh .*)"$', re.MULTILINE)
 
 
@@ -98,7 +97,11 @@ class NftInterception:
         self._ruleset = nft_ruleset(settings, proxy, owned=self._vanishes)
         self._context = NftContext()
         self._holds_table = False
+        # What is redirected is known by connection tracking.
+        self._diverts = settings.mode == "tproxy"
         self._held: frozenset[HeldConnection] = frozenset()
+        # None until this process has looked.
+        self._standing: frozenset[Target] | None = None
 
     def install(self) -> None:
         """See `Interception.install`."""
@@ -107,6 +110,7 @@ class NftInterception:
             self._replace(found)
         elif found.owned and not self._holds_table:
             raise self._foreign()
+        self._standing = self.addresses()
         add_routes(self._settings)
 
     def update(
@@ -117,24 +121,28 @@ class NftInterception:
     ) -> None:
         """See `Interception.update`."""
         table = self._family_and_table
-        # In redirect mode connection tracking knows what was translated.
-        held = frozenset(held) if self._settings.mode == "tproxy" else frozenset()
+        held = frozenset(held) if self._diverts else frozenset()
         over = self._held - held
-        leaving = self._of_family(removed)
-        commands = _elements("add", table, self._of_family(added))
-        commands += _held_elements("add", table, held - self._held)
+        coming, leaving = self._of_family(added), self._of_family(removed)
+        before = self.addresses() if self._standing is None else self._standing
+        standing = before.union(coming).difference(leaving)
+        commands = change_targets("add", table, coming)
+        commands += change_held("add", table, held - self._held)
         # nft refuses to delete what is not there; added first, it always is.
-        commands += _elements("add", table, leaving) + _held_elements("add", table, over)
-        commands += _elements("delete", table, leaving) + _held_elements("delete", table, over)
+        commands += change_targets("add", table, leaving) + change_held("add", table, over)
+        commands += change_targets("delete", table, leaving) + change_held("delete", table, over)
+        if self._diverts:
+            commands += change_ours(table, ours(before, self._held), ours(standing, held))
         if commands:
             self._change(commands)
-        self._held = held
+        self._standing, self._held = standing, held
 
     def remove(self) -> None:
         """See `Interception.remove`."""
         if self.describe() is not None:
             self._change([f"delete table {self._family_and_table}"])
             self._holds_table = False
+        self._standing = None
         remove_routes(self._settings)
 
     def installed(self) -> bool:
@@ -150,9 +158,9 @@ class NftInterception:
         """See `Interception.addresses`."""
         return frozenset(
             target
-            for name in SETS
+            for name in TARGET_SETS
             for element in self._context.elements(self._family_and_table, name)
-            if (target := _target(name, element)) is not None
+            if (target := target_of(name, element)) is not None
         )
 
     def describe(self) -> Installed | None:
@@ -175,12 +183,17 @@ class NftInterception:
         return intercepted(targets, self._settings.family)
 
     def _replace(self, found: Installed | None) -> None:
+        table = self._family_and_table
         commands = [self._ruleset]
+        kept: list[Target] = []
         if found is not None:
-            commands.insert(0, f"delete table {self._family_and_table}")
+            commands.insert(0, f"delete table {table}")
             kept = self._of_family(self.addresses())
-            commands += _elements("add", self._family_and_table, kept)
-        commands += _held_elements("add", self._family_and_table, self._held)
+        commands += change_targets("add", table, kept) + change_held("add", table, self._held)
+        if self._diverts:
+            # Rules that others took away have taken along what they knew of open connections.
+            again = self._standing is not None
+            commands += begin_ours(table, ours(kept, self._held), any_port=again)
         self._change(commands)
         self._holds_table = True
 
@@ -204,51 +217,3 @@ class NftInterception:
 def _fingerprint(text: str) -> str:
     found = _COMMENT.search(text)
     return found[1] if found else ""
-
-
-def _elements(command: str, table: str, targets: Iterable[Target]) -> list[str]:
-    by_set: dict[str, list[str]] = {}
-    for target in targets:
-        address = "" if isinstance(target, NodePort) else f"{target.address} . "
-        element = f"{address}{_PROTOCOL_NUMBER[target.transport]} . {target.port}"
-        by_set.setdefault(_set_of(target), []).append(element)
-    return _commands(command, table, by_set)
-
-
-def _held_elements(command: str, table: str, held: Iterable[HeldConnection]) -> list[str]:
-    by_set: dict[str, list[str]] = {}
-    for connection in held:
-        # A link-local address comes with its interface, which is no part of a packet.
-        parts = [f"{host.partition('%')[0]} . {port}" for host, port in connection]
-        name = _HELD[":" in connection.destination[0]]
-        by_set.setdefault(name, []).append(" . ".join(parts))
-    return _commands(command, table, by_set)
-
-
-def _commands(command: str, table: str, by_set: Mapping[str, Iterable[str]]) -> list[str]:
-    return [
-        f"{command} element {table} {name} {{ {', '.join(elements)} }}"
-        for name, elements in by_set.items()
-    ]
-
-
-def _set_of(target: Target) -> str:
-    if isinstance(target, NodePort):
-        return _NODE_PORTS
-    four, six = _INBOUND if isinstance(target, InboundAddress) else _SERVICES
-    return six if ":" in target.address else four
-
-
-def _target(name: str, concatenation: list[Any]) -> Target | None:
-    *address, protocol, port = concatenation
-    transport = _TRANSPORT.get(protocol) or _by_name(protocol)
-    if transport is None:
-        return None
-    if name == _NODE_PORTS:
-        return NodePort(transport, port)
-    kind = InboundAddress if name in _INBOUND else ServiceAddress
-    return kind(address[0], transport, port)
-
-
-def _by_name(protocol: object) -> Transport | None:
-    return {"tcp": Transport.TCP, "udp": Transport.UDP}.get(str(protocol))

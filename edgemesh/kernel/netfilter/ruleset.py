@@ -57,7 +57,8 @@ def nft_ruleset(settings: NetfilterSettings, proxy: ProxySettings, *, owned: boo
         "without_listener": "refuse" if settings.fail == "closed" else "pass",
     }
     text = shipped("netfilter", f"{settings.mode}.nft").read_text()
-    text = _NFT_DEFINE.sub(lambda found: f"define {found[1]} = {values[found[1]]}", text)
+    # A context of the library keeps what is defined, for when the rules have to be put right.
+    text = _NFT_DEFINE.sub(lambda found: f"redefine {found[1]} = {values[found[1]]}", text)
     flags = "\tflags owner\n" if owned else ""
     comment = f'\tcomment "{_fingerprint(settings, text + flags)}"\n'
     return re.sub(
