@@ -77,7 +77,11 @@ async def run(options: Options) -> Results:
         StreamEndpoints(program, "sink", SINK),
         web_endpoints(_WEB),
     ]
-    comparison = Comparison([_case(program, name) for name in cases], subjects, endpoints)
+    made = [_case(program, name) for name in cases]
+    # Our subjects have to tell of calls of every Service.
+    called = {case.service for case in made}
+    serving = [each for each in endpoints if each.service.name in called]
+    comparison = Comparison(made, subjects, serving)
     results = Results("paths", options.rounds, ours=_OURS)
     await compare(comparison, results, options.timing, options.directory)
     return results
