@@ -1,0 +1,198 @@
+"""Requests over the quota are answered 429 by the agent, in their turn, and the flow goes on."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+import trio
+from observed_fixtures import (
+    OBSERVED,
+    Observing,
+    Programs,
+    exchange,
+    observing,
+    open_programs,
+    request,
+    response,
+)
+from plane_fixtures import Peer
+
+from edgemesh.model.meters import by_class
+from edgemesh.model.policies import Policy, Quota
+
+pytestmark = pytest.mark.root
+
+SECONDS = 3.0
+RATE = 300.0
+BURST = 30
+LENGTH = len(response())
+
+
+@pytest.fixture(scope="module")
+def programs() -> Iterator[Programs]:
+    with open_programs() as made:
+        yield made
+
+
+def limited(rate: float, burst: int) -> Policy:
+    return replace(OBSERVED, client_quota=Quota(rate, burst))
+
+
+async def answer_all(endpoint: Peer, asked: int) -> None:
+    """Answer requests of one length until the client goes away."""
+    while True:
+        with trio.fail_after(20):
+            if not await endpoint.sock.recv(asked):
+                return
+        await endpoint.send(response())
+
+
+async def read_answer(client: Peer) -> tuple[bytes, bytes]:
+    """The head and the body of what the client is answered, whoever does it."""
+    head = b""
+    while not head.endswith(b"\r\n\r\n"):
+        head += await client.receive(1)
+    [length] = [
+        int(line.partition(b":")[2])
+        for line in head.splitlines()
+        if line.lower().startswith(b"content-length")
+    ]
+    return head, await client.receive(length)
+
+
+async def ask(client: Peer, asked: bytes) -> bytes:
+    """The head of the answer to one request."""
+    await client.send(asked)
+    head, _ = await read_answer(client)
+    return head
+
+
+async def test_a_request_over_quota_is_told_why_and_when_to_come_again(programs: Programs) -> None:
+    async with observing(programs) as plane:
+        client, endpoint = await plane.connected(limited(0.5, 1))
+        await exchange(client, endpoint, request(), response())
+        head = await ask(client, request())
+        assert head.startswith(b"HTTP/1.1 429 Too Many Requests\r\n")
+        assert b"x-edgemesh-reason: quota\r\n" in head
+        assert b"retry-after: 2\r\n" in head
+        refusals = plane.world.plane.metrics.refusals.by_reason
+        assert refusals == {"quota": 1}
+
+
+async def test_the_flow_goes_on_after_a_refusal(programs: Programs) -> None:
+    async with observing(programs) as plane:
+        client, endpoint = await plane.connected(limited(20.0, 1))
+        for _ in range(3):
+            await exchange(client, endpoint, request(), response())
+            assert (await ask(client, request())).startswith(b"HTTP/1.1 429 ")
+            await trio.sleep(0.06)
+        client.close()
+        endpoint.close()
+        report = await plane.world.report()
+        assert (report.requests, report.refused_requests, report.unobserved) == (3, 3, "")
+
+
+@pytest.mark.parametrize("body", [b"", b"b" * 10, b"b" * 200_000])
+async def test_what_is_refused_does_not_reach_the_endpoint(programs: Programs, body: bytes) -> None:
+    async with observing(programs) as plane:
+        client, endpoint = await plane.connected(limited(5.0, 1))
+        await exchange(client, endpoint, request(), response())
+        refused = request("/refused", "POST", body)
+        assert (await ask(client, refused)).startswith(b"HTTP/1.1 429 ")
+        await trio.sleep(0.25)
+        await exchange(client, endpoint, request("/next"), response())
+        assert plane.unobserved == {}
+
+
+async def test_a_refused_head_has_no_body_in_its_answer(programs: Programs) -> None:
+    async with observing(programs) as plane:
+        client, endpoint = await plane.connected(limited(5.0, 1))
+        await exchange(client, endpoint, request(), response())
+        await client.send(request(method="HEAD"))
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            head += await client.receive(1)
+        await trio.sleep(0.25)
+        await exchange(client, endpoint, request("/next"), response())
+
+
+async def test_a_refused_request_may_come_in_pieces(programs: Programs) -> None:
+    async with observing(programs) as plane:
+        client, endpoint = await plane.connected(limited(5.0, 1))
+        await exchange(client, endpoint, request(), response())
+        refused = request("/refused", "POST", b"body of it")
+        for at in range(len(refused)):
+            await client.send(refused[at : at + 1])
+            await trio.sleep(0.0005)
+        head, _ = await read_answer(client)
+        assert head.startswith(b"HTTP/1.1 429 ")
+        await trio.sleep(0.25)
+        await exchange(client, endpoint, request("/next"), response())
+        assert plane.unobserved == {}
+
+
+async def test_what_is_pipelined_behind_a_refusal_is_answered_after_it(programs: Programs) -> None:
+    async with observing(programs) as plane:
+        client, endpoint = await plane.connected(limited(0.5, 1))
+        await exchange(client, endpoint, request(), response())
+        await client.send(request("/refused") + request("/next"))
+        head, _ = await read_answer(client)
+        assert head.startswith(b"HTTP/1.1 429 ")
+        assert await endpoint.receive(len(request("/next"))) == request("/next")
+        await endpoint.send(response())
+        assert await client.receive(LENGTH) == response()
+        assert plane.unobserved == {"pipelined": 1}
+
+
+async def test_a_refusal_waits_until_the_answer_before_it_is_sent(programs: Programs) -> None:
+    large = response(random.Random(3).randbytes(3_000_000))
+    async with observing(programs) as plane:
+        client, endpoint = await plane.connected(limited(0.5, 1))
+        await client.send(request())
+        await endpoint.receive(len(request()))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(endpoint.send, large)
+            await trio.sleep(0.2)
+            nursery.start_soon(client.send, request())
+            assert await client.receive(len(large)) == large
+        head, _ = await read_answer(client) if not plane.unobserved else (b"", b"")
+        assert head.startswith(b"HTTP/1.1 429 ") or plane.unobserved == {"pipelined": 1}
+
+
+async def test_as_many_requests_pass_as_the_bucket_holds(programs: Programs) -> None:
+    async with observing(programs) as plane:
+        server = plane.serve(limited(RATE, BURST))
+        passed, refused = 0, 0
+        began = time.monotonic()
+        async with trio.open_nursery() as nursery:
+            clients = []
+            for _ in range(4):
+                clients.append(await plane.world.call())
+                nursery.start_soon(answer_all, await server.accept(), len(request()))
+
+            async def call(client: Peer) -> None:
+                nonlocal passed, refused
+                while time.monotonic() < began + SECONDS:
+                    if (await ask(client, request())).startswith(b"HTTP/1.1 200"):
+                        passed += 1
+                    else:
+                        refused += 1
+                client.close()
+
+            async with trio.open_nursery() as callers:
+                for client in clients:
+                    callers.start_soon(call, client)
+            took = time.monotonic() - began
+        assert refused > 100
+        assert passed == pytest.approx(BURST + RATE * took, rel=0.02)
+        assert by_class(plane.meter.responses) == {"2xx": passed}
+        assert _refusals(plane) == refused
+        assert plane.unobserved == {}
+
+
+def _refusals(plane: Observing) -> int:
+    return plane.world.plane.metrics.refusals.by_reason["quota"]
