@@ -31,6 +31,7 @@ from interception_lab import (
 from edgemesh.kernel import sockets
 from edgemesh.kernel.netfilter import HeldConnection, Interception, Target
 from edgemesh.kernel.shipped import shipped
+from edgemesh.lab.network import set_sysctl
 from edgemesh.model.services import InboundAddress, NodePort, ServiceAddress, Transport
 from edgemesh.model.settings import NetfilterSettings
 
@@ -174,6 +175,25 @@ def test_a_service_is_intercepted_at_one_port_when_its_other_port_goes(
         client = call(lab.pod, SERVICE[version])
         assert agent.accept(version)[0] == (SERVICE[version], PORT)
         assert greeting(client) == b"agent"
+
+
+@BOTH
+def test_a_connection_that_is_held_too_late_goes_on(
+    idle: Interception, pod_node_server: Lab, version: int
+) -> None:
+    lab = pod_node_server
+    # Or the kernel would know the connection's packets before it looks for their route.
+    set_sysctl(lab.node, "net.ipv4.ip_early_demux", 0)
+    change(lab, idle, [service(version)])
+    with (
+        Agent(lab.node) as agent,
+        closing(call(lab.pod, SERVICE[version])) as client,
+        closing(agent.tcp[version].accept()[0]) as connection,
+    ):
+        connection.settimeout(5)
+        change(lab, idle, (), [service(version)])
+        client.sendall(b"still here")
+        assert connection.recv(64) == b"still here"
 
 
 @BOTH
