@@ -56,8 +56,8 @@ class BpfSettings:
     lease_seconds: Seconds = 5.0
     backlog_bytes: Count = 262144
     gate_flows: Count = 8192
-    observed_ports: Count = 4096
-    observed_endpoints: Count = 16384
+    observed_ports: Count = 1024
+    observed_endpoints: Count = 4096
     observed_steps: Count = 384
     connect_addresses: Count = 65536
     connect_endpoints: Count = 262144

@@ -51,31 +51,36 @@ class Observing:
     sockmap: Sockmap
     observer: Observer
 
-    async def connected(self, policy: Policy = OBSERVED) -> tuple[Peer, Peer]:
+    async def connected(
+        self, policy: Policy = OBSERVED, protocol: str = "http", receive: int = 0
+    ) -> tuple[Peer, Peer]:
         """A client and its endpoint, of a flow that is observed."""
-        server = self.serve(policy)
-        client = await self.world.call()
+        server = self.serve(policy, protocol)
+        client = await self.world.call(receive=receive)
         return client, await server.accept()
 
-    def serve(self, policy: Policy = OBSERVED, backlog: int = 64) -> Server:
-        server = self.world.serve(backlog=backlog)
-        self.world.service(server.endpoint, policy=policy, application_protocol="http")
+    def serve(self, policy: Policy = OBSERVED, protocol: str = "http") -> Server:
+        server = self.world.serve()
+        self.world.service(server.endpoint, policy=policy, application_protocol=protocol)
         return server
 
     @property
     def meter(self) -> Meter:
-        """What the one endpoint's requests have come to."""
-        self.observer.read()
-        [found] = [
-            each.meter
-            for each in self.world.plane.metrics.meters.all()
-            if each.key.path == "splice"
-        ]
-        return found
+        """What the requests of the only endpoint with some have come to on this path."""
+        self._read()
+        counted = self.world.plane.metrics.meters.all()
+        spliced = [each.meter for each in counted if each.key.path == "splice"]
+        found = [meter for meter in spliced if any(meter.responses)]
+        assert len(found) <= 1
+        return found[0] if found else Meter()
+
+    def _read(self) -> None:
+        for _ in self.observer.read():
+            pass
 
     @property
     def unobserved(self) -> dict[str, int]:
-        self.observer.read()
+        self._read()
         return dict(self.world.plane.metrics.unobserved)
 
 

@@ -42,6 +42,9 @@ class ObservedEnd(HeldEnd):
         seen = side.way.passed - side.sent
         # It takes the lock: what the kernel has found in these bytes is written down by now.
         tcp_state(self.sock)
+        if seen <= 0:
+            self._look()
+            return
         refusal = self._watch.refusal()
         if refusal is not None:
             first, end = refusal
@@ -50,10 +53,12 @@ class ObservedEnd(HeldEnd):
                 self._refuse(seen, end and end - first + before)
                 return
             seen = min(seen, before)
-        if seen > 0:
-            super().read(min(seen, len(self.pump.flow.context.relay_buffer)))
-        else:
-            self._look()
+        super().read(min(seen, len(self.pump.flow.context.relay_buffer)))
+
+    def last_words(self) -> None:
+        """Pass on what the client said, unless it is refused: the client hears of it no more."""
+        if self._watch.refusal() is None:
+            super().last_words()
 
     def _look(self) -> None:
         """See whether it is an end that epoll has told of."""

@@ -28,6 +28,7 @@ from edgemesh.model.flows import Mover
 from edgemesh.model.meters import LATENCY_BOUNDS
 from edgemesh.model.policies import Path, Quota
 from edgemesh.model.services import Endpoint, PortKey, ServicePort, Snapshot
+from edgemesh.observe.slices import run_in_slices
 from edgemesh.proxy.context import Context
 from edgemesh.proxy.flow import Flow
 from edgemesh.proxy.forward.carried import Carried
@@ -109,7 +110,7 @@ class Observer:
             task_status.started()
             while True:
                 await trio.sleep(_READ_SECONDS)
-                self.read()
+                await run_in_slices(self.read())
         finally:
             self._context.movers.observe = None
 
@@ -120,11 +121,13 @@ class Observer:
             if port is not None:
                 self._set_quota(bucket, port)
 
-    def read(self) -> None:
-        """Bring what was counted to the metrics."""
-        for tally in self._tallies.values():
+    def read(self) -> Iterator[None]:
+        """Bring what was counted to the metrics, a step at a time."""
+        for tally in list(self._tallies.values()):
+            # What has no flows was read when it had.
             if tally.flows:
                 self._read(tally)
+                yield
 
     def begin(self, flow: Flow) -> None:
         """Take a flow of which nothing was read, and that is connected to its endpoint."""
