@@ -142,6 +142,7 @@ int gate_verdict(struct __sk_buff *skb)
 	return move(skb, &cookie, number, way, 0);
 }
 #else
+#include "http_reader.h"
 #include "observe.h"
 
 /* As `gate_sources`, for flows whose requests are counted. */
