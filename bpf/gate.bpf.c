@@ -151,7 +151,7 @@ BPF_SOCKHASH(observed_sources, u64, 2 * GATE_WAYS);
 BPF_F_TABLE("array", u32, struct watch, watches, GATE_WAYS / 2, BPF_F_MMAPABLE);
 BPF_TABLE("array", u32, struct quota, quotas, OBSERVED_PORTS);
 BPF_TABLE("array", u32, struct bucket, buckets, OBSERVED_PORTS);
-BPF_F_TABLE("array", u32, struct tally, tallies, OBSERVED_ENDPOINTS, BPF_F_MMAPABLE);
+BPF_TABLE("array", u32, struct tally, tallies, OBSERVED_ENDPOINTS);
 
 /* A packet begins a request: let it pass, or refuse it. */
 static inline void begin_request(struct watch *watch, struct reader *reader, u64 position)

@@ -99,7 +99,7 @@ struct bucket {
 #define STATUSES 10
 #define LATENCIES 40
 
-/* Value of `tallies`: counted by the program, cleared by the agent. In its memory, too. */
+/* Value of `tallies`: counted by the program, cleared by the agent. */
 struct tally {
 	__u64 statuses[STATUSES];     /* responses by the first digit of their status */
 	__u64 nanoseconds;            /* that they took together, from the request's first byte */

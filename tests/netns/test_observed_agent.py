@@ -129,4 +129,4 @@ def test_a_policy_that_needs_each_request_takes_path_http(observing: BpfMesh) ->
             lambda: samples(observing, "edgemesh_requests_total") == {"http 2xx": 1}, "counted", 10
         )
     row = observing.edgemesh("get", "services", "-o", "wide").splitlines()[1]
-    assert row.split(maxsplit=8)[7:] == ["http", "splice: requests are repeated"]
+    assert row.endswith("http   splice: requests are repeated")

@@ -1,7 +1,7 @@
 """The agent's side of what the gate sees of HTTP/1.1: what flows ask, and how that is answered.
 
-The other side is bpf/observe.h. `Watch` and `Tally` are the words of its ``struct watch`` and
-``struct tally``, which lie in memory that both sides have.
+The other side is bpf/observe.h. `Watch` is the words of its ``struct watch``, which lie in memory
+that both sides have.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ NANOSECONDS = 10
 LATENCIES = slice(11, 51)
 UNOBSERVED_FLOWS = slice(51, 57)
 TALLY_WORDS = 57
+_TALLY = struct.Struct(f"={TALLY_WORDS}Q")
 
 _NANOSECONDS = 1_000_000_000
 
@@ -118,11 +119,14 @@ class ObservedMaps:
             self.sources = opened.enter_context(open_map("observed_sources"))
             self._quotas = opened.enter_context(open_map("quotas"))
             self._buckets = opened.enter_context(open_map("buckets"))
-            self._watches = _words(opened, open_map, "watches", WATCH_WORDS)
-            self._tallies = _words(opened, open_map, "tallies", TALLY_WORDS)
+            self._tallies = opened.enter_context(open_map("tallies"))
+            self._watches = opened.enter_context(open_map("watches"))
             self._opened = opened.pop_all()
+        assert self._watches.value_size == WATCH_WORDS * 8
+        assert self._tallies.value_size == _TALLY.size
+        self._words: memoryview | None = None
         self.ports = self._quotas.max_entries
-        self.endpoints = len(self._tallies) // TALLY_WORDS
+        self.endpoints = self._tallies.max_entries
 
     def __enter__(self) -> Self:
         """The maps themselves."""
@@ -134,7 +138,13 @@ class ObservedMaps:
 
     def watch(self, number: int, quota: int, tally: int) -> Watch:
         """Observe a flow that is about to enter the gate; see `Watch`."""
-        return Watch(self._watches, number, quota, tally)
+        if self._words is None:
+            # All of it counts as the agent's memory from then on: most agents need none.
+            watches = self._watches
+            size = watches.max_entries * WATCH_WORDS * 8
+            memory = self._opened.enter_context(mmap.mmap(watches.fd, size))
+            self._words = self._opened.enter_context(memoryview(memory).cast("Q"))
+        return Watch(self._words, number, quota, tally)
 
     def set_quota(self, index: int, rate: float, burst: int) -> None:
         """Let so many requests a second pass, and so many at once; the tokens stay as they are.
@@ -153,19 +163,10 @@ class ObservedMaps:
 
     def tally(self, index: int) -> Sequence[int]:
         """What was counted since `clear`."""
-        at = index * TALLY_WORDS
-        return self._tallies[at : at + TALLY_WORDS].tolist()
+        found = self._tallies.lookup(struct.pack("=I", index))
+        assert found is not None
+        return _TALLY.unpack(found)
 
     def clear(self, index: int) -> None:
         """Begin to count anew, while nobody does."""
-        at = index * TALLY_WORDS
-        for word in range(at, at + TALLY_WORDS):
-            self._tallies[word] = 0
-
-
-def _words(opened: ExitStack, open_map: Callable[[str], Map], name: str, words: int) -> memoryview:
-    """The memory of a map whose values are so many words each."""
-    with open_map(name) as found:
-        assert found.value_size == words * 8
-        memory = opened.enter_context(mmap.mmap(found.fd, found.max_entries * words * 8))
-    return opened.enter_context(memoryview(memory).cast("Q"))
+        self._tallies.update(struct.pack("=I", index), bytes(_TALLY.size))

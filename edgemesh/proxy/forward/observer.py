@@ -8,7 +8,7 @@ is needed for others.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Final
 
@@ -66,7 +66,7 @@ class _Tally:
         self.port = port
         self.endpoint = endpoint
         self.flows = 0
-        self.before = [0] * TALLY_WORDS
+        self.before: Sequence[int] = (0,) * TALLY_WORDS
 
 
 class _Observed:
@@ -225,7 +225,7 @@ class Observer:
         if now == tally.before:
             return
         more = [after - before for after, before in zip(now, tally.before, strict=True)]
-        tally.before = list(now)
+        tally.before = now
         metrics = self._context.metrics
         meter = metrics.meters.meter(tally.port, tally.endpoint, Path.SPLICE)
         for digit, count in enumerate(more[STATUSES]):
