@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from random import Random
 
 import pytest
 
+from edgemesh.model.flows import FlowFacts, Refusal
 from edgemesh.model.paths import ALL_PATHS, AvailablePaths
 from edgemesh.model.policies import (
     Balance,
@@ -25,9 +27,11 @@ from edgemesh.model.policies import (
     Timeouts,
 )
 from edgemesh.model.routes import Backend, ConnectionRoute, Route
-from edgemesh.model.services import ServicePort, Transport
+from edgemesh.model.services import Endpoint, ServicePort, Snapshot, Transport
 from edgemesh.policy.observation import asks_to_observe, observation_hindrance
 from edgemesh.policy.paths import choose_path, forwarding_path, hello_matters
+from edgemesh.policy.traffic.traffic import Traffic
+from edgemesh.policy.verdict import Verdict, decide, preview
 
 OBSERVED = Policy(path=Path.SPLICE, observe=Observe.HTTP, client_quota=Quota(100.0, 10))
 BACKEND = Backend("default", "web", 80)
@@ -117,3 +121,34 @@ def test_what_declares_no_protocol_is_looked_at_first() -> None:
 def test_what_is_no_http_is_spliced_as_ever() -> None:
     assert forwarding_path(port(protocol="tls"), "tls", ALL_PATHS) is Path.RELAY
     assert choose_path(port(protocol="tls"), "tls", ALL_PATHS).path is Path.SPLICE
+
+
+CALLED = ("10.96.0.1", 80)
+FACTS = FlowFacts(Transport.TCP, ("10.244.0.9", 40000), CALLED, "http")
+NONE_LEFT = Quota(0.001, 1)
+
+
+def verdicts(available: AvailablePaths) -> list[Verdict]:
+    """Of three connections to a port whose quota is one."""
+    asking = port(replace(OBSERVED, client_quota=NONE_LEFT), endpoints=(Endpoint("10.0.0.1", 80),))
+    snapshot = Snapshot(tcp={CALLED: asking}, ports={asking.key: asking})
+    traffic = Traffic(Random(0).random)
+    traffic.swap(snapshot, 0.0)
+    foreseen = preview(
+        snapshot, FACTS, traffic, 0.0, listener_port=1, attempts=1, available=available
+    )
+    decided = [
+        decide(snapshot, FACTS, traffic, 0.0, listener_port=1, available=available)
+        for _ in range(2)
+    ]
+    return [foreseen, *decided]
+
+
+def test_connections_take_no_tokens_where_their_requests_do() -> None:
+    assert [verdict.path for verdict in verdicts(ALL_PATHS)] == [Path.SPLICE] * 3
+
+
+def test_connections_take_tokens_where_requests_are_not_counted() -> None:
+    foreseen, first, second = verdicts(ALL_PATHS._replace(observed="no bcc"))
+    assert (foreseen.path, first.path) == (Path.HTTP, Path.RELAY)
+    assert second.refusal is Refusal.QUOTA
