@@ -60,9 +60,8 @@ class Picker(Protocol):
         ...
 
 
-def _no_chance() -> float:
-    """What is given to those that leave nothing to chance."""
-    return 0.0
+# Gives 0.0: for those that leave nothing to chance.
+_no_chance: Callable[[], float] = float
 
 
 class RoundRobin:
