@@ -126,7 +126,7 @@ class AgentStatus:
     Args:
         node: its node's name.
         version: of edgemesh.
-        compiled: its data plane is machine code, which takes half the CPU time.
+        compiled: its data plane is machine code (scripts/compile).
         pid: its process.
         uptime_seconds: since it began to serve.
         listeners: ``address:port`` by what listens there: ``tcp``, ``udp``, ``dns``.

@@ -27,7 +27,7 @@ from edgemesh.model.policies import Policy, Quota
 pytestmark = pytest.mark.root
 
 SECONDS = 3.0
-RATE = 300.0
+RATE = 100.0
 BURST = 30
 LENGTH = len(response())
 
@@ -211,7 +211,7 @@ async def test_as_many_requests_pass_as_the_bucket_holds(programs: Programs) -> 
                 for client in clients:
                     callers.start_soon(call, client)
             took = time.monotonic() - began
-        assert refused > 0
+        assert refused > 100
         assert passed == pytest.approx(BURST + RATE * took, rel=0.02)
         assert by_class(plane.meter.responses) == {"2xx": passed}
         assert _refusals(plane) == refused
