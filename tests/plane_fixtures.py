@@ -24,7 +24,7 @@ from edgemesh.model.services import Endpoint, ServicePort, Transport
 from edgemesh.model.settings import NetfilterSettings, ProxySettings
 from edgemesh.proxy.context import PromotionRule
 from edgemesh.proxy.plane import Plane
-from edgemesh.proxy.timers import TICK_SECONDS
+from edgemesh.reactor.timers import TICK_SECONDS
 
 PATIENCE_SECONDS = 20.0
 _ROUNDS_OF_REST = 150

@@ -17,8 +17,8 @@ from edgemesh.policy.traffic.endpoint_state import EndpointState
 from edgemesh.policy.traffic.traffic import Traffic
 from edgemesh.policy.traffic.upstream import Upstream
 from edgemesh.proxy.dns.counters import DnsCounters
-from edgemesh.proxy.reactor import Reactor
 from edgemesh.proxy.report import Reports
+from edgemesh.reactor.reactor import Reactor
 
 _BREAKER_VALUES: Final = {
     BreakerPhase.CLOSED: 0,

@@ -11,8 +11,8 @@ from edgemesh.model.services import Transport
 from edgemesh.observe.log import get_logger
 from edgemesh.proxy.context import Context
 from edgemesh.proxy.flow import Flow
-from edgemesh.proxy.reactor import IN
 from edgemesh.proxy.resolve import resolve
+from edgemesh.reactor.reactor import IN
 
 # How long accepting pauses when descriptors or memory have run out; epoll would spin otherwise.
 _PAUSE_SECONDS = 0.25

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from edgemesh.kernel.sockets import dialling_socket, is_own_address
 from edgemesh.model.services import Endpoint, Source
 from edgemesh.proxy.context import Context
-from edgemesh.proxy.reactor import OUT, Handler
-from edgemesh.proxy.timers import Timer
+from edgemesh.reactor.reactor import OUT, Handler
+from edgemesh.reactor.timers import Timer
 
 
 def connecting_socket(

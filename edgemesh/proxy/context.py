@@ -23,9 +23,9 @@ from edgemesh.policy.verdict import Verdict
 from edgemesh.proxy.decide import Decider
 from edgemesh.proxy.http.shared import HttpShared, NoRequestLog, RequestLog
 from edgemesh.proxy.http2.shared import Http2Shared
-from edgemesh.proxy.reactor import Reactor
 from edgemesh.proxy.report import Reports
 from edgemesh.proxy.transport_server import TransportServer
+from edgemesh.reactor.reactor import Reactor
 
 if TYPE_CHECKING:
     from edgemesh.proxy.forward.movers import Movers

@@ -20,7 +20,7 @@ from edgemesh.proxy.flow import Flow
 from edgemesh.proxy.forward.dial import dial
 from edgemesh.proxy.http1 import client as http1
 from edgemesh.proxy.http2 import client as http2
-from edgemesh.proxy.reactor import ERROR, HANGUP, HANGUP_IN, IN
+from edgemesh.reactor.reactor import ERROR, HANGUP, HANGUP_IN, IN
 from edgemesh.wire.sniff import SNIFF_LIMIT, sniff
 
 _HTTP2 = frozenset({"http2", "grpc"})

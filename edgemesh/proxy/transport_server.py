@@ -18,8 +18,8 @@ from edgemesh.model.policies import QuotaScope
 from edgemesh.model.services import Endpoint, ServicePort
 from edgemesh.policy.traffic.server import ServerState
 from edgemesh.proxy.decide import Decider
-from edgemesh.proxy.reactor import Handler, Reactor
-from edgemesh.proxy.timers import Timer
+from edgemesh.reactor.reactor import Handler, Reactor
+from edgemesh.reactor.timers import Timer
 
 
 class CallKind(StrEnum):

@@ -13,8 +13,8 @@ import trio
 import trio.testing
 from plane_fixtures import open_descriptors
 
-from edgemesh.proxy.reactor import IN, Reactor
-from edgemesh.proxy.timers import TICK_SECONDS
+from edgemesh.reactor.reactor import IN, Reactor
+from edgemesh.reactor.timers import TICK_SECONDS
 
 
 class Recorder:

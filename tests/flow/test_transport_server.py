@@ -14,8 +14,8 @@ from edgemesh.model.policies import Policy, Quota, QuotaScope, ServerLimits
 from edgemesh.model.services import Endpoint, ServicePort, Snapshot, Transport
 from edgemesh.model.settings import ProxySettings
 from edgemesh.proxy.decide import Decider
-from edgemesh.proxy.reactor import Reactor
 from edgemesh.proxy.transport_server import CallKind, InboundCall, Pass, TransportServer
+from edgemesh.reactor.reactor import Reactor
 
 HERE = Endpoint("10.0.0.1", 80, node="edge-1")
 THERE = Endpoint("10.0.0.2", 80, node="edge-2")

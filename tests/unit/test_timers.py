@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from edgemesh.proxy.timers import TICK_SECONDS, Timer, TimerWheel
+from edgemesh.reactor.timers import TICK_SECONDS, Timer, TimerWheel
 
 # Sums of many floats differ from one sum by their last digits.
 ROUNDING = 1e-6

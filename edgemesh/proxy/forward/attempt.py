@@ -12,8 +12,8 @@ from edgemesh.policy.traffic.calls import Outcome
 from edgemesh.policy.traffic.endpoint_state import EndpointState
 from edgemesh.policy.verdict import Verdict, workload_key
 from edgemesh.proxy.context import Context
-from edgemesh.proxy.reactor import Handler
 from edgemesh.proxy.transport_server import FREE, CallKind, InboundCall
+from edgemesh.reactor.reactor import Handler
 
 # What keeps this node from connecting, whoever the endpoint is: it is not to blame.
 _OUR_FAULTS = frozenset(

@@ -22,7 +22,7 @@ from edgemesh.model.services import Transport
 from edgemesh.proxy.context import Context
 from edgemesh.proxy.forward.answering import Answering
 from edgemesh.proxy.forward.session import Session, Sessions
-from edgemesh.proxy.reactor import IN
+from edgemesh.reactor.reactor import IN
 
 # Datagrams taken from the listener at one event.
 _BUDGET = 32

@@ -18,8 +18,8 @@ from edgemesh.proxy.flow import Flow
 from edgemesh.proxy.forward.carried import Carried, Direction
 from edgemesh.proxy.forward.gate_member import Member, Side
 from edgemesh.proxy.forward.pump import End, Pump
-from edgemesh.proxy.reactor import Handler
-from edgemesh.proxy.timers import Timer
+from edgemesh.reactor.reactor import Handler
+from edgemesh.reactor.timers import Timer
 
 # The kernel's worker that brings bytes to a socket needs microseconds, once it has a processor.
 # It is offered ours so often in a turn, and for so many turns before it has until the next tick.

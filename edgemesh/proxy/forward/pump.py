@@ -28,7 +28,7 @@ from edgemesh.policy.promotion import Behaviour
 from edgemesh.proxy.flow import Flow
 from edgemesh.proxy.forward.carried import Carried, Direction
 from edgemesh.proxy.forward.silence import Silence
-from edgemesh.proxy.reactor import ERROR, HANGUP, HANGUP_IN, IN, OUT
+from edgemesh.reactor.reactor import ERROR, HANGUP, HANGUP_IN, IN, OUT
 from edgemesh.wire.sniff import OPAQUE, sniff
 
 _READABLE = IN | HANGUP_IN | HANGUP | ERROR

@@ -12,7 +12,7 @@ from edgemesh.proxy.forward.carried import Carried, Direction
 from edgemesh.proxy.forward.gate_member import Member
 from edgemesh.proxy.forward.held import resume_held
 from edgemesh.proxy.forward.silence import Silence
-from edgemesh.proxy.reactor import HANGUP_IN
+from edgemesh.reactor.reactor import HANGUP_IN
 
 # Reads at one socket until there is nothing; one that goes on talking is for the relay.
 _READS = 16

@@ -8,7 +8,7 @@ from edgemesh.model.flows import Ending, Mover
 from edgemesh.proxy.flow import Flow
 from edgemesh.proxy.forward.carried import Carried, Direction
 from edgemesh.proxy.forward.pump import End, Pump
-from edgemesh.proxy.reactor import IN
+from edgemesh.reactor.reactor import IN
 
 
 def relay(

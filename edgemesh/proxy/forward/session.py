@@ -21,9 +21,9 @@ from edgemesh.proxy.connecting import source_address
 from edgemesh.proxy.context import Context
 from edgemesh.proxy.forward.answering import Answering
 from edgemesh.proxy.forward.attempt import Attempt, outcome_of_problem
-from edgemesh.proxy.reactor import IN, Handler
 from edgemesh.proxy.report import failure
-from edgemesh.proxy.timers import Timer
+from edgemesh.reactor.reactor import IN, Handler
+from edgemesh.reactor.timers import Timer
 from edgemesh.wire.host_port import joined
 
 # The client, and the address at which its datagrams arrive.

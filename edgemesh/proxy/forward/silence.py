@@ -8,8 +8,8 @@ from edgemesh.model.flows import Ending
 from edgemesh.policy.deadlines import policy_or_setting
 from edgemesh.proxy.flow import Flow
 from edgemesh.proxy.forward.carried import Carried
-from edgemesh.proxy.reactor import Handler
-from edgemesh.proxy.timers import Timer
+from edgemesh.reactor.reactor import Handler
+from edgemesh.reactor.timers import Timer
 
 
 class Silence:

@@ -39,7 +39,7 @@ from edgemesh.proxy.flow import Flow
 from edgemesh.proxy.forward.carried import Carried
 from edgemesh.proxy.forward.gate_member import Member, Side
 from edgemesh.proxy.forward.redirection import Redirection
-from edgemesh.proxy.reactor import IN
+from edgemesh.reactor.reactor import IN
 
 _NO_MEMORY = "the kernel had no memory for what has come"
 

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from edgemesh.policy.traffic.endpoint_state import EndpointState
 from edgemesh.proxy.http.answers import Answer
-from edgemesh.proxy.reactor import Handler
+from edgemesh.reactor.reactor import Handler
 
 
 class Carrier(Handler, Protocol):

@@ -35,9 +35,9 @@ from edgemesh.proxy.http.carrier import Carrier
 from edgemesh.proxy.http.entry import enter
 from edgemesh.proxy.http.plans import PortPlan
 from edgemesh.proxy.http.request_report import write_report
-from edgemesh.proxy.reactor import Handler
-from edgemesh.proxy.timers import Timer
 from edgemesh.proxy.transport_server import CallKind, InboundCall, Pass
+from edgemesh.reactor.reactor import Handler
+from edgemesh.reactor.timers import Timer
 
 _OUTCOMES = {
     RetryOn.CONNECT_FAILURE: Outcome.CONNECT_FAILED,

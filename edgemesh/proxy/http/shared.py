@@ -10,7 +10,7 @@ from edgemesh.model.settings import HttpSettings, ProxySettings
 from edgemesh.proxy.decide import Decider
 from edgemesh.proxy.http.plans import Plans
 from edgemesh.proxy.http1.pool import Pool
-from edgemesh.proxy.reactor import Handler, Reactor
+from edgemesh.reactor.reactor import Handler, Reactor
 from edgemesh.wire.http1.reader import HeadReader
 
 

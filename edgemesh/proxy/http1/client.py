@@ -17,7 +17,7 @@ from edgemesh.proxy.http.plans import PortPlan
 from edgemesh.proxy.http1.carrier import RequestCarrier
 from edgemesh.proxy.http1.deadlines import NEVER, Deadlines
 from edgemesh.proxy.http2 import client as http2
-from edgemesh.proxy.reactor import ERROR, HANGUP, HANGUP_IN, IN, OUT
+from edgemesh.reactor.reactor import ERROR, HANGUP, HANGUP_IN, IN, OUT
 from edgemesh.wire.http1.heads import MalformedBody, MalformedHead, RequestHead
 from edgemesh.wire.http2_preface import recognise_preface
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from edgemesh.proxy.reactor import Handler, Reactor
-from edgemesh.proxy.timers import Timer
+from edgemesh.reactor.reactor import Handler, Reactor
+from edgemesh.reactor.timers import Timer
 
 NEVER = float("inf")
 

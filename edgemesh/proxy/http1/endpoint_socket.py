@@ -12,7 +12,7 @@ from edgemesh.policy.traffic.upstream import Upstream
 from edgemesh.proxy.connecting import Connecting, connecting_socket
 from edgemesh.proxy.context import Context
 from edgemesh.proxy.http1.pool import PoolKey
-from edgemesh.proxy.reactor import HANGUP_IN, IN, OUT, Handler
+from edgemesh.reactor.reactor import HANGUP_IN, IN, OUT, Handler
 
 if TYPE_CHECKING:
     from edgemesh.proxy.http1.carrier import RequestCarrier

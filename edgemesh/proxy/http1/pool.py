@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Protocol
 from edgemesh.model.settings import HttpSettings
 from edgemesh.policy.traffic.endpoint_state import EndpointState
 from edgemesh.policy.traffic.upstream import Upstream
-from edgemesh.proxy.reactor import Handler, Reactor
-from edgemesh.proxy.timers import Timer
+from edgemesh.reactor.reactor import Handler, Reactor
+from edgemesh.reactor.timers import Timer
 
 if TYPE_CHECKING:
     from edgemesh.proxy.http1.upstream import UpstreamConnection

@@ -15,7 +15,7 @@ from edgemesh.policy.traffic.upstream import Upstream
 from edgemesh.proxy.context import Context
 from edgemesh.proxy.http1.endpoint_socket import ASKED_TO_READ, EndpointSocket
 from edgemesh.proxy.http1.pool import PoolKey
-from edgemesh.proxy.reactor import ERROR, HANGUP, HANGUP_IN, IN, OUT
+from edgemesh.reactor.reactor import ERROR, HANGUP, HANGUP_IN, IN, OUT
 from edgemesh.wire.http1.chunks import ChunkScanner
 from edgemesh.wire.http1.heads import Framing, MalformedBody, MalformedHead, ResponseHead
 

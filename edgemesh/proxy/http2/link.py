@@ -14,7 +14,7 @@ from abc import ABC, abstractmethod
 from typing import Any, Generic, TypeVar
 
 from edgemesh.proxy.context import Context
-from edgemesh.proxy.reactor import ERROR, HANGUP, HANGUP_IN, IN, OUT
+from edgemesh.reactor.reactor import ERROR, HANGUP, HANGUP_IN, IN, OUT
 from edgemesh.wire.http2.connection import Connection
 
 _READABLE = IN | HANGUP_IN | HANGUP | ERROR

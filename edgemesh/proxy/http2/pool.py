@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from edgemesh.model.settings import Http2Settings, HttpSettings
 from edgemesh.policy.traffic.upstream import Upstream
 from edgemesh.proxy.http2.queue import PoolKey, Queue
-from edgemesh.proxy.reactor import Handler, Reactor
-from edgemesh.proxy.timers import Timer
+from edgemesh.reactor.reactor import Handler, Reactor
+from edgemesh.reactor.timers import Timer
 
 if TYPE_CHECKING:
     from edgemesh.proxy.http2.upstream import UpstreamLink

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from edgemesh.policy.traffic.endpoint_state import EndpointState
 from edgemesh.policy.traffic.upstream import Upstream
-from edgemesh.proxy.reactor import Handler, Reactor
+from edgemesh.reactor.reactor import Handler, Reactor
 
 # An endpoint, and the client's address where the endpoint sees it.
 PoolKey = tuple[EndpointState, str]

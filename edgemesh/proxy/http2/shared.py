@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from edgemesh.model.settings import Http2Settings, HttpSettings
 from edgemesh.proxy.http2.pool import Pool
-from edgemesh.proxy.reactor import Reactor
+from edgemesh.reactor.reactor import Reactor
 from edgemesh.wire.http2.header_reader import CacheBudget
 
 

@@ -40,7 +40,7 @@ from edgemesh.observe.admin.pages import Page, Pages
 from edgemesh.observe.admin.server import serve_admin
 from edgemesh.observe.metrics.exposition import CONTENT_TYPE
 from edgemesh.observe.metrics.metrics import Metrics
-from edgemesh.proxy.reactor import IN, Reactor
+from edgemesh.reactor.reactor import IN, Reactor
 
 _DEFAULT_CASES: Final = ("endpoints-10000", "endpoints-50000")
 _SUBJECTS: Final = ("edgemesh", "idle", "thread")

@@ -28,7 +28,7 @@ from typing import Protocol, Self
 import trio
 
 from edgemesh.observe.log import get_logger
-from edgemesh.proxy.timers import TICK_SECONDS, Timer, TimerWheel
+from edgemesh.reactor.timers import TICK_SECONDS, Timer, TimerWheel
 
 IN = select.EPOLLIN
 OUT = select.EPOLLOUT

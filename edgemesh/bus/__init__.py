@@ -1,0 +1,1 @@
+"""Messages between nodes and the cloud: edgehub, cloudhub, links, router."""

@@ -1,0 +1,1 @@
+"""What only the cloud has: its REST ingress."""
