@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from edgemesh.model.bpf_settings import BpfSettings
+from edgemesh.model.bus_settings import BusSettings, CloudSettings
 
 Port = Annotated[int, Meta(ge=1, le=65535)]
 Seconds = Annotated[float, Meta(gt=0)]
@@ -383,6 +384,8 @@ class Settings:
     metrics: MetricsSettings = field(default_factory=MetricsSettings)
     admin: AdminSettings = field(default_factory=AdminSettings)
     bpf: BpfSettings = field(default_factory=BpfSettings)
+    bus: BusSettings = field(default_factory=BusSettings)
+    cloud: CloudSettings = field(default_factory=CloudSettings)
 
     @property
     def socket_path(self) -> Path:

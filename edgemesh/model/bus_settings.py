@@ -1,0 +1,118 @@
+"""Settings of what joins nodes with each other and with the cloud."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+Count = Annotated[int, Meta(ge=1)]
+Port = Annotated[int, Meta(ge=1, le=65535)]
+Seconds = Annotated[float, Meta(gt=0)]
+
+# KubeEdge's; the first part of the path that an edge dials.
+DEFAULT_PROJECT = "e632aba927ea4ac2b575ec1603d56f10"
+
+
+@dataclass(frozen=True, slots=True)
+class BusSettings:
+    """An edge node's side: its connection to the cloud, and its links to other nodes.
+
+    Args:
+        cloud: host or ``host:port`` of the cloudhub; "" for a node that stands alone.
+        enrolment_port: where the same host enrols nodes.
+        token_file: holds the token that a node enrols with; read only while it has no
+            certificate.
+        project: the first part of the path that is dialled.
+        keepalive_seconds: between keepalives to the cloud.
+        silence_seconds: without a word from the cloud that end the connection; TCP itself would
+            notice after a quarter of an hour.
+        answer_seconds: how long an answer of the cloud is waited for.
+        dial_seconds: for connecting, TLS and upgrade together.
+        first_retry_seconds, max_retry_seconds: pause after a connection that failed; it doubles,
+            with jitter.
+        max_message_bytes: of one Message.
+        renew_share: the share of a certificate's life after which a new one is asked for.
+        links: whether streams go to other nodes by links of our own: ``auto``, or ``off``.
+        link_listen: where other nodes' links are taken.
+        link_addresses: ``address`` or ``address:port`` under which other nodes reach that; empty
+            means the addresses of the interface that leads to the cloud.
+        link_idle_seconds: a link without streams is closed after so long.
+        link_silence_seconds: without a word from the peer, although it was asked, end a link.
+        probe_seconds: how often a peer that is reached through the hub is tried directly.
+        stream_window_bytes: that may be under way of one direction of a stream.
+        link_window_bytes: the same of all streams of one link together.
+        max_streams: open on one link.
+        max_frame_bytes: the most data in one frame, so that no stream holds up the others.
+    """
+
+    cloud: str = ""
+    enrolment_port: Port = 10002
+    token_file: Path = Path("/etc/edgemesh/token")
+    project: str = DEFAULT_PROJECT
+    keepalive_seconds: Seconds = 15.0
+    silence_seconds: Seconds = 45.0
+    answer_seconds: Seconds = 10.0
+    dial_seconds: Seconds = 10.0
+    first_retry_seconds: Seconds = 0.5
+    max_retry_seconds: Seconds = 30.0
+    max_message_bytes: Count = 16 * 1024 * 1024
+    renew_share: Annotated[float, Meta(gt=0, lt=1)] = 0.6
+    links: Literal["auto", "off"] = "auto"
+    link_listen: tuple[str, ...] = ("0.0.0.0:10006", "[::]:10006")
+    link_addresses: tuple[str, ...] = ()
+    link_idle_seconds: Seconds = 300.0
+    link_silence_seconds: Seconds = 20.0
+    probe_seconds: Seconds = 15.0
+    stream_window_bytes: Annotated[int, Meta(ge=16384, le=2**31 - 1)] = 262144
+    link_window_bytes: Annotated[int, Meta(ge=65536, le=2**31 - 1)] = 16 * 1024 * 1024
+    max_streams: Count = 4096
+    max_frame_bytes: Annotated[int, Meta(ge=1024, le=2**24 - 1)] = 65536
+
+
+@dataclass(frozen=True, slots=True)
+class CloudSettings:
+    """``edgemesh cloud``.
+
+    Args:
+        name: of this replica, "" for the host's name.
+        hub_listen: cloudhub: Messages by WebSocket, and links, told apart by ALPN.
+        enrolment_listen: where nodes get their certificates.
+        rest_listen: the router's REST ingress.
+        names: DNS names and addresses that nodes dial, for the cloud's certificate.
+        replica_address: ``host:port`` under which other replicas reach ``hub_listen``; "" where
+            there is one replica.
+        token_seconds: how long a token that was made is good.
+        node_certificate_seconds, server_certificate_seconds: how long certificates are.
+        silence_seconds: without a keepalive that end a node's session.
+        resend_seconds, resends: a Message that is not acknowledged is sent again, and after so
+            many times put back behind the newest state of its object.
+        in_flight: Messages to one edgemesh node that may wait for their acknowledgement; KubeEdge
+            nodes get one at a time.
+        max_nodes: sessions at a time.
+        max_message_bytes: of one Message.
+        request_seconds: for a request through the router, 504 after it.
+        max_body_bytes: of a request that has to fit into one Message; streams have no limit.
+        presence_seconds: how often a replica says that it lives; it is dead after three times.
+    """
+
+    name: str = ""
+    hub_listen: tuple[str, ...] = ("0.0.0.0:10000", "[::]:10000")
+    enrolment_listen: tuple[str, ...] = ("0.0.0.0:10002", "[::]:10002")
+    rest_listen: tuple[str, ...] = ("0.0.0.0:9443", "[::]:9443")
+    names: tuple[str, ...] = ()
+    replica_address: str = ""
+    token_seconds: Seconds = 3600.0
+    node_certificate_seconds: Seconds = 30 * 86400.0
+    server_certificate_seconds: Seconds = 365 * 86400.0
+    silence_seconds: Seconds = 30.0
+    resend_seconds: Seconds = 5.0
+    resends: Count = 4
+    in_flight: Count = 64
+    max_nodes: Count = 5000
+    max_message_bytes: Count = 16 * 1024 * 1024
+    request_seconds: Seconds = 60.0
+    max_body_bytes: Count = 12 * 1024 * 1024
+    presence_seconds: Seconds = 2.0
