@@ -10,7 +10,8 @@ import msgspec
 from edgemesh.app.added_addresses import record_path, remove_added_addresses
 from edgemesh.kernel.netfilter import open_interception
 from edgemesh.model.errors import OperatorError
-from edgemesh.model.settings import LogSettings, NetfilterSettings, ProxySettings, Settings
+from edgemesh.model.observe_settings import LogSettings
+from edgemesh.model.settings import NetfilterSettings, ProxySettings, Settings
 from edgemesh.observe.log import configure_logging, get_logger
 
 _log = get_logger("guard")

@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import msgspec
 
+from edgemesh.model.observe_settings import LogSettings
 from edgemesh.model.requests import RequestReport
-from edgemesh.model.settings import LogSettings
 from edgemesh.observe.event_lines import EventLines
 from edgemesh.observe.redact import redact, redact_query
 from edgemesh.observe.sink import LineSink

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from edgemesh.model.settings import LogSettings
+from edgemesh.model.observe_settings import LogSettings
 from edgemesh.observe.lean import structlog
 from edgemesh.observe.redact import redact
 from edgemesh.observe.sink import LineSink, open_sink

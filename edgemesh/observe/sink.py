@@ -18,7 +18,7 @@ import msgspec
 import trio
 
 from edgemesh.model.errors import OperatorError
-from edgemesh.model.settings import LogSettings
+from edgemesh.model.observe_settings import LogSettings
 
 # What is buffered for the sake of fewer system calls is written after so much data or time.
 _FLUSH_BYTES = 65536

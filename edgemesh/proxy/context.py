@@ -13,9 +13,10 @@ import trio
 
 from edgemesh.kernel.sockets import Address
 from edgemesh.model.flows import Ending, FlowReport, Mover
+from edgemesh.model.observe_settings import MetricsSettings
 from edgemesh.model.policies import Path
 from edgemesh.model.services import Endpoint
-from edgemesh.model.settings import Http2Settings, HttpSettings, MetricsSettings, ProxySettings
+from edgemesh.model.settings import Http2Settings, HttpSettings, ProxySettings
 from edgemesh.observe.metrics.metrics import Metrics
 from edgemesh.policy.promotion import Behaviour, Promotion
 from edgemesh.policy.traffic.events import Event

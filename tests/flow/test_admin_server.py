@@ -11,7 +11,7 @@ import pytest
 import trio
 
 from edgemesh.model.errors import OperatorError
-from edgemesh.model.settings import AdminSettings
+from edgemesh.model.observe_settings import AdminSettings
 from edgemesh.observe.admin.pages import Page, json_page, text_page
 from edgemesh.observe.admin.server import serve_admin
 

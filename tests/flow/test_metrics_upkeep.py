@@ -9,8 +9,8 @@ import trio
 import trio.testing
 
 from edgemesh.model.meters import LATENCY_BOUNDS
+from edgemesh.model.observe_settings import MetricsSettings
 from edgemesh.model.services import Endpoint, ServicePort, Snapshot, Transport
-from edgemesh.model.settings import MetricsSettings
 from edgemesh.observe.metrics.loop_lag import LoopLag
 from edgemesh.observe.metrics.metrics import Metrics
 

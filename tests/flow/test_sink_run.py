@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from edgemesh.model.settings import LogSettings
+from edgemesh.model.observe_settings import LogSettings
 from edgemesh.observe.sink import LineSink, open_sink
 
 

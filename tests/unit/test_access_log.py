@@ -10,8 +10,8 @@ import msgspec
 import pytest
 from log_fixtures import CALL, lines
 
+from edgemesh.model.observe_settings import LogSettings
 from edgemesh.model.requests import RequestReport
-from edgemesh.model.settings import LogSettings
 from edgemesh.observe.access_log import AccessLog
 from edgemesh.observe.sink import open_sink
 

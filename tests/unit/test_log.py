@@ -15,7 +15,7 @@ import structlog
 from log_fixtures import CALL, lines
 
 from edgemesh.model.flows import FlowReport
-from edgemesh.model.settings import LogSettings
+from edgemesh.model.observe_settings import LogSettings
 from edgemesh.observe.flow_log import FlowLog
 from edgemesh.observe.log import configure_logging, get_logger
 from edgemesh.observe.sink import LineSink, open_sink

@@ -9,8 +9,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from edgemesh.model.meters import LATENCY_BOUNDS, Meter
+from edgemesh.model.observe_settings import MetricsSettings
 from edgemesh.model.services import Endpoint, Service, ServicePort, Snapshot, Transport
-from edgemesh.model.settings import MetricsSettings
 from edgemesh.observe.metrics.failures import count_failure
 from edgemesh.observe.metrics.metrics import Metrics
 from edgemesh.policy.traffic.calls import Outcome

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from edgemesh.model.errors import OperatorError
-from edgemesh.model.settings import LogSettings
+from edgemesh.model.observe_settings import LogSettings
 from edgemesh.observe.sink import LineSink, open_sink
 
 LINE = b"x" * 99 + b"\n"

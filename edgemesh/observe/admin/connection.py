@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 import trio
 
-from edgemesh.model.settings import AdminSettings
+from edgemesh.model.observe_settings import AdminSettings
 from edgemesh.observe.admin.pages import Page, Pages, refusal
 from edgemesh.observe.slices import take_slice
 from edgemesh.wire.http1.heads import Framing, MalformedHead, RequestHead

@@ -7,7 +7,8 @@ import ipaddress
 import trio
 
 from edgemesh.model.errors import OperatorError
-from edgemesh.model.settings import AdminSettings, HttpSettings
+from edgemesh.model.observe_settings import AdminSettings
+from edgemesh.model.settings import HttpSettings
 from edgemesh.observe.admin.connection import Connection
 from edgemesh.observe.admin.pages import Pages
 from edgemesh.wire.host_port import parse_host_port

@@ -7,8 +7,8 @@ from operator import add
 from typing import Final, NamedTuple, Protocol
 
 from edgemesh.model.meters import Meter
+from edgemesh.model.observe_settings import MetricsSettings
 from edgemesh.model.services import Endpoint, PortKey, ServicePort, Snapshot
-from edgemesh.model.settings import MetricsSettings
 from edgemesh.observe.metrics.exposition import labels
 from edgemesh.wire.host_port import joined
 

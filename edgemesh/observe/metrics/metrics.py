@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 
 import trio
 
+from edgemesh.model.observe_settings import MetricsSettings
 from edgemesh.model.services import Snapshot
-from edgemesh.model.settings import MetricsSettings
 from edgemesh.observe.metrics.exposition import Family, counter, gauge, labels
 from edgemesh.observe.metrics.loop_lag import LoopLag
 from edgemesh.observe.metrics.meter_families import meter_families

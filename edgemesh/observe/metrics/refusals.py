@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from edgemesh.model.observe_settings import MetricsSettings
 from edgemesh.model.services import ServicePort, Snapshot
-from edgemesh.model.settings import MetricsSettings
 from edgemesh.observe.metrics.exposition import Family, counter, labels
 from edgemesh.observe.metrics.meters import OTHER
 

@@ -34,8 +34,8 @@ from bench.report import duration
 from bench.results import Results
 from edgemesh.model.errors import OperatorError
 from edgemesh.model.meters import LATENCY_BOUNDS, by_class
+from edgemesh.model.observe_settings import AdminSettings, MetricsSettings
 from edgemesh.model.services import Endpoint, ServicePort, Snapshot, Transport
-from edgemesh.model.settings import AdminSettings, MetricsSettings
 from edgemesh.observe.admin.pages import Page, Pages
 from edgemesh.observe.admin.server import serve_admin
 from edgemesh.observe.metrics.exposition import CONTENT_TYPE
