@@ -147,6 +147,12 @@ def add_routes(namespace: str, routes: Iterable[Route]) -> None:
     _batch(namespace, [_add_route_command(route) for route in routes])
 
 
+def isolate_port(namespace: str, device: str, *, isolated: bool) -> None:
+    """Keep a bridge's port from all other isolated ports of the bridge, or join it with them."""
+    state = "on" if isolated else "off"
+    _run(["bridge", "-n", namespace, "link", "set", "dev", device, "isolated", state])
+
+
 def set_sysctl(namespace: str, key: str, value: int | str) -> None:
     """Write one kernel setting, named as sysctl does: ``net.ipv4.ip_forward``."""
     _run(command_in(namespace, ["sysctl", "-q", "-w", f"{key}={value}"]))

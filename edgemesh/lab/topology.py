@@ -15,6 +15,7 @@ from edgemesh.lab.network import (
     connect,
     delete_link,
     delete_namespace,
+    isolate_port,
     namespaces,
     set_sysctl,
 )
@@ -47,6 +48,23 @@ def build(lab: str, nodes: Sequence[Node]) -> None:
         defaults = [Route("default", gateway4), Route("default", gateway6)]
         add_routes(node.namespace, [*defaults, *routes])
     add_routes(switch, [route for node in nodes for route in _pod_routes(node)])
+
+
+def part(nodes: Sequence[Node]) -> None:
+    """Keep edge nodes from each other, as if each were behind a NAT; all reach the cloud."""
+    _set_isolated(nodes, isolated=True)
+
+
+def join(nodes: Sequence[Node]) -> None:
+    """Open the way between edge nodes that `part` has closed."""
+    _set_isolated(nodes, isolated=False)
+
+
+def _set_isolated(nodes: Sequence[Node], *, isolated: bool) -> None:
+    for node in nodes:
+        if not node.is_cloud:
+            port = plan.node_link(node)[1]
+            isolate_port(port.namespace, port.device, isolated=isolated)
 
 
 def add_pod(node: Node, slot: int, namespace: str, kubernetes_namespace: str) -> None:

@@ -18,6 +18,7 @@ from edgemesh.lab.network import (
     connect,
     delete_link,
     delete_namespace,
+    isolate_port,
     namespaces,
     set_sysctl,
 )
@@ -126,3 +127,22 @@ def test_a_deleted_link_is_gone_at_both_ends_at_once(prefix: str) -> None:
     delete_link(one, "left")
     assert "left" not in addresses_of(one)
     assert "right" not in addresses_of(two)
+
+
+def test_isolated_ports_reach_only_those_that_are_not(prefix: str) -> None:
+    switch = f"{prefix}switch"
+    add_namespace(switch)
+    add_bridge(switch, "br0")
+    hosts = {name: f"{prefix}{name}" for name in ("one", "two", "open")}
+    for number, (name, namespace) in enumerate(hosts.items(), start=1):
+        add_namespace(namespace)
+        connect(
+            Attachment(namespace, "eth0", (f"10.1.0.{number}/24",)),
+            Attachment(switch, f"port{number}", bridge="br0"),
+        )
+        isolate_port(switch, f"port{number}", isolated=name != "open")
+
+    assert not answers(hosts["one"], "10.1.0.2")
+    assert answers(hosts["one"], "10.1.0.3")
+    isolate_port(switch, "port1", isolated=False)
+    assert answers(hosts["one"], "10.1.0.2")
