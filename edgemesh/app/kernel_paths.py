@@ -16,7 +16,7 @@ import trio
 
 from edgemesh.app.connect_sync import ConnectSync
 from edgemesh.app.follow import Follower
-from edgemesh.app.selftest.order import self_test
+from edgemesh.app.selftest.run import self_test
 from edgemesh.kernel.bpf.connect_maps import ConnectMaps
 from edgemesh.kernel.bpf.foreign import (
     cgroup_hooks,
@@ -25,8 +25,9 @@ from edgemesh.kernel.bpf.foreign import (
     pinned_programs,
 )
 from edgemesh.kernel.bpf.gate_maps import Gate
-from edgemesh.kernel.bpf.loader import Loaded, adopt_or_load, cgroup_directory, release
+from edgemesh.kernel.bpf.loader import adopt_or_load, cgroup_directory, release
 from edgemesh.kernel.bpf.observed_maps import ObservedMaps
+from edgemesh.kernel.bpf.pins import Loaded
 from edgemesh.kernel.splice_probe import splice_problem
 from edgemesh.model.bpf_settings import BpfSettings
 from edgemesh.model.errors import OperatorError
@@ -121,7 +122,9 @@ class KernelPaths:
 
     async def _use(self, loaded: Loaded) -> None:
         """Use what works until cancelled."""
+        began = trio.current_time()
         problems = await self._try(loaded.groups)
+        tried_seconds = trio.current_time() - began
         self._publish(self._available._replace(failures=problems["sockops"]))
         backlog_bytes = self._settings.bpf.backlog_bytes
         with ExitStack() as stack:
@@ -144,7 +147,7 @@ class KernelPaths:
                         observed=problems["observed_gate"],
                     )
                 )
-                self._tell(problems)
+                self._tell(problems, tried_seconds)
                 await trio.sleep_forever()
 
     async def _move_through(self, sockmap: Sockmap) -> None:
@@ -184,13 +187,14 @@ class KernelPaths:
         available = self._available._replace(connect="")
         return choose_path(port, port.application_protocol, available).path is Path.CONNECT
 
-    def _tell(self, problems: Mapping[str, str]) -> None:
+    def _tell(self, problems: Mapping[str, str], tried_seconds: float) -> None:
         found = {**problems, "splice": self._available.splice}
         lacking = {name: problem for name, problem in found.items() if problem}
+        seconds = round(tried_seconds, 3)
         if lacking:
-            _log.warning("not every path is available", **lacking)
+            _log.warning("not every path is available", **lacking, self_test_seconds=seconds)
         else:
-            _log.info("every path is available")
+            _log.info("every path is available", self_test_seconds=seconds)
 
 
 def _load(bpf: BpfSettings) -> Loaded:

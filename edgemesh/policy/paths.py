@@ -101,8 +101,13 @@ def path_states(available: AvailablePaths) -> dict[str, str]:
         splice = f"available for large transfers; small messages: {available.sockmap}"
     elif splice == AVAILABLE and available.splice:
         splice = f"available for small messages; large transfers: {available.splice}"
+    if not available.sockmap and available.observed:
+        splice += f"; requests are not counted: {available.observed}"
+    connect = available.connect or AVAILABLE
+    if connect == AVAILABLE and available.failures:
+        connect += f"; failures are not seen, for breakers: {available.failures}"
     return {
-        Path.CONNECT: available.connect or AVAILABLE,
+        Path.CONNECT: connect,
         Path.SPLICE: splice,
         Path.RELAY: AVAILABLE,
         Path.HTTP: AVAILABLE,

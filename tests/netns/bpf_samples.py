@@ -9,12 +9,23 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from edgemesh.kernel.bpf.loader import Loading, unload
+from edgemesh.kernel.bpf.pins import CURRENT, LINKS, MAPS, PROGRAMS
 from edgemesh.kernel.bpf.programs import Group, Program
-from edgemesh.kernel.bpf.syscall import AttachType, ProgramType, prog_query
+from edgemesh.kernel.bpf.syscall import (
+    AttachType,
+    ProgramType,
+    link_create,
+    link_detach,
+    open_pinned,
+    pin,
+    prog_attach,
+    prog_detach,
+    prog_query,
+)
 from edgemesh.kernel.mounts import mount_point
 from edgemesh.model.bpf_settings import BpfSettings
 
@@ -107,6 +118,36 @@ def bpf_place() -> Iterator[BpfSettings]:
     finally:
         unload(settings)
         cgroup.rmdir()
+
+
+@contextmanager
+def detached(place: BpfSettings, program: Program) -> Iterator[None]:
+    """Somebody has taken a program away from where it was attached; it is put back at the end."""
+    pins = place.directory / CURRENT
+    link_pin = pins / LINKS / program.function
+    with ExitStack() as opened:
+
+        def keep(fd: int) -> int:
+            opened.callback(os.close, fd)
+            return fd
+
+        function = keep(open_pinned(pins / PROGRAMS / program.function))
+        if program.attach_to == "cgroup":
+            target = keep(os.open(place.cgroup, os.O_RDONLY | os.O_DIRECTORY))
+        else:
+            target = keep(open_pinned(pins / MAPS / program.attach_to))
+        if not link_pin.exists():  # Before 6.10 there are no links to maps.
+            prog_detach(function, target, program.attach_type)
+            opened.callback(prog_attach, function, target, program.attach_type)
+            yield
+            return
+        link_detach(keep(open_pinned(link_pin)))
+        try:
+            yield
+        finally:
+            link = keep(link_create(function, target, program.attach_type))
+            link_pin.unlink()
+            pin(link, link_pin)
 
 
 def only(*groups: Group) -> Loading:

@@ -16,8 +16,9 @@ from bpf_samples import bpf_place
 from socket_maker import SocketMaker
 
 from edgemesh.kernel.bpf.connect_maps import ConnectMaps
-from edgemesh.kernel.bpf.loader import Loaded, Loading, load
+from edgemesh.kernel.bpf.loader import Loading, load
 from edgemesh.kernel.bpf.maps import Map
+from edgemesh.kernel.bpf.pins import Loaded
 from edgemesh.kernel.bpf.programs import GROUPS, Group
 from edgemesh.lab.network import add_namespace, delete_namespace
 from edgemesh.model.connect import ConnectEndpoint, ConnectPort

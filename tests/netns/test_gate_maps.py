@@ -9,13 +9,12 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 import pytest
-from bpf_samples import bpf_place, only
+from bpf_samples import bpf_place, detached, only
 from gate_fixtures import gated, open_gate
 
 from edgemesh.kernel.bpf import gate_maps
 from edgemesh.kernel.bpf.gate_maps import Gate
 from edgemesh.kernel.bpf.loader import load
-from edgemesh.kernel.bpf.pins import LINKS
 from edgemesh.kernel.bpf.programs import GATE, Group, Program
 from edgemesh.kernel.bpf.syscall import AttachType, ProgramType
 from edgemesh.kernel.shipped import shipped
@@ -108,11 +107,13 @@ def test_a_gate_has_room_for_so_many_flows_and_for_others_when_they_are_over() -
 def test_nobody_enters_a_gate_whose_program_was_detached(pairs: tuple[Pair, Pair]) -> None:
     with bpf_place() as place:
         loaded = load(place, owner="operator", loading=only(GATE))
-        with Gate(loaded.map, place.backlog_bytes) as gate:
-            for path in (loaded.directory / LINKS).iterdir():
-                path.unlink()
-            with pytest.raises(OSError, match="detached"):
-                gate.open(pairs[0][0], pairs[1][0])
+        (verdict,) = GATE.programs
+        with (
+            Gate(loaded.map, place.backlog_bytes) as gate,
+            detached(place, verdict),
+            pytest.raises(OSError, match="detached"),
+        ):
+            gate.open(pairs[0][0], pairs[1][0])
 
 
 def test_a_socket_whose_peer_has_ended_does_not_enter(gate: Gate, pairs: tuple[Pair, Pair]) -> None:

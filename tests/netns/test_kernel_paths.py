@@ -11,10 +11,13 @@ from typing import Any
 import pytest
 from bpf_mesh import BpfMesh, new_bpf_mesh
 from bpf_programs import loaded_program, opened
+from bpf_samples import detached
 from interception_lab import POD, PORT, SERVER, SERVICE, call
 from mesh import web
 from mesh_servers import TcpServer, name_and_client
 
+from edgemesh.kernel.bpf.loader import load
+from edgemesh.kernel.bpf.programs import SOCKOPS
 from edgemesh.kernel.bpf.syscall import AttachType, ProgramType, prog_attach, prog_detach
 
 Body = dict[str, Any]
@@ -124,6 +127,25 @@ def test_a_program_that_allows_no_others_is_named_and_left_alone(bpf_mesh: BpfMe
         finally:
             prog_detach(theirs, cgroup, hook)
     mesh.wait_for_flows(1)
+
+
+def test_what_does_not_work_is_told_and_the_rest_is_used(bpf_mesh: BpfMesh) -> None:
+    load(bpf_mesh.settings, owner="operator")
+    (watching,) = SOCKOPS.programs
+    with detached(bpf_mesh.settings, watching), servers(bpf_mesh):
+        bpf_mesh.start()
+        mesh = bpf_mesh.mesh
+        mesh.apply(*web())
+        less = (
+            "available; failures are not seen, for breakers: "
+            "that an endpoint refuses a connection is not told"
+        )
+        assert bpf_mesh.wait_for_paths()["connect"] == less
+        assert f"path connect: {less}" in bpf_mesh.edgemesh("doctor")
+        assert bpf_mesh.call(mesh.network.pod, SERVICE[4], PORT)[0] == SERVICE[4]
+        [told] = [json.loads(line) for line in mesh.log.splitlines() if "self_test" in line]
+        assert told["sockops"] == "that an endpoint refuses a connection is not told"
+        assert 0 < told["self_test_seconds"] < bpf_mesh.settings.self_test_seconds
 
 
 def test_an_agent_without_bpf_says_so_and_relays(bpf_mesh: BpfMesh) -> None:

@@ -206,6 +206,19 @@ def test_each_path_tells_whether_it_is_available() -> None:
     )
 
 
+def test_what_a_path_does_not_come_with_is_told() -> None:
+    less = ALL_PATHS._replace(failures="a", observed="b")
+    assert path_states(less) == {
+        "connect": "available; failures are not seen, for breakers: a",
+        "splice": "available; requests are not counted: b",
+        "relay": "available",
+        "http": "available",
+    }
+    without_gate = AvailablePaths("", "a", "", observed="b")
+    assert "counted" not in path_states(without_gate)["splice"]
+    assert path_states(NOTHING._replace(failures="a"))["connect"] == "no cgroup v2 here"
+
+
 quotas = st.sampled_from([None, PER_SERVICE, PER_SOURCE])
 policies = st.builds(
     Policy,

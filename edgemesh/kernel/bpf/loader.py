@@ -7,7 +7,7 @@ Everything here blocks, for seconds where something is compiled: call it in a th
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from edgemesh.kernel.bpf.pins import (
     CURRENT,
     MAPS,
     STAGING,
+    Loaded,
     locked,
     remove_current,
     remove_remains,
@@ -41,27 +42,6 @@ Told = Callable[[str], None]
 
 def _nobody(_: str) -> None:
     """Listen to no steps."""
-
-
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    """What is pinned.
-
-    Args:
-        directory: with ``maps``, ``programs`` and ``links`` in it.
-        groups: "" for those that are there, else why not.
-    """
-
-    directory: Path
-    groups: Mapping[str, str]
-
-    def map(self, name: str) -> Map:
-        """Open a map by its name in C; it is the caller's.
-
-        Raises:
-            OSError: ENOENT where its group is not there.
-        """
-        return Map.open(self.directory / MAPS / name)
 
 
 @dataclass(frozen=True, slots=True)

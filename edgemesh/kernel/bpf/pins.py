@@ -17,8 +17,9 @@ import errno
 import fcntl
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from edgemesh.kernel.bpf.maps import Map
@@ -30,6 +31,27 @@ CURRENT, STAGING = "current", "staging"
 _LEAVING = "leaving"
 _LOOK_AGAIN_SECONDS = 0.02
 _LOOKS = 1500  # half a minute: a load takes seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What is pinned.
+
+    Args:
+        directory: with ``maps``, ``programs`` and ``links`` in it.
+        groups: "" for those that are there, else why not.
+    """
+
+    directory: Path
+    groups: Mapping[str, str]
+
+    def map(self, name: str) -> Map:
+        """Open a map by its name in C; it is the caller's.
+
+        Raises:
+            OSError: ENOENT where its group is not there.
+        """
+        return Map.open(self.directory / MAPS / name)
 
 
 @contextmanager
