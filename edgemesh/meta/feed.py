@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import trio
 
-from edgemesh.meta.watch import Batch, ChangeCursor
 from edgemesh.observe.log import get_logger
 from edgemesh.store.errors import StoreError
+from edgemesh.store.watch import Batch, ChangeCursor
 
 _log = get_logger("metamanager")
 

@@ -15,10 +15,10 @@ from edgemesh.meta.feed import ChangeFeed
 from edgemesh.meta.requests import QueryHandler, Requests, scope_of
 from edgemesh.meta.session import Peer, Session, encode_reply
 from edgemesh.meta.status import ShownCursor, ShownObjects, StatusSource
-from edgemesh.meta.watch import ChangeCursor
 from edgemesh.model.settings import MetaSettings
 from edgemesh.store.rows import Scope
 from edgemesh.store.store import Store
+from edgemesh.store.watch import ChangeCursor
 from edgemesh.wire.message import Message, Operation
 
 

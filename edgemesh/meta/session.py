@@ -11,11 +11,11 @@ import trio
 
 from edgemesh.meta.channel import Channel
 from edgemesh.meta.errors import Code, RefusedError
-from edgemesh.meta.watch import ChangeCursor
 from edgemesh.model.errors import OperatorError
 from edgemesh.model.objects import Change
 from edgemesh.model.settings import MetaSettings
 from edgemesh.store.errors import StoreError
+from edgemesh.store.watch import ChangeCursor
 from edgemesh.wire.message import (
     Header,
     Message,

@@ -11,12 +11,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Protocol
 
-from edgemesh.meta.watch import Batch, ChangeCursor
 from edgemesh.model.conditions import Condition
 from edgemesh.model.kinds import find_kind
 from edgemesh.model.objects import Change, ChangeType, KubeObject, ObjectKey
 from edgemesh.store.rows import Scope
 from edgemesh.store.store import Store
+from edgemesh.store.watch import Batch, ChangeCursor
 
 
 class StatusSource(Protocol):

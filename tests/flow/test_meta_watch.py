@@ -12,8 +12,8 @@ from metamanager_fixtures import Served, config_map, served
 
 from edgemesh.meta.client import Client, WatchEvent, WatchEventType, watch
 from edgemesh.meta.errors import Code, RefusedError
-from edgemesh.meta.watch import Batch
 from edgemesh.model.settings import MetaSettings
+from edgemesh.store.watch import Batch
 from edgemesh.wire.message import Message, Operation
 
 WHOLE = "all/configmap"

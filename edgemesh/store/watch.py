@@ -37,17 +37,23 @@ class ChangeCursor:
         store: what is followed.
         scope: which objects.
         page_bytes: objects that are read at once, roughly.
+        since: the revision that the watcher has come to already, 0 for a list first.
     """
 
-    def __init__(self, store: Store, scope: Scope, page_bytes: int) -> None:
+    def __init__(self, store: Store, scope: Scope, page_bytes: int, since: int = 0) -> None:
         self._store = store
         self._scope = scope
         self._page_bytes = page_bytes
-        self._position = 0
+        self._position = since
         self._listed_from = 0
-        self._begun = False
-        self._listing = True
+        self._begun = since > 0
+        self._listing = since == 0
         self._synced = False
+
+    @property
+    def position(self) -> int:
+        """The revision that the watcher has come to."""
+        return self._position
 
     @property
     def lag(self) -> int:
