@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import uuid
 from importlib.resources import files
 
 from sqlalchemy import Connection, insert, inspect, text
 
-from edgemesh.store.tables import Base, RevisionRow
+from edgemesh.store import cloud_tables
+from edgemesh.store.tables import Base, IdentityRow, RevisionRow
 
+# A table is known once its module has been imported.
+TABLES = (cloud_tables,)
 # The last of migrations/versions; a test compares.
-HEAD = "0001"
+HEAD = "0002"
 
 
 def upgrade(connection: Connection) -> None:
@@ -39,6 +43,7 @@ def _create(connection: Connection) -> None:
     """Make what the migrations come to (Alembic's cookbook, "from scratch")."""
     Base.metadata.create_all(connection)
     connection.execute(insert(RevisionRow).values(id=1, value=0, floor=0))
+    connection.execute(insert(IdentityRow).values(id=1, uid=str(uuid.uuid4())))
     connection.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)"))
     connection.execute(text("INSERT INTO alembic_version VALUES (:head)"), {"head": HEAD})
 

@@ -74,6 +74,11 @@ def last_revision(connection: Connection) -> int:
     return connection.execute(statements.READ_REVISION).scalar_one()
 
 
+def store_uid(connection: Connection) -> str:
+    """What tells this store from every other."""
+    return connection.execute(statements.READ_UID).scalar_one()
+
+
 def _change_type(created_revision: int | None, since: int) -> ChangeType:
     if created_revision is None:
         return ChangeType.DELETE

@@ -27,6 +27,7 @@ from sqlalchemy.orm import aliased
 from edgemesh.store.rows import OBJECT_COLUMNS, Scope
 from edgemesh.store.tables import (
     AllocationRow,
+    IdentityRow,
     LabelRow,
     ObjectRow,
     RevisionRow,
@@ -75,6 +76,7 @@ DELETE_SELECTOR = delete(SelectorRow).where(_this_object(SelectorRow))
 # The lock lets no other writer count from the same value, on databases with several writers.
 TAKE_REVISION = select(RevisionRow.value, RevisionRow.floor).with_for_update()
 READ_REVISION = select(RevisionRow.value)
+READ_UID = select(IdentityRow.uid)
 READ_FLOOR = select(RevisionRow.floor)
 WRITE_REVISION = update(RevisionRow)
 

@@ -31,12 +31,17 @@ class Store:
     Reads run beside it and see committed states only. Nothing here is cached: the data plane
     reads a snapshot, and this is for durability.
 
+    Attributes:
+        uid: tells this store from every other.
+        revision: the last one that is known of.
+
     Ownership: who opens a store closes it. Cancellation: a write that has begun is finished
     first, so a caller that is cancelled cannot leave a commit unannounced.
     """
 
-    def __init__(self, engines: Engines, revision: int, history: int) -> None:
+    def __init__(self, engines: Engines, uid: str, revision: int, history: int) -> None:
         self._engines = engines
+        self.uid = uid
         self._history = history
         self._writer = trio.CapacityLimiter(1)
         self._readers = trio.CapacityLimiter(READERS)
@@ -58,12 +63,13 @@ class Store:
         """
         engines = await trio.to_thread.run_sync(open_engines, url)
 
-        def head() -> int:
+        def head() -> tuple[str, int]:
             with engines.reader.connect() as connection:
-                return queries.last_revision(connection)
+                return queries.store_uid(connection), queries.last_revision(connection)
 
         history = (settings or MetaSettings()).history
-        return cls(engines, await trio.to_thread.run_sync(head), history)
+        uid, revision = await trio.to_thread.run_sync(head)
+        return cls(engines, uid, revision, history)
 
     @property
     def quarantined(self) -> Path | None:
@@ -93,6 +99,29 @@ class Store:
         self.revision = transaction.revision
         self._waiting.unpark(count=math.inf)
         return result, transaction.changes
+
+    async def write_rows(self, work: Callable[[Connection], Result]) -> Result:
+        """Change tables that are not about objects: a transaction in the writer thread.
+
+        For other modules of this room.
+
+        Raises:
+            StoreError: the database refused; nothing was changed.
+        """
+
+        def run() -> Result:
+            with database_errors("write"), self._engines.writer.begin() as connection:
+                return work(connection)
+
+        return await trio.to_thread.run_sync(run, limiter=self._writer)
+
+    async def read_rows(self, query: Callable[[Connection], Result]) -> Result:
+        """Read tables that are not about objects; for other modules of this room.
+
+        Raises:
+            StoreError: the database cannot be read.
+        """
+        return await self._read(query)
 
     async def get(self, key: ObjectKey) -> KubeObject | None:
         """The object of this name, None when there is none."""

@@ -143,3 +143,13 @@ class RevisionRow(Base):
     id: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
     value: Mapped[int] = mapped_column(BigInteger)
     floor: Mapped[int] = mapped_column(BigInteger)
+
+
+class IdentityRow(Base):
+    """The one row that tells this store from every other."""
+
+    __tablename__ = "identity"
+    __table_args__ = (CheckConstraint("id = 1", name="single"),)
+
+    id: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
+    uid: Mapped[str] = mapped_column(Uid)
