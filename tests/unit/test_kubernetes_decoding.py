@@ -162,8 +162,8 @@ def test_any_mapping_is_decoded() -> None:
 
 def test_a_kind_without_a_view_keeps_its_spec() -> None:
     body = {
-        "apiVersion": "rules.kubeedge.io/v1",
-        "kind": "Rule",
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
         "metadata": {"name": "web"},
         "spec": {"source": "a"},
     }
@@ -186,6 +186,11 @@ def test_every_kind_and_version_that_is_kept_is_decoded(kind: Any) -> None:
         "ports": [{"port": 1}],
         "selector": {"matchLabels": {}},
         "template": {},
+        "source": "a",
+        "sourceResource": {},
+        "target": "b",
+        "targetResource": {},
+        "ruleEndpointType": "rest",
     }
     if kind.name == "Service":
         spec["selector"] = {}

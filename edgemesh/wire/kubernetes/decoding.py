@@ -10,6 +10,7 @@ from edgemesh.wire.kubernetes import (
     core,
     endpoints,
     pods,
+    router_objects,
     service_checks,
     traffic_policy,
     workloads,
@@ -41,6 +42,8 @@ _VIEWS: dict[str, type[ObjectView]] = {
         workloads.Deployment,
         workloads.DaemonSet,
         workloads.StatefulSet,
+        router_objects.Rule,
+        router_objects.RuleEndpoint,
     )
 }
 _POLICY_VIEWS: dict[str, type[PolicyObject]] = {
@@ -63,6 +66,8 @@ _CHECKS: dict[str, Callable[[Any], None]] = {
     "Pod": pods.check_pod,
     "Endpoints": endpoints.check_endpoints,
     "EndpointSlice": endpoints.check_endpoint_slice,
+    "Rule": router_objects.check_rule,
+    "RuleEndpoint": router_objects.check_rule_endpoint,
 }
 
 
