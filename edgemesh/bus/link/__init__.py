@@ -1,0 +1,1 @@
+"""Links: connections that carry streams to other ends of the mesh."""

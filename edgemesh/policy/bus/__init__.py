@@ -1,0 +1,1 @@
+"""Decisions about what goes between ends of the mesh."""

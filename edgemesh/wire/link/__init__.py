@@ -1,0 +1,1 @@
+"""Links: many streams on one connection between two ends of the mesh."""
