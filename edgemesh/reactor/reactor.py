@@ -13,12 +13,14 @@ House rules for handlers:
   once cost the flows there are no more than one slice at a time. Deadlines get slices as well.
 - A socket is closed by `Reactor.close`, which waits for the end of the turn: a file descriptor
   must not be reused while events of its former owner are still in the batch.
+
+Descriptors below -1 are those of virtual sockets (`virtual.py`): they are watched in the same way,
+and have their events in the same turns.
 """
 
 from __future__ import annotations
 
 import select
-import socket
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -28,7 +30,9 @@ from typing import Protocol, Self
 import trio
 
 from edgemesh.observe.log import get_logger
+from edgemesh.reactor.descriptors import Descriptor, Descriptors
 from edgemesh.reactor.timers import TICK_SECONDS, Timer, TimerWheel
+from edgemesh.reactor.watched import Watched
 
 IN = select.EPOLLIN
 OUT = select.EPOLLOUT
@@ -66,25 +70,16 @@ class Handler(Protocol):
         ...
 
 
-class _Watched:
-    """An epoll set, and the handlers of the descriptors in it."""
+class Closable(Protocol):
+    """A socket, as far as the reactor has to know it."""
 
-    __slots__ = ("epoll", "handlers")
+    def fileno(self) -> int:
+        """Its descriptor."""
+        ...
 
-    def __init__(self) -> None:
-        self.epoll = select.epoll()
-        self.handlers: dict[int, Handler] = {}
-
-    def put(self, fd: int, handler: Handler, events: int) -> None:
-        if fd in self.handlers:
-            self.epoll.modify(fd, events)
-        else:
-            self.epoll.register(fd, events)
-        self.handlers[fd] = handler
-
-    def drop(self, fd: int) -> None:
-        if self.handlers.pop(fd, None) is not None:
-            self.epoll.unregister(fd)
+    def close(self) -> None:
+        """Close it."""
+        ...
 
 
 class Reactor:
@@ -98,6 +93,7 @@ class Reactor:
         now: its last reading, at the begin of this turn.
         turns: how often there was something to do.
         bugs: exceptions that handlers and timers should not have raised.
+        descriptors: those of virtual sockets.
     """
 
     def __init__(self, repoll_seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
@@ -109,12 +105,15 @@ class Reactor:
         """
         self.clock = clock
         self.now = clock()
-        self._flows = _Watched()
-        self._newcomers = _Watched()
+        self._flows = Watched()
+        self._newcomers = Watched()
         self._newcomers_fd = self._newcomers.epoll.fileno()
         self._flows.epoll.register(self._newcomers_fd, IN)
+        self.descriptors = Descriptors(self._flows.epoll)
+        self._virtual_flows = self.descriptors.flows
+        self._virtual_newcomers = self.descriptors.newcomers
         self._slice_end = self.now
-        self._closing: list[socket.socket] = []
+        self._closing: list[Closable] = []
         self._soon: deque[tuple[Handler, Callable[[], None]]] = deque()
         self._wheel: TimerWheel[Handler] = TimerWheel(self.now)
         self._wheel_used = trio.Event()
@@ -134,36 +133,56 @@ class Reactor:
     ) -> None:
         """Close what handlers have left to be closed, and the epoll sets."""
         self._close_all()
+        self.descriptors.close()
         self._newcomers.epoll.close()
         self._flows.epoll.close()
 
     def __len__(self) -> int:
         """How many file descriptors are registered."""
-        return len(self._flows.handlers) + len(self._newcomers.handlers)
+        kernels = len(self._flows.handlers) + len(self._newcomers.handlers)
+        return kernels + self.descriptors.watched()
 
     def watch(self, fd: int, handler: Handler, events: int) -> None:
         """Call ``handler`` when ``events`` are ready on ``fd``, whatever held for it before.
 
         Errors and a hang-up of both directions are always reported, also with no events.
         """
+        if fd < 0:
+            self.descriptors.watch(fd, handler, events, newcomer=False)
+            return
         self._newcomers.drop(fd)
         self._flows.put(fd, handler, events)
 
     def watch_newcomer(self, fd: int, handler: Handler, events: int) -> None:
         """The same for what is not forwarded yet: flows are attended to before it."""
+        if fd < 0:
+            self.descriptors.watch(fd, handler, events, newcomer=True)
+            return
         self._flows.drop(fd)
         self._newcomers.put(fd, handler, events)
 
     def unregister(self, fd: int) -> None:
         """Forget ``fd``; events of it that are still in the batch are dropped."""
+        if fd < 0:
+            self.descriptors.forget(fd)
+            return
         self._newcomers.drop(fd)
         self._flows.drop(fd)
+
+    def is_ready(self, fd: int, events: int) -> bool:
+        """Whether one of ``events``, or an error, is ready on ``fd``, though no turn has told."""
+        if fd < 0:
+            return self.descriptors.ready(fd, events)
+        # Those of poll(2) and epoll(7) are the same numbers.
+        poller = select.poll()
+        poller.register(fd, events)
+        return bool(poller.poll(0))
 
     def slice_is_over(self) -> bool:
         """Whether a newcomer that could go on should leave the rest for the next turn."""
         return self.clock() > self._slice_end
 
-    def close(self, sock: socket.socket) -> None:
+    def close(self, sock: Closable) -> None:
         """Forget the socket now and close it at the end of the turn."""
         self.unregister(sock.fileno())
         self._closing.append(sock)
@@ -186,7 +205,7 @@ class Reactor:
     def turn(self) -> int:
         """Handle what is ready now. Returns how many file descriptors were."""
         events = self._flows.epoll.poll(0, _BATCH)
-        if not events:
+        if not events and not self._virtual_flows and not self._virtual_newcomers:
             return 0
         self.turns += 1
         self.now = self.clock()
@@ -201,16 +220,60 @@ class Reactor:
                 handler.on_events(mask)
             except Exception as error:  # noqa: BLE001 - the connection boundary
                 self._bug(handler, error)
-        if newcomers:
+        ready = len(events)
+        if self._virtual_flows:
+            ready += self._attend_to_virtual()
+        if newcomers or self._virtual_newcomers:
+            ready += len(self._virtual_newcomers)
             self._attend_to_newcomers()
         if self._closing or self._soon:
             self.settle()
-        return len(events)
+        return ready
+
+    def _attend_to_virtual(self) -> int:
+        """Handle as many as a batch of those that are ready by now; returns how many."""
+        queue = self._virtual_flows
+        count = min(len(queue), _BATCH)
+        for _ in range(count):
+            # A handler may have made a newcomer of one that waits.
+            if queue:
+                self._handle_virtual(queue.popleft())
+        return count
+
+    def _handle_virtual(self, descriptor: Descriptor) -> None:
+        """Tell its handler what is ready; what is left of that waits for the next turn."""
+        descriptor.queued = False
+        events = descriptor.due()
+        handler = descriptor.handler
+        if not events or handler is None:
+            return
+        try:
+            handler.on_events(events)
+        except Exception as error:  # noqa: BLE001 - the connection boundary
+            self._bug(handler, error)
+        if not descriptor.queued and descriptor.due():
+            self.descriptors.queue(descriptor)
 
     def _attend_to_newcomers(self) -> None:
         """Handle them until their slice is over; what is left stays ready."""
         begin = self.clock()
         self._slice_end = begin + max(_SLICE_SECONDS, _NEWCOMERS_SHARE * (begin - self.now))
+        # Who comes first may leave no time for the others.
+        if self.turns & 1:
+            self._attend_to_virtual_newcomers()
+            self._attend_to_kernels_newcomers()
+        else:
+            self._attend_to_kernels_newcomers()
+            self._attend_to_virtual_newcomers()
+
+    def _attend_to_virtual_newcomers(self) -> None:
+        queue = self._virtual_newcomers
+        for _ in range(len(queue)):
+            if not queue or self.slice_is_over():
+                return
+            self._handle_virtual(queue.popleft())
+
+    def _attend_to_kernels_newcomers(self) -> None:
         handlers = self._newcomers.handlers
         while not self.slice_is_over():
             events = self._newcomers.epoll.poll(0, _NEWCOMERS_BATCH)
@@ -261,7 +324,12 @@ class Reactor:
         balance = _REPOLL_BALANCE_MAX // 2
         skipped = 0
         while True:
-            await trio.lowlevel.wait_readable(fd)
+            if self._virtual_flows or self._virtual_newcomers:
+                await trio.lowlevel.checkpoint()
+            else:
+                self.descriptors.unattended = True
+                await trio.lowlevel.wait_readable(fd)
+                self.descriptors.unattended = False
             if not self.turn():
                 continue
             if balance <= 0:
