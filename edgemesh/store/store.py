@@ -13,7 +13,8 @@ from sqlalchemy import Connection
 
 from edgemesh.model.objects import Change, KubeObject, ObjectKey
 from edgemesh.model.settings import MetaSettings
-from edgemesh.store import queries
+from edgemesh.model.sync import SyncPosition
+from edgemesh.store import queries, sync
 from edgemesh.store.engine import READERS, Engines, open_engines
 from edgemesh.store.errors import database_errors
 from edgemesh.store.queries import Page
@@ -144,6 +145,10 @@ class Store:
         return await self._read(
             lambda connection: queries.list_changes(connection, since, scope, budget_bytes)
         )
+
+    async def sync_position(self) -> SyncPosition:
+        """How far this node has followed its cloud."""
+        return await self._read(sync.read_position)
 
     async def wait_beyond(self, revision: int) -> None:
         """Wait until something has changed after a revision."""

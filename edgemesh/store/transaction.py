@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from sqlalchemy import Connection, Executable
 
 from edgemesh.model.objects import Change, ChangeType, KubeObject, ObjectKey, Origin
-from edgemesh.store import queries, statements
+from edgemesh.model.sync import SyncPosition
+from edgemesh.store import queries, statements, sync
 from edgemesh.store.rows import Scope, encode_body, make_object, object_from_row, text_values
 
 
@@ -112,6 +113,18 @@ class Transaction:
         rows = [{"value": value, "service_uid": service_uid} for value in values]
         if rows:
             self._connection.execute(statements.INSERT_ALLOCATIONS, rows)
+
+    def holder_of(self, uid: str) -> ObjectKey | None:
+        """The object that has this uid, None when none has."""
+        return sync.holder_of(self._connection, uid)
+
+    def synced_keys(self) -> Iterator[ObjectKey]:
+        """Every object that came from the cloud."""
+        return sync.synced_keys(self._connection)
+
+    def note_position(self, position: SyncPosition) -> None:
+        """Note how far the cloud was followed, this transaction included."""
+        sync.write_position(self._connection, position)
 
     def finish(self) -> None:
         """Write the count of revisions and drop tombstones that are too old to keep."""
