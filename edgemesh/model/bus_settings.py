@@ -92,6 +92,8 @@ class CloudSettings:
         in_flight: Messages to one edgemesh node that may wait for their acknowledgement; KubeEdge
             nodes get one at a time.
         max_nodes: sessions at a time.
+        handshake_seconds: for TLS and upgrade of a connection together, and for one enrolment.
+        max_handshakes: connections at a time that have not yet said which node they are.
         max_message_bytes: of one Message.
         request_seconds: for a request through the router, 504 after it.
         max_body_bytes: of a request that has to fit into one Message; streams have no limit.
@@ -112,6 +114,8 @@ class CloudSettings:
     resends: Count = 4
     in_flight: Count = 64
     max_nodes: Count = 5000
+    handshake_seconds: Seconds = 10.0
+    max_handshakes: Count = 1024
     max_message_bytes: Count = 16 * 1024 * 1024
     request_seconds: Seconds = 60.0
     max_body_bytes: Count = 12 * 1024 * 1024

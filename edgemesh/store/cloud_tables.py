@@ -34,7 +34,7 @@ class AuthorityRow(Base):
 
 
 class AuthorityKeyRow(Base):
-    """Its private key, in a table of its own, so that a role may be kept from reading it."""
+    """What it signs certificates and tokens with, apart, so that a role may be kept from it."""
 
     __tablename__ = "authority_key"
     __table_args__ = (CheckConstraint("id = 1", name="single"),)
@@ -46,6 +46,7 @@ class AuthorityKeyRow(Base):
         autoincrement=False,
     )
     key: Mapped[str] = mapped_column(Text)
+    token_secret: Mapped[str] = mapped_column(String(128))
 
 
 class CertificateRow(Base):

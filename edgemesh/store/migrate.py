@@ -7,13 +7,13 @@ from importlib.resources import files
 
 from sqlalchemy import Connection, insert, inspect, text
 
-from edgemesh.store import cloud_tables, sync_tables
+from edgemesh.store import cloud_tables, router_tables, sync_tables
 from edgemesh.store.tables import Base, IdentityRow, RevisionRow
 
 # A table is known once its module has been imported.
-TABLES = (cloud_tables, sync_tables)
+TABLES = (cloud_tables, router_tables, sync_tables)
 # The last of migrations/versions; a test compares.
-HEAD = "0003"
+HEAD = "0004"
 
 
 def upgrade(connection: Connection) -> None:

@@ -39,6 +39,7 @@ def _authority() -> None:
         "authority_key",
         sa.Column("id", sa.SmallInteger, autoincrement=False, nullable=False),
         sa.Column("key", sa.Text, nullable=False),
+        sa.Column("token_secret", sa.String(128), nullable=False),
         sa.CheckConstraint("id = 1", name="ck_authority_key_single"),
         sa.ForeignKeyConstraint(
             ["id"], ["authority.id"], name="fk_authority_key_authority", ondelete="CASCADE"
