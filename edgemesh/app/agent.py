@@ -128,13 +128,13 @@ async def _start(
         request_log=AccessLog(sink, settings.log),
     )
     health = _health_checks(settings, plane)
-    interceptor = Interceptor(settings, plane.flows)
+    interceptor = Interceptor(settings, plane.flows, plane.sessions)
     follower = Follower(settings)
     metamanager.add_conditions(follower)
     follower.on_snapshot(plane.swap)
     follower.on_snapshot(health.swap)
     follower.on_snapshot(interceptor.want)
-    kernel_paths = KernelPaths(settings, plane, follower)
+    kernel_paths = KernelPaths(settings, plane, follower, interceptor)
     follower.on_snapshot(kernel_paths.want)
     dns = DnsCounters()
     state = AgentState(

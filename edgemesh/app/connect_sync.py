@@ -7,7 +7,7 @@ import gc
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar
 
 import trio
 
@@ -16,11 +16,12 @@ from edgemesh.kernel.bpf.connect_maps import ConnectMaps
 from edgemesh.model.bpf_settings import BpfSettings
 from edgemesh.model.connect import ConnectPort
 from edgemesh.model.policies import EndpointRemoval
-from edgemesh.model.services import PortKey, ServicePort, Snapshot
+from edgemesh.model.services import PortKey, ServiceAddress, ServicePort, Snapshot
 from edgemesh.observe.log import get_logger
 from edgemesh.observe.slices import run_in_slices
 from edgemesh.policy.connect.ids import MAX_ID
 from edgemesh.policy.connect.plan import ConnectPlan, Place
+from edgemesh.policy.connect.takeover import Takeover
 from edgemesh.policy.connect.touched import addresses_of, touched_ports
 from edgemesh.policy.traffic.breaker import Phase
 from edgemesh.proxy.context import Context
@@ -49,6 +50,18 @@ Result = TypeVar("Result")
 _log = get_logger("connect")
 
 
+class Diverts(Protocol):
+    """Who sees to calls that the kernel does not balance: `Interceptor`."""
+
+    async def divert(self) -> None:
+        """Return when calls that are left alone from now on do not get lost."""
+        ...
+
+    def taken_over(self, takeover: Takeover, revision: int) -> None:
+        """Calls are balanced like this from now on."""
+        ...
+
+
 @dataclass(slots=True)
 class _Changes:
     """What is to be written.
@@ -57,11 +70,15 @@ class _Changes:
         put: ports as they are now.
         removed: the numbers of ports that the kernel is to leave alone.
         closed: those of endpoints whose connections are to be ended.
+        called: where ports are called that have changed.
+        leaves_any: some of that is left alone.
     """
 
     put: list[ConnectPort] = field(default_factory=list)
     removed: list[int] = field(default_factory=list)
     closed: list[int] = field(default_factory=list)
+    called: dict[PortKey, Sequence[ServiceAddress]] = field(default_factory=dict)
+    leaves_any: bool = False
 
 
 class ConnectSync:
@@ -73,6 +90,7 @@ class ConnectSync:
         context: Context,
         settings: BpfSettings,
         is_balanced: Callable[[ServicePort], bool],
+        diverts: Diverts,
         *,
         first_id: int,
     ) -> None:
@@ -84,6 +102,7 @@ class ConnectSync:
             settings: of BPF.
             is_balanced: whether calls of a port are to be balanced when they connect; asked when
                 the port has changed.
+            diverts: asked before calls are left alone, and told when all is written.
             first_id: 1 to 2**32 - 1, another one for each agent: sockets of one before may be
                 remembered by the kernel.
         """
@@ -91,6 +110,8 @@ class ConnectSync:
         self._context = context
         self._settings = settings
         self._is_balanced = is_balanced
+        self._diverts = diverts
+        self._takeover = Takeover()
         self._plan = ConnectPlan(first_id % MAX_ID + 1)
         self._counts = ConnectCounts(context, self._plan, maps)
         self._snapshot = Snapshot()
@@ -210,14 +231,18 @@ class ConnectSync:
         changes = _Changes()
         await run_in_slices(self._plan_ports(keys, changes, now))
         turned = self._judge(keys)
+        if changes.leaves_any:
+            await self._diverts.divert()
         # Addresses that go from one port to another are never without: first what has them now.
         for start in range(0, len(changes.put), _BATCH):
             batch = changes.put[start : start + _BATCH]
             endpoints = sum(len(port.four) + len(port.six) for port in batch)
-            self._settle(batch, await _in_its_time(self._write, batch, endpoints))
+            await self._settle(batch, await _in_its_time(self._write, batch, endpoints))
         if changes.removed:
             removed = changes.removed
             await _in_its_time(self._maps.remove_many, removed, len(removed))
+        await run_in_slices(self._note(changes.called))
+        self._diverts.taken_over(self._takeover, self._snapshot.revision)
         for number, half_open in turned.items():
             self._maps.set_watched(number, half_open)
         if changes.closed:
@@ -230,6 +255,14 @@ class ConnectSync:
     ) -> Iterator[None]:
         for key in keys:
             self._plan_port(key, changes, now)
+            if not changes.leaves_any:
+                called = changes.called[key]
+                changes.leaves_any = not set(called).issubset(self._plan.addresses(key))
+            yield
+
+    def _note(self, called: Mapping[PortKey, Sequence[ServiceAddress]]) -> Iterator[None]:
+        for key, addresses in called.items():
+            self._takeover.note(key, addresses, self._plan.addresses(key))
             yield
 
     def _plan_port(self, key: PortKey, changes: _Changes, now: float) -> None:
@@ -237,7 +270,7 @@ class ConnectSync:
         snapshot = self._context.decider.snapshot
         self._due.pop(key, None)
         port = snapshot.ports.get(key)
-        addresses = addresses_of(port, snapshot) if port else ()
+        addresses = changes.called[key] = addresses_of(port, snapshot) if port else ()
         if port is None or not addresses or not self._is_balanced(port):
             self._failed.pop(key, None)
             number = self._plan.remove(key)
@@ -269,7 +302,7 @@ class ConnectSync:
             return failures
         return {}
 
-    def _settle(self, ports: Sequence[ConnectPort], failures: Mapping[int, str]) -> None:
+    async def _settle(self, ports: Sequence[ConnectPort], failures: Mapping[int, str]) -> None:
         """Take note of what was written, and leave alone what could not be."""
         told = self.problem
         for port in ports:
@@ -282,6 +315,7 @@ class ConnectSync:
                 self._due[key] = self._context.reactor.clock() + _RETRY_SECONDS
                 self._counts.forget_port(port.id)
         if failures:
+            await self._diverts.divert()
             self._maps.remove_many(tuple(failures))
         if self.problem not in {"", told}:
             _log.error("calls come to the agent", problem=self.problem)

@@ -1,4 +1,9 @@
-"""Keep the kernel's rules equal to what the snapshot says, for as long as the agent runs."""
+"""Keep the kernel's rules equal to what the snapshot says, for as long as the agent runs.
+
+They stand from the agent's start to its end, or only while they are needed
+(``netfilter.install``). Then whoever balances calls in another way says before a port of his goes
+without it, and waits for the rules.
+"""
 
 from __future__ import annotations
 
@@ -6,21 +11,28 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from edgemesh.kernel.diverted import is_any_diverted
 from edgemesh.kernel.netfilter import HeldConnection, open_interception
 from edgemesh.model.errors import OperatorError
 from edgemesh.model.services import InboundAddress, Snapshot
+from edgemesh.model.status import DiversionNeed
 from edgemesh.observe.log import get_logger
 from edgemesh.policy.addresses import service_addresses
+from edgemesh.policy.diversion import Linger, diversion_need
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from edgemesh.kernel.netfilter import Interception, Target
     from edgemesh.model.settings import Settings
+    from edgemesh.policy.connect.takeover import Takeover
     from edgemesh.proxy.context import OpenFlow
+    from edgemesh.proxy.forward.session import Sessions
 
 # How often the rules are looked at for what others did to them.
 _INSPECTION_SECONDS = 10.0
+# The same while nothing needs them, and they are to go.
+_LINGERING_SECONDS = 1.0
 
 _log = get_logger("intercept")
 
@@ -31,18 +43,21 @@ class Interceptor:
     Attributes:
         problem: what keeps the rules from being as they should, "" when nothing does.
         installed: whether the rules stand.
-        revision: of the snapshot whose addresses are intercepted.
+        revision: of the snapshot whose addresses are intercepted, or need not be.
+        need: what has to be diverted.
     """
 
-    def __init__(self, settings: Settings, flows: Collection[OpenFlow]) -> None:
+    def __init__(self, settings: Settings, flows: Collection[OpenFlow], sessions: Sessions) -> None:
         """Prepare; `run` installs.
 
         Args:
             settings: complete.
             flows: TCP flows that are not over, as the data plane keeps them.
+            sessions: UDP sessions that are not over.
         """
         self._settings = settings
         self._flows = flows
+        self._sessions = sessions
         self._snapshot = Snapshot()
         self._standing: frozenset[Target] = frozenset()
         self._held: frozenset[HeldConnection] = frozenset()
@@ -50,9 +65,16 @@ class Interceptor:
         self._interception: Interception | None = None
         self._turn = trio.Lock()
         self._released = False
+        self._takeover: Takeover | None = None
+        # Of the snapshot that the takeover was told of.
+        self._taken_revision = 0
+        self._is_known = trio.Event()
+        self._is_awaited = False
+        self._linger = Linger(settings.netfilter.linger_seconds)
         self.problem = ""
         self.installed = False
         self.revision = 0
+        self.need = DiversionNeed()
 
     @property
     def addresses(self) -> int:
@@ -64,13 +86,46 @@ class Interceptor:
         """How many endpoints of this node are intercepted, since their servers are limited."""
         return sum(isinstance(target, InboundAddress) for target in self._standing)
 
+    @property
+    def needed(self) -> bool:
+        """Whether the rules have to stand; True also while nothing is known yet."""
+        if self._settings.netfilter.install == "always":
+            return True
+        return self._is_awaited or not self._is_known.is_set() or bool(self.need)
+
     def want(self, snapshot: Snapshot) -> None:
         """Intercept what ``snapshot`` serves, from as soon as the kernel has it."""
         self._snapshot = snapshot
-        self._changed.set()
+        self._look_anew()
+
+    def taken_over(self, takeover: Takeover | None, revision: int = 0) -> None:
+        """The kernel balances calls like this from now on.
+
+        Args:
+            takeover: which; None for none.
+            revision: of the snapshot that it was told of.
+        """
+        self._takeover = takeover
+        self._taken_revision = revision
+        self._is_awaited = False
+        self._is_known.set()
+        self._look_anew()
+
+    async def divert(self) -> None:
+        """Return when the rules stand: the kernel will balance less in a moment.
+
+        They stay at least until the next `taken_over`. When they cannot be installed this
+        returns all the same, for what is changed is not up to date either; `problem` tells.
+        """
+        self._is_awaited = True
+        self._is_known.set()
+        if self._interception is None or self.installed or self._released:
+            return
+        async with self._turn:
+            await self._reconcile(self._interception, inspect=False)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Install and follow; started once the first addresses stand.
+        """Install and follow; started once all addresses are intercepted or need not be.
 
         Raises:
             OperatorError: the rules cannot be installed at the start. Later failures are
@@ -78,18 +133,20 @@ class Interceptor:
 
         Cancellation: the rules are gone, or closed, when it returns.
         """
+        netfilter = self._settings.netfilter
+        if netfilter.install == "needed" and netfilter.fail == "closed":
+            raise OperatorError(
+                "netfilter.fail = closed promises rules that outlive the agent",
+                "with it, set netfilter.install to always",
+            )
         interception = await trio.to_thread.run_sync(
-            lambda: open_interception(self._settings.netfilter, self._settings.proxy, owned=True)
+            lambda: open_interception(netfilter, self._settings.proxy, owned=True)
         )
         try:
-            await trio.to_thread.run_sync(interception.install)
-            self._interception = interception
-            self._standing = await trio.to_thread.run_sync(interception.addresses)
-            await self._update(interception)
-            self.installed = True
+            await self._begin(interception)
             task_status.started()
             while True:
-                with trio.move_on_after(_INSPECTION_SECONDS) as pause:
+                with trio.move_on_after(self._pause_seconds) as pause:
                     await self._changed.wait()
                 async with self._turn:
                     await self._reconcile(interception, inspect=pause.cancelled_caught)
@@ -110,21 +167,99 @@ class Interceptor:
         async with self._turn:
             await self._reconcile(self._interception, inspect=False)
 
+    @property
+    def _is_in_use(self) -> bool:
+        """Whether something needs the rules, or was diverted and is not over."""
+        return self.needed or bool(self._flows) or bool(self._sessions)
+
+    @property
+    def _pause_seconds(self) -> float:
+        lingers = self.installed and not self._is_in_use
+        return _LINGERING_SECONDS if lingers else _INSPECTION_SECONDS
+
+    @property
+    def _known_revision(self) -> int:
+        """Of the snapshot that needs no rules."""
+        return self._snapshot.revision if self._takeover is None else self._taken_revision
+
+    def _look_anew(self) -> None:
+        if self._settings.netfilter.install == "needed":
+            family = self._settings.netfilter.family
+            self.need = diversion_need(self._snapshot, self._takeover, family)
+        self._changed.set()
+
+    async def _begin(self, interception: Interception) -> None:
+        """Install what is needed, or take away what a killed agent and its guard have left."""
+        if self._settings.netfilter.install == "needed":
+            # Of a rule of policy routing a kernel bears the traces until it restarts: all its
+            # look-ups of routes are slower (fib_has_custom_rules, Linux 6.18).
+            await self._is_known.wait()
+        self._interception = interception
+        async with self._turn:
+            if self.needed:
+                await self._install(interception)
+            else:
+                await trio.to_thread.run_sync(interception.remove)
+                self.revision = self._known_revision
+
+    async def _install(self, interception: Interception) -> None:
+        await trio.to_thread.run_sync(interception.install)
+        self._standing = await trio.to_thread.run_sync(interception.addresses)
+        await self._update(interception)
+        self.installed = True
+
     async def _reconcile(self, interception: Interception, *, inspect: bool) -> None:
         try:
-            if inspect and not await trio.to_thread.run_sync(interception.installed):
-                _log.warning("rules were changed by someone else and are put right")
-                await trio.to_thread.run_sync(interception.install)
-                self._standing = await trio.to_thread.run_sync(interception.addresses)
-            await self._update(interception)
-            if inspect:
-                await self._hold(interception)
+            if self.installed:
+                await self._keep(interception, inspect=inspect)
+            elif self.needed and not self._released:
+                await self._install(interception)
+                _log.info("rules are installed, for they are needed", **self._reasons())
+            else:
+                self._changed = trio.Event()
+                self.revision = self._known_revision
         except OperatorError as error:
             if self.problem != str(error):
                 _log.error("rules cannot be updated", problem=str(error))
             self.problem = str(error)
         else:
             self.problem = ""
+
+    async def _keep(self, interception: Interception, *, inspect: bool) -> None:
+        """Keep the rules as they should be, or remove them."""
+        if inspect and not await trio.to_thread.run_sync(interception.installed):
+            _log.warning("rules were changed by someone else and are put right")
+            await trio.to_thread.run_sync(interception.install)
+            self._standing = await trio.to_thread.run_sync(interception.addresses)
+        await self._update(interception)
+        if inspect:
+            await self._hold(interception)
+        if not self._linger.is_over(in_use=self._is_in_use, now=trio.current_time()):
+            return
+        # What a client has not taken yet outlives its flow.
+        port = self._settings.proxy.tcp_port
+        is_closing = await trio.to_thread.run_sync(is_any_diverted, self._standing, port)
+        if not is_closing and not self._is_in_use:
+            await self._remove(interception)
+
+    async def _remove(self, interception: Interception) -> None:
+        # From here on `divert` waits for its turn, and installs anew.
+        self.installed = False
+        try:
+            await trio.to_thread.run_sync(interception.remove)
+        except OperatorError:
+            self.installed = True
+            raise
+        self._standing, self._held = frozenset(), frozenset()
+        _log.info("rules are removed, for nothing needs them", balanced=self.need.balanced)
+
+    def _reasons(self) -> dict[str, int]:
+        need = self.need
+        return {
+            "service_ports": need.service_ports,
+            "node_ports": need.node_ports,
+            "limited_endpoints": need.endpoints,
+        }
 
     async def _update(self, interception: Interception) -> None:
         self._changed = trio.Event()

@@ -8,15 +8,18 @@ it runs.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager, ExitStack
+from pathlib import Path
 from typing import TypeVar
 
 import trio
 
 from edgemesh.app.connect_sync import ConnectSync
 from edgemesh.app.follow import Follower
+from edgemesh.app.intercept import Interceptor
 from edgemesh.app.selftest.run import self_test
+from edgemesh.kernel.bpf.attached import lost_hooks
 from edgemesh.kernel.bpf.connect_maps import ConnectMaps
 from edgemesh.kernel.bpf.foreign import (
     cgroup_hooks,
@@ -33,7 +36,7 @@ from edgemesh.model.bpf_settings import BpfSettings
 from edgemesh.model.errors import OperatorError
 from edgemesh.model.flows import Mover
 from edgemesh.model.paths import AvailablePaths
-from edgemesh.model.policies import Path
+from edgemesh.model.policies import Path as ForwardingPath
 from edgemesh.model.services import ServicePort, Snapshot
 from edgemesh.model.settings import Settings
 from edgemesh.observe.log import get_logger
@@ -45,6 +48,8 @@ from edgemesh.proxy.plane import Plane
 _BEING_LOADED = "being loaded"
 _OFF = "bpf.enabled is false"
 _LAST_ID = 2**32 - 1
+# Whether our programs are still attached is looked at so often, for microseconds.
+_LOOK_SECONDS = 1.0
 
 Maps = TypeVar("Maps")
 
@@ -54,24 +59,29 @@ _log = get_logger("paths")
 class KernelPaths:
     """See the module; `run` does the work."""
 
-    def __init__(self, settings: Settings, plane: Plane, follower: Follower) -> None:
+    def __init__(
+        self, settings: Settings, plane: Plane, follower: Follower, interceptor: Interceptor
+    ) -> None:
         """Change nothing yet.
 
         Args:
             settings: of the agent.
             plane: whose flows are moved, and that is told what works.
             follower: told as well, for the conditions of policies.
+            interceptor: told which calls it need not divert.
         """
         self._settings = settings
         self._plane = plane
         self._follower = follower
+        self._interceptor = interceptor
         self._sync: ConnectSync | None = None
+        self._lost = ""
         self._observer: Observer | None = None
 
     @property
     def problem(self) -> str:
         """What an operator should look at, "" when there is nothing."""
-        return self._sync.problem if self._sync else ""
+        return self._sync.problem if self._sync else self._lost
 
     def want(self, snapshot: Snapshot) -> None:
         """Balance by a new snapshot."""
@@ -91,12 +101,14 @@ class KernelPaths:
         self._publish(AvailablePaths(state, state, self._try_splice()))
         task_status.started()
         if not bpf.enabled:
+            self._interceptor.taken_over(None)
             return
         try:
             loaded = await trio.to_thread.run_sync(_load, bpf)
         except OperatorError as error:
             self._publish(self._available._replace(connect=error.problem, sockmap=error.problem))
             _log.warning("BPF is not used", problem=error.problem, remedy=error.remedy)
+            self._interceptor.taken_over(None)
             return
         try:
             await self._use(loaded)
@@ -133,7 +145,9 @@ class KernelPaths:
             observed = _opened(stack, problems, "observed_gate", lambda: ObservedMaps(loaded.map))
             async with trio.open_nursery() as nursery:
                 if maps is not None:
-                    await nursery.start(self._new_sync(maps).run)
+                    await nursery.start(self._balance, maps)
+                else:
+                    self._interceptor.taken_over(None)
                 if gate is not None:
                     sockmap = Sockmap(self._plane, gate)
                     nursery.start_soon(self._move_through, sockmap)
@@ -149,6 +163,23 @@ class KernelPaths:
                 )
                 self._tell(problems, tried_seconds)
                 await trio.sleep_forever()
+
+    async def _balance(
+        self, maps: ConnectMaps, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Balance calls when they connect for as long as the programs are attached."""
+        cgroup = cgroup_directory(self._settings.bpf)
+        own = pinned_programs(self._settings.bpf.directory)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self._new_sync(maps).run)
+            task_status.started()
+            lost = await _until_lost(cgroup, own)
+            nursery.cancel_scope.cancel()
+        self._sync = None
+        self._lost = f"programs were detached by somebody else: {', '.join(lost)}"
+        _log.error("calls are balanced no more", problem=self._lost)
+        self._publish(self._available._replace(connect=self._lost))
+        self._interceptor.taken_over(None)
 
     async def _move_through(self, sockmap: Sockmap) -> None:
         """Let flows be moved through the gate until the plane has ended."""
@@ -177,7 +208,12 @@ class KernelPaths:
     def _new_sync(self, maps: ConnectMaps) -> ConnectSync:
         first_id = random.randint(1, _LAST_ID)  # noqa: S311 - it protects nothing
         self._sync = ConnectSync(
-            maps, self._plane, self._settings.bpf, self._is_balanced, first_id=first_id
+            maps,
+            self._plane,
+            self._settings.bpf,
+            self._is_balanced,
+            self._interceptor,
+            first_id=first_id,
         )
         return self._sync
 
@@ -185,7 +221,9 @@ class KernelPaths:
         """Whether calls of a port are to be balanced when they connect, which works here."""
         # It is published only when the maps are what they should be.
         available = self._available._replace(connect="")
-        return choose_path(port, port.application_protocol, available).path is Path.CONNECT
+        return (
+            choose_path(port, port.application_protocol, available).path is ForwardingPath.CONNECT
+        )
 
     def _tell(self, problems: Mapping[str, str], tried_seconds: float) -> None:
         found = {**problems, "splice": self._available.splice}
@@ -195,6 +233,18 @@ class KernelPaths:
             _log.warning("not every path is available", **lacking, self_test_seconds=seconds)
         else:
             _log.info("every path is available", self_test_seconds=seconds)
+
+
+async def _until_lost(cgroup: Path, own: Collection[int]) -> list[str]:
+    """Wait until others have taken programs of ours away; from which hooks."""
+    while True:
+        await trio.sleep(_LOOK_SECONDS)
+        try:
+            lost = lost_hooks(cgroup, own)
+        except OSError as error:
+            return [f"{cgroup}: {error.strerror}"]
+        if lost:
+            return lost
 
 
 def _load(bpf: BpfSettings) -> Loaded:

@@ -83,7 +83,9 @@ class AgentState:
             return "draining"
         if not self.serving:
             return "starting"
-        if self._settings.netfilter.enabled and not self.interceptor.installed:
+        interceptor = self.interceptor
+        missing = interceptor.needed and not interceptor.installed
+        if self._settings.netfilter.enabled and missing:
             return f"rules are not installed: {self.interceptor.problem}"
         return ""
 
@@ -114,6 +116,9 @@ class AgentState:
                 enabled=settings.netfilter.enabled,
                 revision=self.interceptor.revision,
                 endpoints=self.interceptor.endpoints,
+                install=settings.netfilter.install,
+                needed=self.interceptor.needed,
+                need=self.interceptor.need,
             ),
             store=StoreStatus(
                 url=settings.shown_store_url,

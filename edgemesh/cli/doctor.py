@@ -15,10 +15,11 @@ from edgemesh.app.bpf_prerequisites import check_bpf
 from edgemesh.app.config import load_settings
 from edgemesh.app.prerequisites import Check, State, check_host, check_ports, check_rules
 from edgemesh.cli.doctor_page import doctor_page
+from edgemesh.cli.status_page import not_needed
 from edgemesh.meta.client import AgentGoneError
 from edgemesh.model.errors import OperatorError
 from edgemesh.model.settings import Settings
-from edgemesh.model.status import AgentStatus
+from edgemesh.model.status import AgentStatus, InterceptionStatus
 from edgemesh.policy.paths import AVAILABLE
 
 
@@ -69,7 +70,14 @@ async def _check_agent(settings: Settings) -> tuple[list[Check], int | None]:
         return [Check("agent", State.MISSING, error.problem, error.remedy)], None
     answers = Check("agent", State.MET, f"answers on {path}, pid {status.pid}")
     paths = [_check_path(*found) for found in status.paths.items() if settings.bpf.enabled]
-    return [answers, *paths], status.pid
+    return [answers, *_check_need(status.interception), *paths], status.pid
+
+
+def _check_need(interception: InterceptionStatus) -> list[Check]:
+    """What an operator might miss who looks for rules."""
+    if not interception.enabled or interception.installed or interception.needed:
+        return []
+    return [Check("agent", State.MET, not_needed(interception))]
 
 
 def _check_path(path: str, state: str) -> Check:

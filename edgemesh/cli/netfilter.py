@@ -154,7 +154,8 @@ async def _known_addresses(settings: Settings) -> frozenset[Target] | None:
     path = settings.socket_path
     try:
         status = await ask_agent(path, settings.meta, "null/status", AgentStatus)
-        if status.interception.installed:
+        interception = status.interception
+        if interception.installed or not interception.needed:
             raise OperatorError(
                 f"the running agent (pid {status.pid}) keeps its own rules",
                 "end it first, or set netfilter.enabled = false and start it again",

@@ -73,9 +73,30 @@ def _interception(interception: InterceptionStatus) -> str:
     if not interception.enabled:
         return "left to others (netfilter.enabled is false)"
     if not interception.installed:
-        return f"NOT INSTALLED ({how})"
+        return f"NOT INSTALLED ({how})" if interception.needed else not_needed(interception)
     limited = f", {interception.endpoints} limited endpoints" if interception.endpoints else ""
-    return f"{how}, {interception.addresses} addresses{limited}"
+    reasons = f"; {_reasons(interception)}" if interception.install == "needed" else ""
+    return f"{how}, {interception.addresses} addresses{limited}{reasons}"
+
+
+def not_needed(interception: InterceptionStatus) -> str:
+    """Why no rules stand, where they are installed as needed."""
+    balanced = interception.need.balanced
+    return f"rules not needed: all {balanced} service ports are balanced when sockets connect"
+
+
+def _reasons(interception: InterceptionStatus) -> str:
+    if not interception.needed:
+        return "no longer needed, but by what was diverted before"
+    need = interception.need
+    wanting = (
+        (need.service_ports, "service ports"),
+        (need.node_ports, "node ports"),
+        (need.endpoints, "limited endpoints"),
+    )
+    return "needed by " + (
+        ", ".join(f"{count} {what}" for count, what in wanting if count) or "what comes"
+    )
 
 
 def _counts(counts: Mapping[str, int]) -> str:

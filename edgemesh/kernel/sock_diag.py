@@ -22,6 +22,8 @@ _ANY_STATE: Final = 0xFFFFFFFF
 _HEADER: Final = struct.Struct("=IHHII")  # nlmsghdr
 _ID_BYTES: Final = 48  # inet_diag_sockid
 _COOKIE: Final = struct.Struct("=40xQ")  # its idiag_cookie, the low half first
+_LOCAL: Final = struct.Struct("!H2x16s")  # its idiag_sport and idiag_src
+_LISTEN, _TIME_WAIT = 10, 6  # linux/tcp_states.h
 _REQUEST: Final = struct.Struct(f"=BBBxI{_ID_BYTES}s")  # inet_diag_req_v2
 _ANSWER: Final = struct.Struct(f"=BBBB{_ID_BYTES}sIIIII")  # inet_diag_msg
 _BUFFER_BYTES: Final = 1 << 18
@@ -33,10 +35,24 @@ class Diagnosed(NamedTuple):
     Args:
         family: of the socket.
         id: that the kernel knows it by, with a cookie: no later one is taken for it.
+        state: of ``linux/tcp_states.h``.
     """
 
     family: int
     id: bytes
+    state: int
+
+    @property
+    def carries(self) -> bool:
+        """Whether it is a connection that is being made, is open, or has something to send."""
+        return self.state not in {_LISTEN, _TIME_WAIT}
+
+    @property
+    def local(self) -> tuple[str, int]:
+        """Its own address and port."""
+        port, address = _LOCAL.unpack_from(self.id)
+        used = address if self.family == socket.AF_INET6 else address[:4]
+        return socket.inet_ntop(self.family, used), port
 
     @property
     def cookie(self) -> int:
@@ -73,8 +89,8 @@ class SockDiag:
         question = _REQUEST.pack(family, socket.IPPROTO_TCP, 0, _ANY_STATE, bytes(_ID_BYTES))
         self._send(_SOCK_DIAG_BY_FAMILY, _NLM_F_DUMP, question)
         for answer in self._answers():
-            told_family, _, _, _, number, *_ = _ANSWER.unpack_from(answer)
-            yield Diagnosed(told_family, number)
+            told_family, state, _, _, number, *_ = _ANSWER.unpack_from(answer)
+            yield Diagnosed(told_family, number, state)
 
     def destroy(self, found: Diagnosed) -> bool:
         """End a socket; false when it is gone already.

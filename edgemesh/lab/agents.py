@@ -187,7 +187,9 @@ async def _intercepts(home: Home, node: str) -> bool:
         # Not listening yet, or with parts still missing.
         return False
     interception = status["interception"]
-    return bool(interception["installed"] or not interception["enabled"])
+    if not interception["enabled"] or not interception["needed"]:
+        return True
+    return bool(interception["installed"])
 
 
 async def _wait_until_current(home: Home, node: str) -> None:

@@ -29,6 +29,9 @@ class NetfilterSettings:
 
     Args:
         enabled: whether the agent installs rules itself.
+        install: ``always`` from its start to its end; ``needed`` only while something has to be
+            diverted that the ``connect`` path does not take over. See netfilter/README.md.
+        linger_seconds: rules that are installed while they are needed stay so much longer.
         backend: ``nft`` or ``iptables``.
         mode: ``tproxy`` or ``redirect``.
         family: address families to intercept.
@@ -45,6 +48,8 @@ class NetfilterSettings:
     """
 
     enabled: bool = True
+    install: Literal["always", "needed"] = "always"
+    linger_seconds: Seconds = 10.0
     backend: Literal["nft", "iptables"] = "nft"
     mode: Literal["tproxy", "redirect"] = "tproxy"
     family: Literal["ipv4", "ipv6", "both"] = "both"

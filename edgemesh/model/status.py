@@ -8,13 +8,35 @@ from enum import StrEnum
 
 
 @dataclass(frozen=True, slots=True)
+class DiversionNeed:
+    """What only the kernel's rules bring to the agent.
+
+    Args:
+        service_ports: with an address whose calls are not balanced when they connect.
+        node_ports: of all Services.
+        endpoints: of this node whose servers are limited.
+        balanced: Service ports whose calls are all balanced when they connect.
+    """
+
+    service_ports: int = 0
+    node_ports: int = 0
+    endpoints: int = 0
+    balanced: int = 0
+
+    def __bool__(self) -> bool:
+        """Whether there is anything."""
+        return bool(self.service_ports or self.node_ports or self.endpoints)
+
+
+@dataclass(frozen=True, slots=True)
 class InterceptionStatus:
     """How calls come to the agent.
 
-    ``backend``, ``mode``, ``family``, ``fail`` and ``enabled`` are those of the settings;
-    ``installed`` whether the rules stand; ``addresses`` how many (address, transport, port)
-    they intercept for Services, ``endpoints`` how many because of what the server of an endpoint
-    of this node lets through, and ``revision`` the one of the snapshot that wants these.
+    ``backend``, ``mode``, ``family``, ``fail``, ``enabled`` and ``install`` are those of the
+    settings; ``installed`` whether the rules stand; ``addresses`` how many (address, transport,
+    port) they intercept for Services, ``endpoints`` how many because of what the server of an
+    endpoint of this node lets through, and ``revision`` the one of the snapshot that wants these.
+    Where rules are installed as needed, ``needed`` tells whether they are, and ``need`` for what.
     """
 
     backend: str
@@ -26,6 +48,9 @@ class InterceptionStatus:
     enabled: bool = True
     revision: int = 0
     endpoints: int = 0
+    install: str = "always"
+    needed: bool = True
+    need: DiversionNeed = DiversionNeed()
 
 
 @dataclass(frozen=True, slots=True)

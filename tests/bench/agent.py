@@ -26,6 +26,7 @@ state_dir = "{directory}/state"
 run_dir = "{directory}/run"
 [netfilter]
 family = "ipv4"
+install = "{install}"
 [dns]
 enabled = false
 [bpf]
@@ -48,12 +49,14 @@ class Agent:
         more_settings: TOML that follows the usual configuration.
         balanced: the cgroup, by its name, whose calls may be balanced when they connect; "" for
             an agent without BPF.
+        install: when rules are, as `NetfilterSettings` has it.
     """
 
     namespace: str
     directory: Path
     more_settings: str = ""
     balanced: str = ""
+    install: str = "always"
 
     @property
     def log(self) -> Path:
@@ -82,7 +85,8 @@ class Agent:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[trio.Process]:
         """Run it until the block is left."""
-        config = _CONFIG.format(directory=self.directory) + self._bpf + self.more_settings
+        config = _CONFIG.format(directory=self.directory, install=self.install)
+        config += self._bpf + self.more_settings
         await trio.Path(self._config).write_text(config)
         command = [_COMMAND, "run", "--config", str(self._config)]
         async with started(self.namespace, command, self.log) as process:

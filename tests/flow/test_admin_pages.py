@@ -51,14 +51,15 @@ def agent_with(store: Store, *, intercepts: bool) -> Agent:
     prober = Prober(0, settings.http, settings.http2)
     dns, sink = DnsCounters(), open_sink(settings.log)
     follower = Follower(settings)
+    interceptor = Interceptor(settings, plane.flows, plane.sessions)
     state = AgentState(
         settings,
         store,
         plane,
         follower,
-        Interceptor(settings, plane.flows),
+        interceptor,
         health=HealthChecks(plane.decider.traffic, prober.ask, settings.proxy, lambda: 0.5),
-        kernel_paths=KernelPaths(settings, plane, follower),
+        kernel_paths=KernelPaths(settings, plane, follower, interceptor),
         dns=dns,
     )
     return Agent(state, dns, sink, AdminPages(settings, state, dns, sink))

@@ -13,12 +13,13 @@ import trio.testing
 from connect_lab import PATIENCE_SECONDS, PORT, SERVICE, ConnectLab, Socket
 
 from edgemesh.app.connect_sync import ConnectSync
+from edgemesh.app.intercept import Interceptor
 from edgemesh.model.bpf_settings import BpfSettings
 from edgemesh.model.flows import FlowReport
 from edgemesh.model.meters import Meter
 from edgemesh.model.policies import Path
 from edgemesh.model.services import Endpoint, Service, ServicePort, Snapshot, Transport
-from edgemesh.model.settings import NetfilterSettings, ProxySettings
+from edgemesh.model.settings import NetfilterSettings, ProxySettings, Settings
 from edgemesh.policy.traffic.endpoint_state import EndpointState
 from edgemesh.policy.traffic.upstream import Upstream
 from edgemesh.proxy.plane import Plane
@@ -35,7 +36,15 @@ class ConnectAgent:
         self.lab = lab
         self.plane = Plane(ProxySettings(), NetfilterSettings(), _no_report)
         self.balanced: Callable[[ServicePort], bool] = lambda _: True
-        self.sync = ConnectSync(lab.maps, self.plane, BpfSettings(), self._is_balanced, first_id=7)
+        self.interceptor = Interceptor(Settings(), self.plane.flows, self.plane.sessions)
+        self.sync = ConnectSync(
+            lab.maps,
+            self.plane,
+            BpfSettings(),
+            self._is_balanced,
+            self.interceptor,
+            first_id=7,
+        )
         self._services: dict[str, Service] = {}
 
     def _is_balanced(self, port: ServicePort) -> bool:

@@ -98,6 +98,11 @@ class ConnectPlan:
             self._lose(planned, place)
         return planned.id
 
+    def addresses(self, key: PortKey) -> Sequence[ServiceAddress]:
+        """Where calls of a port are balanced; empty when the kernel leaves all of them alone."""
+        planned = self._planned.get(key)
+        return () if planned is None or planned.connect is None else planned.connect.addresses
+
     def port(self, number: int) -> PortKey | None:
         """Which Service port a number stands for; None for one that is gone."""
         planned = self._ports.get(number)

@@ -3,7 +3,9 @@
 ``connect``, ``splice`` and ``relay`` are agents whose policy asks for that path. ``direct`` has no
 Service address to translate; ``dnat`` is what kube-proxy does. All take the calls in the node's
 namespace, but ``connect``: it changes the address where the client's programs connect, which run
-in a cgroup of their own under every subject. Proxies of TCP they are all, in the case ``wrk-64``
+in a cgroup of their own under every subject. Its agent installs rules only when they are needed
+(``netfilter.install``), which they are not where all Services are balanced like that; one that
+diverts other calls as well slows these down. Proxies of TCP they are all, in the case ``wrk-64``
 as well, which has a single endpoint: wrk aims at one address only.
 """
 
@@ -37,7 +39,7 @@ _WEB = Service("web", Address("10.96.0.12", 8080), (Address(ENDPOINT_ADDRESSES[0
 _WRK = "wrk-64"
 _OURS = ("connect", "splice", "relay")
 _SUBJECTS: Mapping[str, Subject] = {
-    "connect": partial(edgemesh, policy={"path": "connect"}, with_bpf=True),
+    "connect": partial(edgemesh, policy={"path": "connect"}, with_bpf=True, install="needed"),
     "splice": partial(edgemesh, policy={"path": "splice"}, with_bpf=True),
     "relay": partial(edgemesh, policy={"path": "relay"}),
     "direct": direct,

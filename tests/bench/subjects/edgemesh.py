@@ -39,6 +39,7 @@ async def edgemesh(
     policy: Mapping[str, Any] | None = None,
     *,
     with_bpf: bool = False,
+    install: str = "always",
 ) -> AsyncIterator[Running]:
     """Run an agent and apply the Services to it.
 
@@ -48,12 +49,13 @@ async def edgemesh(
         policy: the spec of a TrafficPolicy for each Service, which names a path; None for no
             policy.
         with_bpf: whether the agent may use BPF.
+        install: when rules are; with ``needed`` there are to be none.
 
     Raises:
         OperatorError: the path that was asked for was not taken.
     """
     client = site.topology.client if with_bpf else ""
-    agent = Agent(site.topology.node, site.directory, more_settings, client)
+    agent = Agent(site.topology.node, site.directory, more_settings, client, install)
     manifest = site.directory / "services.yaml"
     objects = manifests.objects(site.services)
     if policy is not None:
@@ -88,6 +90,8 @@ async def _until_chosen(agent: Agent, process: trio.Process, path: str) -> None:
             state = status.paths[path]
             reasons = [] if state == "available" else [state]
             reasons += [f"{one.service}: {one.reason}" for one in chosen if one.path != path]
+            if agent.install == "needed" and status.interception.needed:
+                reasons.append("rules are needed")
             if chosen and not reasons:
                 return
             await trio.sleep(_LOOK_AGAIN_SECONDS)
