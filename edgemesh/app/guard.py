@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager, suppress
 
 import trio
 
+from edgemesh.app import guard_process
 from edgemesh.app.guard_process import FAREWELL, HEARTBEAT
 from edgemesh.app.remains import encode_remains
 from edgemesh.model.settings import Settings
@@ -50,9 +51,10 @@ class Guard:
         self._process = await trio.lowlevel.open_process(
             [
                 sys.executable,
-                "-P",
-                "-m",
-                "edgemesh.app.guard_process",
+                # Neither site-packages nor what the environment says: it needs nothing of it.
+                "-I",
+                "-S",
+                guard_process.__file__,
                 str(os.getpid()),
                 str(patience_seconds),
             ],

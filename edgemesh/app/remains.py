@@ -1,13 +1,19 @@
-"""What an agent leaves in the kernel when it is killed, told to its guard and cleared away."""
+"""What an agent leaves in the kernel when it is killed, told to its guard and cleared away.
+
+``python -m edgemesh.app.remains gone|hung`` is what the guard becomes to do it: the line that it
+was told is standard input.
+"""
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
 from edgemesh.app.added_addresses import record_path, remove_added_addresses
+from edgemesh.app.guard_process import HUNG
 from edgemesh.kernel.netfilter import open_interception
 from edgemesh.model.errors import OperatorError
 from edgemesh.model.observe_settings import LogSettings
@@ -67,3 +73,7 @@ def _remove(remains: Remains) -> None:
         interception = open_interception(remains.netfilter, remains.proxy, owned=True)
         interception.remove()
     remove_added_addresses(Path(remains.address_record))
+
+
+if __name__ == "__main__":
+    clear_away(sys.stdin.buffer.read(), hung=sys.argv[1] == HUNG)
