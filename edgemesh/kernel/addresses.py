@@ -9,9 +9,7 @@ import errno
 import socket
 from ipaddress import ip_address
 
-from pyroute2 import IPRoute
-from pyroute2.netlink.exceptions import NetlinkError
-
+from edgemesh.kernel.iproute import IPRoute, NetlinkError
 from edgemesh.model.errors import OperatorError
 
 _LOOPBACK_INDEX = 1

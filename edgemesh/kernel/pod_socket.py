@@ -15,9 +15,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from pyroute2 import IPRoute
-from pyroute2.netlink.exceptions import NetlinkError
-
+from edgemesh.kernel.iproute import IPRoute, NetlinkError
 from edgemesh.kernel.namespaces import enter_namespace, network_namespaces
 from edgemesh.model.errors import OperatorError
 

@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pyroute2 import IPRoute
-
 from edgemesh.kernel.commands import find_tool, run_tool
 from edgemesh.kernel.conntrack import Conntrack
+from edgemesh.kernel.iproute import IPRoute
 from edgemesh.kernel.neighbours import (
     ALL_BITS,
     ForeignRule,

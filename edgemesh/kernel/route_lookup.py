@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import socket
 
-from pyroute2 import IPRoute
-from pyroute2.netlink.exceptions import NetlinkError
+from edgemesh.kernel.iproute import IPRoute, NetlinkError
 
 _RTN_LOCAL = 2
 

@@ -23,9 +23,7 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
-from pyroute2 import IPRoute
-from pyroute2.netlink.exceptions import NetlinkError
-
+from edgemesh.kernel.iproute import IPRoute, NetlinkError
 from edgemesh.model.errors import OperatorError
 from edgemesh.model.settings import NetfilterSettings
 
