@@ -119,9 +119,9 @@ class Descriptors:
         if descriptor is not None:
             descriptor.handler = None
 
-    def ready(self, number: int, events: int) -> bool:
-        """Whether one of ``events`` is ready, watched or not."""
-        return bool(self._open[number].ready & (events | _ALWAYS))
+    def readiness(self, number: int) -> int:
+        """The events that are ready, watched or not."""
+        return self._open[number].ready
 
     def queue(self, descriptor: Descriptor) -> None:
         """Let one that is due wait for its turn."""

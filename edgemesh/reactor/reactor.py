@@ -172,7 +172,7 @@ class Reactor:
     def is_ready(self, fd: int, events: int) -> bool:
         """Whether one of ``events``, or an error, is ready on ``fd``, though no turn has told."""
         if fd < 0:
-            return self.descriptors.ready(fd, events)
+            return bool(self.descriptors.readiness(fd) & (events | ERROR | HANGUP))
         # Those of poll(2) and epoll(7) are the same numbers.
         poller = select.poll()
         poller.register(fd, events)

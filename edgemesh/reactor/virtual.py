@@ -162,7 +162,7 @@ class VirtualSocket:
             if not peek:
                 self._take_datagram()
             return first[:size]
-        if not self._offset and len(first) <= size and (len(self._chunks) == 1 or peek):
+        if not self._offset and len(first) == min(size, self._held):
             data = first
         else:
             data = self._gathered(min(size, self._held))
