@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Generic, TypeVar
 
 from edgemesh.meta.errors import Code, RefusedError
@@ -43,7 +43,7 @@ class Addresses:
             OperatorError: a range is used up.
         """
         settings = self._settings
-        for value in _values(body):
+        for value in named_values(body):
             _require_free(transaction, service, value)
         previous = existing.body if existing else None
         addresses: _Taken[str] = _Taken(transaction, service, str)
@@ -53,7 +53,7 @@ class Addresses:
         )
         numbers = range(settings.node_port_first, settings.node_port_last + 1)
         body = fill_node_ports(body, numbers, node_ports, previous)
-        return body, _values(body)
+        return body, named_values(body)
 
 
 class _Taken(Generic[ValueT]):
@@ -81,7 +81,7 @@ def _require_free(transaction: Transaction, service: ObjectKey, value: str) -> N
         )
 
 
-def _values(body: dict[str, Any]) -> list[str]:
+def named_values(body: Mapping[str, Any]) -> list[str]:
     """The addresses and node ports that a valid Service names, as the store keeps them."""
     spec = body.get("spec") or {}
     if spec.get("type") == "ExternalName":

@@ -152,8 +152,8 @@ def _require_own(existing: KubeObject, verb: str) -> None:
     if existing.origin is Origin.SYNCED:
         raise RefusedError(
             Code.CONFLICT,
-            f"{existing.key} comes from the cluster: it is not to {verb} here",
-            "change it in the cluster",
+            f"{existing.key} comes from the cloud: it is not to {verb} here",
+            "change it in the cloud",
         )
 
 

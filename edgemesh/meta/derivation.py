@@ -6,6 +6,7 @@ of the change that makes it necessary, and only for the Services that the change
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from edgemesh.meta.errors import Code, RefusedError
@@ -35,9 +36,21 @@ class Derivation:
                 self._touched |= dict.fromkeys(self._services_of(one))
 
     def finish(self) -> None:
-        """Write and delete derived slices as the touched Services now need them."""
+        """Write and delete derived slices as the touched Services now need them.
+
+        Raises:
+            RefusedError: naming a Service that cannot have any.
+        """
+        for refused in self.finish_where_possible():
+            raise refused
+
+    def finish_where_possible(self) -> Iterator[RefusedError]:
+        """The same, but leave out Services that cannot have any, and tell of each."""
         for touched in self._touched:
-            self._derive(touched)
+            try:
+                self._derive(touched)
+            except RefusedError as refused:
+                yield refused
 
     def _services_of(self, one: KubeObject) -> list[_ServiceName]:
         namespace = one.key.namespace

@@ -165,7 +165,7 @@ async def test_a_derived_slice_is_neither_replaced_nor_deleted_by_hand(tmp_path:
             await world.delete(f"default/endpointslice/{ours['metadata']['name']}")
 
 
-async def test_what_comes_from_the_cluster_is_not_replaced_by_hand(tmp_path: Path) -> None:
+async def test_what_comes_from_the_cloud_is_not_replaced_by_hand(tmp_path: Path) -> None:
     key = ObjectKey("ConfigMap", "default", "a")
 
     def synced(transaction: Transaction) -> None:
@@ -173,7 +173,7 @@ async def test_what_comes_from_the_cluster_is_not_replaced_by_hand(tmp_path: Pat
 
     async with served(tmp_path) as world:
         await world.store.transact(synced)
-        assert "comes from the cluster" in (await refusal(world, config_map("a", x="1"))).problem
+        assert "comes from the cloud" in (await refusal(world, config_map("a", x="1"))).problem
 
 
 async def test_a_stored_pod_that_no_longer_passes_is_named_not_a_crash(tmp_path: Path) -> None:
