@@ -132,10 +132,10 @@ class EnrolmentDesk:
     def _issue(
         self, request: bytes, node: str, revoked: Revoked, token: str = "", until: int = 0
     ) -> Answered:
+        if node in revoked.nodes:
+            return _failed(node, CertificateProblem(f"node {node} is revoked"))
         try:
             check_node_name(node)
-            if node in revoked.nodes:
-                raise CertificateProblem(f"node {node} is revoked")
             issued = self.authority.issue_node(request, node, self.seconds)
         except CertificateProblem as problem:
             return _failed(node, problem)
@@ -222,7 +222,7 @@ def read_issued(
 
 
 def _words(status: int, body: bytes) -> str:
-    text = body[:300].decode("utf-8", "backslashreplace")
+    text = body[:300].decode("utf-8", "replace")
     return f"HTTP {status}, {text!r}"
 
 
