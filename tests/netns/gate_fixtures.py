@@ -32,6 +32,7 @@ def open_gate(**settings: Any) -> Iterator[Gate]:
         loaded = load(chosen, owner="operator", loading=only(GATE))
         assert loaded.groups["gate"] == ""
         with Gate(loaded.map, chosen.backlog_bytes) as gate:
+            assert gate.words  # A descriptor that is open from the first flow on.
             yield gate
 
 

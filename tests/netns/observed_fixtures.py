@@ -40,7 +40,9 @@ def open_programs(**settings: Any) -> Iterator[Programs]:
         loaded = load(chosen, owner="operator", loading=Loading(groups=(GATE, OBSERVED_GATE)))
         assert loaded.groups == {"gate": "", "observed_gate": ""}
         with Gate(loaded.map, chosen.backlog_bytes) as gate, ObservedMaps(loaded.map) as maps:
-            maps.watch(0, 0, 0)  # A descriptor that is open from the first flow on.
+            # Descriptors that are open from the first flow on.
+            assert gate.words
+            maps.watch(0, 0, 0)
             yield Programs(gate, maps)
 
 

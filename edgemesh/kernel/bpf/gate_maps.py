@@ -122,14 +122,14 @@ class Gate:
             self._sources = opened.enter_context(open_map("gate_sources"))
             self._numbers = opened.enter_context(open_map("gate_numbers"))
             self._overflows = opened.enter_context(RingBuffer(open_map("gate_overflows")))
-            with open_map("gate_ways") as ways:
-                assert ways.value_size == WAY_WORDS * 8
-                count = ways.max_entries
-                memory = opened.enter_context(mmap.mmap(ways.fd, count * WAY_WORDS * 8))
-            self._words = opened.enter_context(memoryview(memory).cast("Q"))
+            self._ways = opened.enter_context(open_map("gate_ways"))
+            assert self._ways.value_size == WAY_WORDS * 8
             self._opened = opened.pop_all()
+        self._words: memoryview | None = None
         self._backlog_bytes = backlog_bytes
-        self._free = list(range(0, count - 1, 2))
+        # First numbers of flows that are over, and the first that no flow has had.
+        self._free: list[int] = []
+        self._next = 0
 
     def __enter__(self) -> Self:
         """The gate itself."""
@@ -138,6 +138,19 @@ class Gate:
     def __exit__(self, *_: object) -> None:
         """Close the maps."""
         self._opened.close()
+
+    @property
+    def words(self) -> memoryview:
+        """The memory of all ways, of which each is one `Way`.
+
+        It counts as the agent's with the first flow: where all calls are balanced when they
+        connect, that flow never comes.
+        """
+        if self._words is None:
+            size = self._ways.max_entries * WAY_WORDS * 8
+            memory = self._opened.enter_context(mmap.mmap(self._ways.fd, size))
+            self._words = self._opened.enter_context(memoryview(memory).cast("Q"))
+        return self._words
 
     def fileno(self) -> int:
         """Readable, for epoll, when there are `overflows`."""
@@ -168,25 +181,28 @@ class Gate:
                 any more, or that has what a sockmap cannot take (TLS, MPTCP); ENOEXEC when
                 somebody has detached the program.
         """
-        if not self._free:
+        if not self._free and self._next + 2 > self._ways.max_entries:
             raise OSError(errno.ENOSPC, "the gate is full")
         if not _has_program(sources or self._sources):
             raise OSError(errno.ENOEXEC, "the gate's program was detached")
-        first = self._free[-1]
+        first = self._free[-1] if self._free else self._next
         with ExitStack() as undo:
             junction = Junction(
                 self._direct(client, endpoint, first, undo),
                 self._direct(endpoint, client, first + 1, undo),
             )
             undo.pop_all()
-        self._free.pop()
+        if self._free:
+            self._free.pop()
+        else:
+            self._next += 2
         return junction
 
     def _direct(
         self, source: socket.socket, target: socket.socket, number: int, undo: ExitStack
     ) -> Way:
         raise_send_buffer(target, _SEND_BUFFER_BACKLOGS * self._backlog_bytes)
-        way = Way(self._words, number, bytes_written(target))
+        way = Way(self.words, number, bytes_written(target))
         key = _cookie(source)
         undo.callback(self._numbers.delete, key)
         self._numbers.update(key, struct.pack("=I", number), _BPF_NOEXIST)
