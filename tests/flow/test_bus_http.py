@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 import pytest
 import trio
@@ -28,7 +28,7 @@ async def echo(request: Request, respond: Respond) -> None:
     await respond(Response(201, fields, request.body, request.length))
 
 
-async def collected(body: AsyncIterator[bytes]) -> bytes:
+async def collected(body: AsyncGenerator[bytes, None]) -> bytes:
     return b"".join([part async for part in body])
 
 
@@ -72,7 +72,7 @@ async def test_a_body_of_unknown_length_is_streamed_both_ways() -> None:
     """Each part is sent only after the one before has come back."""
     returned = trio.Event()
 
-    async def parts() -> AsyncIterator[bytes]:
+    async def parts() -> AsyncGenerator[bytes, None]:
         yield b"one"
         await returned.wait()
         yield b"two"
@@ -187,7 +187,7 @@ async def test_silence_ends_a_request(autojump_clock: trio.testing.MockClock) ->
 
 
 async def test_an_early_answer_is_heard_while_the_body_is_still_being_sent() -> None:
-    async def endless() -> AsyncIterator[bytes]:
+    async def endless() -> AsyncGenerator[bytes, None]:
         while True:
             await trio.lowlevel.checkpoint()
             yield b"x" * 1000

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 import h11
@@ -81,7 +81,7 @@ def _length(method: str, head: h11.Response) -> int | None:
     return announced_length(head) if named & framed_by else None
 
 
-async def _send_body(connection: Connection, body: AsyncIterator[bytes]) -> None:
+async def _send_body(connection: Connection, body: AsyncGenerator[bytes, None]) -> None:
     try:
         await connection.send_body(body)
     except HttpError:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import aclosing
 from typing import TypeVar
 
 import h11
@@ -75,7 +76,7 @@ class Connection:
             raise HttpError("the peer has left")
         return event
 
-    async def body(self) -> AsyncIterator[bytes]:
+    async def body(self) -> AsyncGenerator[bytes, None]:
         """The parts of the peer's body, up to its end.
 
         Raises:
@@ -109,14 +110,15 @@ class Connection:
         if scope.cancelled_caught:
             raise HttpError("the peer takes nothing")
 
-    async def send_body(self, body: AsyncIterator[bytes]) -> None:
+    async def send_body(self, body: AsyncGenerator[bytes, None]) -> None:
         """Write a body, part by part, and its end.
 
         Raises:
             HttpError: see `send`; or what the body itself raises.
         """
-        async for part in body:
-            await self.send(h11.Data(data=part))
+        async with aclosing(body):
+            async for part in body:
+                await self.send(h11.Data(data=part))
         await self.send(h11.EndOfMessage())
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, Iterable
 from dataclasses import dataclass, field
 
 Fields = tuple[tuple[str, str], ...]
@@ -28,14 +28,14 @@ class HttpError(Exception):
     """A peer that does not speak HTTP, or fell silent or left in the midst of it."""
 
 
-async def no_body() -> AsyncIterator[bytes]:
+async def no_body() -> AsyncGenerator[bytes, None]:
     """The body of a message that has none."""
     nothing: tuple[bytes, ...] = ()
     for part in nothing:
         yield part
 
 
-async def whole_body(content: bytes) -> AsyncIterator[bytes]:
+async def whole_body(content: bytes) -> AsyncGenerator[bytes, None]:
     """A body that is there already."""
     if content:
         yield content
@@ -55,7 +55,7 @@ class Request:
     method: str
     target: str
     fields: Fields
-    body: AsyncIterator[bytes] = field(default_factory=no_body)
+    body: AsyncGenerator[bytes, None] = field(default_factory=no_body)
     length: int | None = 0
 
 
@@ -65,7 +65,7 @@ class Response:
 
     status: int
     fields: Fields
-    body: AsyncIterator[bytes] = field(default_factory=no_body)
+    body: AsyncGenerator[bytes, None] = field(default_factory=no_body)
     length: int | None = 0
 
 
