@@ -31,8 +31,16 @@ class FarEnd(Protocol):
     """Who carries the stream, as its near side sees it.
 
     It is called within the reactor's turn, and may call the far side's methods of the
-    `VirtualSocket` only from a turn as well.
+    `VirtualSocket` only from a turn as well. Nothing is called after `refuse` and `drop`.
     """
+
+    def accept(self) -> None:
+        """The near side takes a stream that the other end wants."""
+        ...
+
+    def refuse(self, problem: int, reason: str) -> None:
+        """The near side does not; ``problem`` is an errno."""
+        ...
 
     def send(self, data: bytes | memoryview) -> int:
         """Take bytes, or one datagram whole.
@@ -56,7 +64,10 @@ class FarEnd(Protocol):
 
 
 class VirtualSocket:
-    """One end of a stream. Connecting at first, until `opened` or `refused`.
+    """One end of a stream. Connecting at first.
+
+    A stream that was wanted here waits for `opened` or `refused`, one that the other end wants for
+    `accept` or `refuse`.
 
     What a socket's method does is said in socket(7), tcp(7) and udp(7); those that are here raise
     `OSError` as theirs do. As with the data plane's own sockets closing resets the connection,
@@ -119,6 +130,29 @@ class VirtualSocket:
         self.peername: tuple[str, int] = ("", 0)
 
     # The near side.
+
+    def accept(self) -> None:
+        """Take a stream that the other end wants; a second time does nothing."""
+        if self._connecting and self.far is not None:
+            self.far.accept()
+            self.opened()
+
+    def refuse(self, problem: int, reason: str) -> None:
+        """Close a stream that the other end wants and that was not taken, saying why.
+
+        Args:
+            problem: an errno, which its connect() fails with there.
+            reason: for people.
+        """
+        far, self.far = self.far, None
+        if far is not None:
+            far.refuse(problem, reason)
+        self.close()
+
+    @property
+    def connecting(self) -> bool:
+        """Whether nothing was said yet of whether it is taken."""
+        return self._connecting
 
     def fileno(self) -> int:
         """A number below -1 that the reactor knows; -1 once closed."""
@@ -211,7 +245,7 @@ class VirtualSocket:
             raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
         size = len(data)
         sent = far.send(data)
-        if sent < size or (not sent and self.datagrams and size):
+        if sent < size:
             self._writable = False
             self._tell()
             if not sent:

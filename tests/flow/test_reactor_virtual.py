@@ -156,6 +156,7 @@ def test_a_newcomer_that_becomes_a_flow_waits_among_flows(reactor: Reactor) -> N
 
 def test_it_can_be_asked_whether_a_socket_is_ready_before_a_turn_tells(reactor: Reactor) -> None:
     near, far = joined(reactor, opened=False)
+    far.accept()
     assert not reactor.is_ready(near.fileno(), OUT)
     assert reactor.is_ready(far.fileno(), OUT)
     near.refused(1)

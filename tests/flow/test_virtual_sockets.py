@@ -72,19 +72,23 @@ def test_several_buffers_are_sent_as_one(reactor: Reactor) -> None:
     assert far.recv(9) == b"abc"
 
 
-def test_nothing_can_be_sent_while_it_connects(reactor: Reactor) -> None:
-    near, _ = joined(reactor, opened=False)
+def test_nothing_can_be_sent_before_the_other_side_accepts(reactor: Reactor) -> None:
+    near, far = joined(reactor, opened=False)
     assert not ready(reactor, near)
     with pytest.raises(BlockingIOError):
         near.send(b"x")
-    near.opened()
-    assert ready(reactor, near) == OUT
+    far.accept()
+    far.accept()
+    reactor.settle()
+    assert ready(reactor, near) == ready(reactor, far) == OUT
     assert error_of(near) == 0
 
 
 def test_who_is_refused_learns_it_once_and_may_read_the_reason(reactor: Reactor) -> None:
-    near, _ = joined(reactor, opened=False)
-    near.refused(errno.EACCES, "not yours")
+    near, far = joined(reactor, opened=False)
+    far.refuse(errno.EACCES, "not yours")
+    reactor.settle()
+    assert far.fileno() == -1
     assert ready(reactor, near) & ERROR
     assert (error_of(near), error_of(near)) == (errno.EACCES, 0)
     assert near.reason == "not yours"

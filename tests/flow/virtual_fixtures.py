@@ -39,6 +39,12 @@ class Wire:
             self._tell(lambda: self._receive(part))
         return taken
 
+    def accept(self) -> None:
+        self._tell(self.peer.owner.opened)
+
+    def refuse(self, problem: int, reason: str) -> None:
+        self._tell(lambda: self.peer.owner.refused(problem, reason))
+
     def consumed(self, count: int) -> None:
         sender = self.peer
         sender._under_way -= count
@@ -78,12 +84,12 @@ class Wire:
 def joined(
     reactor: Reactor, window: int = 65536, *, datagrams: bool = False, opened: bool = True
 ) -> tuple[VirtualSocket, VirtualSocket]:
-    """Two sockets; with ``opened`` they are connected, else the first is connecting yet."""
+    """Two sockets; without ``opened`` the second has yet to accept."""
     near = VirtualSocket(reactor, datagrams=datagrams)
     far = VirtualSocket(reactor, datagrams=datagrams)
     wires = Wire(near, reactor, window), Wire(far, reactor, window)
     wires[0].peer, wires[1].peer = wires[1], wires[0]
-    far.opened()
     if opened:
         near.opened()
+        far.opened()
     return near, far
