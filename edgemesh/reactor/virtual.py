@@ -13,11 +13,11 @@ import os
 import select
 import socket
 import struct
-from collections import deque
 from collections.abc import Iterable
 from typing import Protocol
 
 from edgemesh.reactor.reactor import Reactor
+from edgemesh.reactor.received import Received
 
 _IN = select.EPOLLIN
 _OUT = select.EPOLLOUT
@@ -83,20 +83,18 @@ class VirtualSocket:
     """
 
     __slots__ = (
-        "_chunks",
         "_closed",
         "_connecting",
         "_dead",
         "_descriptor",
         "_fin_on_close",
-        "_held",
         "_in_ended",
         "_in_shut",
         "_low_water",
-        "_offset",
         "_out_shut",
         "_problem",
         "_reactor",
+        "_received",
         "_writable",
         "datagrams",
         "far",
@@ -109,10 +107,7 @@ class VirtualSocket:
         """Get a descriptor of ``reactor``."""
         self._reactor = reactor
         self._descriptor = reactor.descriptors.open()
-        self._chunks: deque[bytes] = deque()
-        # Of the first chunk that was read already.
-        self._offset = 0
-        self._held = 0
+        self._received = Received()
         self._low_water = 1
         self._connecting = True
         self._writable = False
@@ -187,51 +182,34 @@ class VirtualSocket:
 
     def recv(self, size: int, flags: int = 0, /) -> bytes:
         """Up to ``size`` bytes, or one datagram and of that no more."""
-        if not self._chunks:
+        received = self._received
+        if not received.chunks:
             self._raise_or_end()
             return b""
-        peek = bool(flags & socket.MSG_PEEK)
-        first = self._chunks[0]
         if self.datagrams:
-            if not peek:
-                self._take_datagram()
-            return first[:size]
-        if not self._offset and len(first) == min(size, self._held):
-            data = first
-        else:
-            data = self._gathered(min(size, self._held))
-        if not peek:
-            self._drop(len(data))
+            data = received.first()
+            if not flags & socket.MSG_PEEK:
+                received.drop_first()
+                self._consumed(len(data))
+            return data[:size]
+        data = received.view(size)
+        if not flags & socket.MSG_PEEK:
+            received.drop(len(data))
+            self._consumed(len(data))
         return data
 
     def recv_into(self, buffer: memoryview | bytearray, size: int = 0, flags: int = 0, /) -> int:
         """The same into ``buffer``; ``size`` is that of the buffer when it is 0."""
         view = memoryview(buffer)
         room = size or len(view)
-        if self.datagrams:
-            if not self._chunks:
-                self._raise_or_end()
-                return 0
-            datagram = self.recv(room, flags)
-            view[: len(datagram)] = datagram
-            return len(datagram)
-        if not self._chunks:
-            self._raise_or_end()
-            return 0
-        copied = 0
-        offset = self._offset
-        for chunk in self._chunks:
-            part = min(len(chunk) - offset, room - copied)
-            if offset or part < len(chunk):
-                view[copied : copied + part] = memoryview(chunk)[offset : offset + part]
-            else:
-                view[copied : copied + part] = chunk
-            copied += part
-            if copied == room:
-                break
-            offset = 0
+        if self.datagrams or not self._received.chunks:
+            data = self.recv(room, flags)
+            view[: len(data)] = data
+            return len(data)
+        copied = self._received.copy_into(view, room)
         if not flags & socket.MSG_PEEK:
-            self._drop(copied)
+            self._received.drop(copied)
+            self._consumed(copied)
         return copied
 
     def send(self, data: bytes | memoryview, flags: int = 0, /) -> int:  # noqa: ARG002 - as there
@@ -274,10 +252,12 @@ class VirtualSocket:
         if self._closed:
             return
         over = self._dead or (self._in_ended and self._out_shut)
-        reset = not over and (self._connecting or not self._fin_on_close or bool(self._held))
+        reset = not over and (
+            self._connecting or not self._fin_on_close or bool(self._received.held)
+        )
         self._closed = True
         self._reactor.descriptors.release(self._descriptor)
-        self._chunks.clear()
+        self._received.clear()
         far, self.far = self.far, None
         if far is not None:
             far.drop(reset=reset)
@@ -298,8 +278,7 @@ class VirtualSocket:
         """Bytes have come, or one datagram."""
         if self._closed or self._dead or not (data or self.datagrams):
             return
-        self._chunks.append(data)
-        self._held += len(data)
+        self._received.put(data)
         self._tell()
 
     def ended(self) -> None:
@@ -340,12 +319,13 @@ class VirtualSocket:
         if self._closed:
             return
         events = 0
+        received = self._received
         if not self._connecting:
             no_input = self._in_ended or self._in_shut or self._dead
             no_output = self._out_shut or self._dead
             if no_input:
                 events = _ENDED
-            elif self._chunks if self.datagrams else self._held >= self._low_water:
+            elif received.chunks if self.datagrams else received.held >= self._low_water:
                 events = _IN
             if no_output or self._writable:
                 events |= _OUT
@@ -382,34 +362,6 @@ class VirtualSocket:
         if problem:
             self._tell()
         return problem
-
-    def _gathered(self, size: int) -> bytes:
-        parts = []
-        offset = self._offset
-        left = size
-        for chunk in self._chunks:
-            part = chunk[offset : offset + left]
-            parts.append(part)
-            left -= len(part)
-            if not left:
-                break
-            offset = 0
-        return b"".join(parts)
-
-    def _take_datagram(self) -> None:
-        size = len(self._chunks.popleft())
-        self._held -= size
-        self._consumed(size)
-
-    def _drop(self, count: int) -> None:
-        """Forget so many bytes, which were read."""
-        self._held -= count
-        offset = self._offset + count
-        chunks = self._chunks
-        while chunks and offset >= len(chunks[0]):
-            offset -= len(chunks.popleft())
-        self._offset = offset
-        self._consumed(count)
 
     def _consumed(self, count: int) -> None:
         self._tell()
