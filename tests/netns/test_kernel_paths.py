@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,7 +22,11 @@ from edgemesh.kernel.bpf.programs import SOCKOPS
 from edgemesh.kernel.bpf.syscall import AttachType, ProgramType, prog_attach, prog_detach
 
 Body = dict[str, Any]
-MEBIBYTE = 1024 * 1024
+BOUND = 80 * 1024 * 1024
+# A guard has nothing of its own but an interpreter.
+GUARD_BOUND = 4 * 1024 * 1024
+REQUEST = b"GET / HTTP/1.1\r\nHost: web\r\n\r\n"
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nwell"
 
 pytestmark = [pytest.mark.root, pytest.mark.timeout(180)]
 
@@ -66,7 +71,7 @@ def test_calls_are_balanced_in_the_kernel_once_it_is_found_to_work(bpf_mesh: Bpf
         for version, name in ((4, "four"), (6, "six")):
             called = SERVICE[version]
             assert bpf_mesh.call(mesh.network.pod, called, PORT) == [called, name, POD[version]]
-        assert mesh.resident_bytes() < 80 * MEBIBYTE
+        assert mesh.resident_bytes() < BOUND
         hops = {
             hop["name"]: hop["detail"]
             for hop in json.loads(bpf_mesh.edgemesh("trace", "web", "--json"))
@@ -95,6 +100,48 @@ def test_what_comes_to_the_agent_is_moved_by_the_kernel_once_it_is_found_to_work
                 assert connection.recv(len(line), socket.MSG_WAITALL) == line
         [report] = mesh.wait_for_flows(1)
     assert (report.path, report.movers) == ("splice", ("relay", "sockmap"))
+
+
+def answer_requests(connection: socket.socket) -> None:
+    while connection.recv(len(REQUEST), socket.MSG_WAITALL) == REQUEST:
+        connection.sendall(ANSWER)
+
+
+def test_the_agent_stays_small_with_bpf_whatever_it_is_asked(bpf_mesh: BpfMesh) -> None:
+    mesh = bpf_mesh.mesh
+    bpf_mesh.start()
+    mesh.apply(*web("http"))
+    bpf_mesh.wait_for_paths()
+    with TcpServer(mesh.network.server, (SERVER[4], 8080), answer_requests):
+        for words in (("trace", "web"), ("status",), ("get", "services", "-o", "wide")):
+            bpf_mesh.edgemesh(*words)
+        with ExitStack() as opened:
+            callers = [
+                opened.enter_context(closing(call(mesh.network.pod, SERVICE[4], PORT)))
+                for _ in range(50)
+            ]
+            for _ in range(200):
+                for caller in callers:
+                    caller.sendall(REQUEST)
+                for caller in callers:
+                    assert caller.recv(len(ANSWER), socket.MSG_WAITALL) == ANSWER
+            assert mesh.status()["requests"] == {"2xx": 10_000}
+            print(f"{mesh.resident_bytes() / 2**20:.1f} MiB")
+            assert mesh.resident_bytes() < BOUND
+    assert own_bytes(guard_of(mesh.agent.pid)) < GUARD_BOUND
+
+
+def guard_of(agent: int) -> int:
+    """The one child that an agent has for good."""
+    tasks = Path(f"/proc/{agent}/task").glob("*/children")
+    (guard,) = (child for task in tasks for child in task.read_text().split())
+    return int(guard)
+
+
+def own_bytes(process: int) -> int:
+    """What a process has written to, or shares with nobody."""
+    lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Private_Dirty:"))
 
 
 def test_calls_are_relayed_while_the_kernel_is_looked_at(bpf_mesh: BpfMesh) -> None:
