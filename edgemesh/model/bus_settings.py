@@ -30,10 +30,15 @@ class BusSettings:
         silence_seconds: without a word from the cloud that end the connection; TCP itself would
             notice after a quarter of an hour.
         answer_seconds: how long an answer of the cloud is waited for.
+        accept_seconds: how long a sign is waited for that the cloud has accepted this node:
+            CloudCore refuses without a word.
         dial_seconds: for connecting, TLS and upgrade together.
         first_retry_seconds, max_retry_seconds: pause after a connection that failed; it doubles,
             with jitter.
         max_message_bytes: of one Message.
+        inbox_messages, inbox_bytes: that were received and are not on disk yet; nothing more is
+            read of the connection while there are so many.
+        outbox_messages: that wait to be sent; whoever has more waits.
         renew_share: the share of a certificate's life after which a new one is asked for.
         links: whether streams go to other nodes by links of our own: ``auto``, or ``off``.
         link_listen: where other nodes' links are taken.
@@ -46,6 +51,13 @@ class BusSettings:
         link_window_bytes: the same of all streams of one link together.
         max_streams: open on one link.
         max_frame_bytes: the most data in one frame, so that no stream holds up the others.
+        link_buffer_bytes: put together for one link at once, and kept while it takes nothing.
+        link_patience_seconds: how long streams wait for a link before they go by the hub.
+        max_handshakes: links that have not said yet whose they are, of those that others dial.
+        stream_rate: streams that one link may open a second; ``max_streams`` at once.
+        stream_linger_seconds: how long a stream is kept that this end has closed and the other
+            has not.
+        max_hops: how many ends may pass a stream on.
     """
 
     cloud: str = ""
@@ -55,10 +67,14 @@ class BusSettings:
     keepalive_seconds: Seconds = 15.0
     silence_seconds: Seconds = 45.0
     answer_seconds: Seconds = 10.0
+    accept_seconds: Seconds = 10.0
     dial_seconds: Seconds = 10.0
     first_retry_seconds: Seconds = 0.5
     max_retry_seconds: Seconds = 30.0
     max_message_bytes: Count = 16 * 1024 * 1024
+    inbox_messages: Count = 256
+    inbox_bytes: Count = 4 * 1024 * 1024
+    outbox_messages: Count = 64
     renew_share: Annotated[float, Meta(gt=0, lt=1)] = 0.6
     links: Literal["auto", "off"] = "auto"
     link_listen: tuple[str, ...] = ("0.0.0.0:10006", "[::]:10006")
@@ -70,6 +86,12 @@ class BusSettings:
     link_window_bytes: Annotated[int, Meta(ge=65536, le=2**31 - 1)] = 16 * 1024 * 1024
     max_streams: Count = 4096
     max_frame_bytes: Annotated[int, Meta(ge=1024, le=2**24 - 1)] = 65536
+    link_buffer_bytes: Annotated[int, Meta(ge=65536)] = 524288
+    link_patience_seconds: Seconds = 0.5
+    max_handshakes: Count = 128
+    stream_rate: Count = 10000
+    stream_linger_seconds: Seconds = 60.0
+    max_hops: Count = 4
 
 
 @dataclass(frozen=True, slots=True)
