@@ -24,17 +24,60 @@ class MessageError(ValueError):
     """Bytes that are no Message; the text says what is wrong with them."""
 
 
+class NotAnObjectError(MessageError):
+    """Bytes that are not even a JSON object; KubeEdge ends a connection for them."""
+
+
+class MessageTooLongError(MessageError):
+    """A Message beyond the limit; it was not looked into."""
+
+
 class Operation(StrEnum):
-    """The operations that edgemesh speaks."""
+    """The operations of Messages; of group ``user`` they are HTTP's methods besides."""
 
     INSERT = "insert"
     UPDATE = "update"
     DELETE = "delete"
     QUERY = "query"
+    PATCH = "patch"
     SUBSCRIBE = "subscribe"
     UNSUBSCRIBE = "unsubscribe"
     RESPONSE = "response"
     ERROR = "error"
+    KEEPALIVE = "keepalive"
+    CONNECT = "connect"
+    PUBLISH = "publish"
+    UPLOAD = "upload"
+    START = "start"
+    STOP = "stop"
+    APPLICATION_RESPONSE = "applicationResponse"
+    NULL = "null"
+
+
+class Group(StrEnum):
+    """What a Message has to do with."""
+
+    RESOURCE = "resource"
+    META = "meta"
+    USER = "user"
+    HUB = "hub"
+    BUS = "bus"
+    TWIN = "twin"
+    FUNC = "func"
+    MESH = "mesh"
+    DYNAMIC = "dynamiccontroller"
+
+
+class Stamp(NamedTuple):
+    """What makes a new Message this one.
+
+    Args:
+        msg_id: its id, a UUID.
+        timestamp: milliseconds since 1970.
+    """
+
+    msg_id: str
+    timestamp: int
 
 
 class ResourcePath(NamedTuple):
@@ -146,12 +189,15 @@ def decode_message(line: bytes) -> Message:
     """Read one Message.
 
     Raises:
-        MessageError: it is not JSON, or lacks a field, or a field has the wrong type.
+        NotAnObjectError: it is not JSON, or not an object.
+        MessageError: it lacks a field, or a field has the wrong type.
     """
-    place = ""
     try:
         fields = _FIELDS.decode(line)
-        place = "header: "
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise NotAnObjectError(f"not a Message: {error}") from error
+    place = "header: "
+    try:
         header = _HEADER.decode(fields.get("header", _NULL))
         place = "route: "
         route = _ROUTE.decode(fields.get("route", _NULL))
@@ -164,6 +210,65 @@ def decode_message(line: bytes) -> Message:
     }
     content = fields.get("content", _NULL)
     return Message(header=header, route=route, content=content, unknown=unknown)
+
+
+def decode_frame(frame: str | bytes | bytearray, limit: int) -> Message:
+    """Read the Message of one WebSocket frame, text or binary.
+
+    The limit has to hold before a frame is read as well, or its announced gigabyte is in memory
+    by now: see ``wire/websocket_frames``.
+
+    Args:
+        frame: whole.
+        limit: bytes.
+
+    Raises:
+        MessageTooLongError: it has more.
+        NotAnObjectError, MessageError: as ``decode_message``.
+    """
+    # A character has at least one byte: what is too long is not encoded first.
+    if len(frame) > limit:
+        raise MessageTooLongError(f"a Message of more than {limit} bytes")
+    data = frame.encode(errors="surrogatepass") if isinstance(frame, str) else bytes(frame)
+    if len(data) > limit:
+        raise MessageTooLongError(f"a Message of {len(data)} bytes, allowed are {limit}")
+    return decode_message(data)
+
+
+def new_message(
+    stamp: Stamp,
+    *,
+    source: str,
+    group: str,
+    operation: str,
+    resource: str,
+    content: Any = None,
+    parent: str = "",
+    revision: str = "",
+) -> Message:
+    """Make a Message.
+
+    Args:
+        stamp: its id and time.
+        source: the module that sends it.
+        group: see Group.
+        operation: see Operation.
+        resource: what it is about.
+        content: JSON values, bytes (as Go writes them: base64 in a string), or JSON as
+            ``msgspec.Raw``.
+        parent: the Message that it answers.
+        revision: of the object that it carries.
+    """
+    return Message(
+        header=Header(
+            msg_id=stamp.msg_id,
+            parent_msg_id=parent,
+            timestamp=stamp.timestamp,
+            resourceversion=revision,
+        ),
+        route=Route(source=source, group=group, operation=operation, resource=resource),
+        content=content if isinstance(content, msgspec.Raw) else encode_content(content),
+    )
 
 
 def encode_message(message: Message) -> bytes:
