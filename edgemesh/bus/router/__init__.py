@@ -1,0 +1,1 @@
+"""The router: what leads Messages and requests from one RuleEndpoint to another."""
