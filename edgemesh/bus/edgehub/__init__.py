@@ -1,0 +1,1 @@
+"""A node's end of its connection to the cloud: certificates, Messages, what is sent down."""
