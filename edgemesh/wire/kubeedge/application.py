@@ -21,6 +21,8 @@ from edgemesh.wire.message import Group, Message, MessageError, Operation, Stamp
 NOBODY: Final = "null"
 EMPTY_OPTION: Final = b"{}"
 WATCH_SYNC: Final = "watchapp/sync"
+# MetaServer passes /version, /healthz and /apis on as this; all other keys are AppKeys.
+VERSION_KEY: Final = "/version"
 
 _SOURCE = "metaserver"
 _ANSWER_RESOURCE = "ignore/Application/ignore"
@@ -151,8 +153,7 @@ class AppKey(NamedTuple):
         """Read a key.
 
         Raises:
-            MessageError: it has not five parts; ``/version``, which EdgeCore passes on too, is
-                one of those.
+            MessageError: it has not five parts, as VERSION_KEY.
         """
         parts = text.split("/")
         if len(parts) != 6 or parts[0] or not all(parts[1:]):
