@@ -150,7 +150,7 @@ class KernelPaths:
                     self._interceptor.taken_over(None)
                 if gate is not None:
                     sockmap = Sockmap(self._plane, gate)
-                    nursery.start_soon(self._move_through, sockmap)
+                    nursery.start_soon(self._move_through, sockmap, gate)
                     if observed is not None:
                         self._observer = Observer(self._plane, sockmap, observed)
                         await nursery.start(self._observer.run)
@@ -181,12 +181,26 @@ class KernelPaths:
         self._publish(self._available._replace(connect=self._lost))
         self._interceptor.taken_over(None)
 
-    async def _move_through(self, sockmap: Sockmap) -> None:
+    async def _move_through(self, sockmap: Sockmap, gate: Gate) -> None:
         """Let flows be moved through the gate until the plane has ended."""
         sockmap.start()
         # Flows that are in the gate need it to the last.
         with trio.CancelScope(shield=True):
-            await self._plane.ended.wait()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._watch_gate, sockmap, gate)
+                await self._plane.ended.wait()
+                nursery.cancel_scope.cancel()
+
+    async def _watch_gate(self, sockmap: Sockmap, gate: Gate) -> None:
+        """Do without the gate once somebody has taken it away."""
+        while True:
+            await trio.sleep(_LOOK_SECONDS)
+            if not gate.is_whole:
+                break
+        lost = "its program was detached by somebody else"
+        _log.error("the kernel moves small messages no more", problem=lost)
+        self._publish(self._available._replace(sockmap=lost, observed=lost))
+        sockmap.abandon(lost)
 
     async def _try(self, groups: Mapping[str, str]) -> dict[str, str]:
         """For each group "" when it can be used, else why not."""

@@ -83,19 +83,26 @@ async def load(
 
 
 @app.command
-async def unload(*, options: BpfOptions = _NO_OPTIONS, as_json: AsJson = False) -> None:
+async def unload(
+    *,
+    options: BpfOptions = _NO_OPTIONS,
+    force: Annotated[bool, Parameter(negative="")] = False,
+    as_json: AsJson = False,
+) -> None:
     """Unload the programs, whoever loaded them, and nothing of anybody else's.
 
     Args:
         options: which programs.
+        force: also when an agent works with them: connections that the kernel moves for it end,
+            those that it has balanced live on, and the agent relays what comes from then on.
         as_json: as one JSON object.
     """
     settings = options.settings()
     state = loader.loaded(settings)
-    if state is not None and state.in_use:
+    if state is not None and state.in_use and not force:
         raise OperatorError(
             f"{settings.directory}: BPF programs are in use: loaded {state.described()}",
-            "stop the agent first",
+            "stop the agent first, or give --force",
         )
     found = await trio.to_thread.run_sync(loader.unload, settings)
     if as_json:

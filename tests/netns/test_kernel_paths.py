@@ -14,6 +14,7 @@ from bpf_mesh import BpfMesh, new_bpf_mesh
 from bpf_programs import loaded_program, opened
 from bpf_samples import detached
 from interception_lab import POD, PORT, SERVER, SERVICE, call
+from lab_homes import wait_for
 from mesh import web
 from mesh_servers import TcpServer, name_and_client
 
@@ -193,6 +194,48 @@ def test_what_does_not_work_is_told_and_the_rest_is_used(bpf_mesh: BpfMesh) -> N
         [told] = [json.loads(line) for line in mesh.log.splitlines() if "self_test" in line]
         assert told["sockops"] == "that an endpoint refuses a connection is not told"
         assert 0 < told["self_test_seconds"] < bpf_mesh.settings.self_test_seconds
+
+
+def test_what_is_unloaded_by_force_is_noticed_and_done_without(bpf_mesh: BpfMesh) -> None:
+    mesh = bpf_mesh.mesh
+    bpf_mesh.start()
+    mesh.apply(*web())
+    bpf_mesh.wait_for_paths()
+    with servers(bpf_mesh):
+        assert bpf_mesh.call(mesh.network.pod, SERVICE[4], PORT)[0] == SERVICE[4]
+        bpf_mesh.edgemesh("bpf", "unload")
+        assert bpf_mesh.paths()["connect"] == "available"
+        assert bpf_mesh.edgemesh("bpf", "unload", "--force").startswith("unloaded from ")
+        wait_for(lambda: "available" not in bpf_mesh.paths()["connect"], "it is noticed")
+        paths = bpf_mesh.paths()
+        assert paths["connect"].startswith("programs were detached by somebody else: ")
+        assert mesh.flows() == []
+        assert bpf_mesh.call(mesh.network.pod, SERVICE[4], PORT)[:2] == [SERVICE[4], "four"]
+        [report] = mesh.wait_for_flows(1)
+        assert report.path == "relay"
+        wait_for(lambda: "detached" in bpf_mesh.paths()["splice"], "that, too")
+    row = bpf_mesh.edgemesh("get", "services", "-o", "wide").splitlines()[1]
+    assert "detached by somebody else" in row
+
+
+def test_flows_in_a_gate_that_is_unloaded_by_force_end_and_do_not_hang(bpf_mesh: BpfMesh) -> None:
+    mesh = bpf_mesh.mesh
+    bpf_mesh.start()
+    mesh.apply(*web(), traffic_policy(path="splice"))
+    with TcpServer(mesh.network.server, (SERVER[4], 8080), echo_lines):
+        bpf_mesh.wait_for_paths()
+        with closing(call(mesh.network.pod, SERVICE[4], PORT)) as connection:
+            for _ in range(40):
+                connection.sendall(b"word\n")
+                assert connection.recv(5, socket.MSG_WAITALL) == b"word\n"
+            bpf_mesh.edgemesh("bpf", "unload", "--force")
+            with pytest.raises(ConnectionResetError):
+                connection.recv(1)
+        [report] = mesh.wait_for_flows(1)
+        assert report.reason == "its program was detached by somebody else"
+        with closing(call(mesh.network.pod, SERVICE[4], PORT)) as connection:
+            connection.sendall(b"word\n")
+            assert connection.recv(5, socket.MSG_WAITALL) == b"word\n"
 
 
 def test_an_agent_without_bpf_says_so_and_relays(bpf_mesh: BpfMesh) -> None:

@@ -156,6 +156,15 @@ class Gate:
         """Readable, for epoll, when there are `overflows`."""
         return self._overflows.fileno()
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether who enters is given the program; somebody may have detached it."""
+        return _has_program(self._sources)
+
+    def knows(self, sock: socket.socket) -> bool:
+        """Whether a socket has a way; somebody may have emptied the maps."""
+        return self._numbers.lookup(_cookie(sock)) is not None
+
     def overflows(self) -> Iterator[int]:
         """Take the numbers of ways that have begun to pass what they should redirect, or lost it.
 

@@ -90,6 +90,19 @@ class Sockmap:
             if member.stay is not None:
                 self._context.reactor.call(member.stay, member.stay.leave)
 
+    def abandon(self, reason: str) -> None:
+        """Take no more flows, and end those that the gate has forgotten; not for handlers.
+
+        For a gate that was taken away from under them: what comes lies where nobody looks.
+
+        Args:
+            reason: for their records.
+        """
+        self._context.movers.withdraw(Mover.SOCKMAP)
+        for flow, member in list(self.members.items()):
+            if not self._gate.knows(member.client.sock):
+                self._context.reactor.call(self, partial(flow.finish, Ending.ERROR, reason))
+
     def begin(self, flow: Flow, carried: Carried) -> None:
         """Go on with a flow: in the gate, or by the relay if that cannot be now.
 
