@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -96,6 +96,13 @@ class Talk(NamedTuple):
             assert self.report.ending == "closed", told
             counted = (self.report.bytes_sent, self.report.bytes_received)
             assert counted == (self.plan.client.total, self.plan.endpoint.total), told
+
+
+def summed_up(talks: Sequence[Talk]) -> str:
+    """How much was said, for those who look (pytest -rP)."""
+    heard = sum(talk.client.heard + talk.endpoint.heard for talk in talks)
+    resets = sum(talk.plan.resets for talk in talks)
+    return f"{len(talks)} talks, {resets} of them broken off: {heard:,} bytes arrived"
 
 
 class Peer:

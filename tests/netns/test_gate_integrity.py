@@ -9,7 +9,7 @@ import pytest
 import trio
 from gate_fixtures import Gated, gated, open_gate
 from interception_lab import Lab, inside, installed, nft
-from path_talks import Couple, Place, Talk, places, targets
+from path_talks import Couple, Place, Talk, places, summed_up, targets
 
 from edgemesh.kernel.bpf.gate_maps import Gate
 from edgemesh.model.flows import Mover
@@ -63,6 +63,7 @@ def talked(lab: Lab, gate: Gate, numbers: range, largest: int) -> list[Talk]:
 
     with installed(lab, NetfilterSettings(), targets(COUPLES)):
         inside(lab.node, lambda: trio.run(play))
+    print(summed_up(talks))
     return talks
 
 

@@ -11,7 +11,7 @@ import trio
 from gate_fixtures import open_gate
 from interception_lab import Lab, inside, installed
 from mover_rules import Always, AtRandom
-from path_talks import Couple, Place, Talk, places, targets
+from path_talks import Couple, Place, Talk, places, summed_up, targets
 from plane_fixtures import World, running
 
 from edgemesh.kernel.bpf.gate_maps import Gate
@@ -89,6 +89,7 @@ def talked(lab: Lab, rule: PromotionRule, numbers: range, largest: int) -> list[
 
     with installed(lab, NetfilterSettings(), targets(COUPLES)), open_gate() as gate:
         inside(lab.node, lambda: trio.run(play, gate))
+    print(summed_up(talks))
     return talks
 
 
