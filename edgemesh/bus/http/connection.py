@@ -9,7 +9,7 @@ from typing import TypeVar
 import h11
 import trio
 
-from edgemesh.bus.http.messages import Fields, HttpError
+from edgemesh.bus.http.messages import Fields, HttpError, HttpSilentError
 
 _READ_BYTES = 65536
 
@@ -63,7 +63,7 @@ class Connection:
                     self.machine.receive_data(bytes(await self._stream.receive_some(_READ_BYTES)))
                 except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
                     raise HttpError("the connection broke") from error
-        raise HttpError("nothing was heard in time")
+        raise HttpSilentError("nothing was heard in time")
 
     async def expect(self, kind: type[Kind], seconds: float | None = None) -> Kind:
         """The peer's next event, which must be of a kind.

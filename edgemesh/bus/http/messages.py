@@ -28,6 +28,10 @@ class HttpError(Exception):
     """A peer that does not speak HTTP, or fell silent or left in the midst of it."""
 
 
+class HttpSilentError(HttpError):
+    """A peer that said nothing for too long."""
+
+
 async def no_body() -> AsyncGenerator[bytes, None]:
     """The body of a message that has none."""
     nothing: tuple[bytes, ...] = ()

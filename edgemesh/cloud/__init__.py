@@ -1,1 +1,0 @@
-"""What only the cloud has: its REST ingress."""
