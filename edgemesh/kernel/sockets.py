@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import socket
 import struct
+from typing import Protocol, overload
 
 IP_PKTINFO = 8
 IP_TRANSPARENT = 19
@@ -28,6 +29,55 @@ _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 _FIN_ON_CLOSE = struct.pack("ii", 0, 0)
 
 Address = tuple[str, int]
+
+
+class Socket(Protocol):
+    """What is asked of a connected socket, the kernel's or a virtual one (`reactor.virtual`).
+
+    Its methods are those of `socket.socket`.
+    """
+
+    def fileno(self) -> int:
+        """Its descriptor."""
+        ...
+
+    def recv(self, size: int, flags: int = 0, /) -> bytes:
+        """Take up to ``size`` bytes, or one datagram."""
+        ...
+
+    def recv_into(self, buffer: memoryview, size: int = 0, flags: int = 0, /) -> int:
+        """Take up to ``size`` bytes, or one datagram."""
+        ...
+
+    def send(self, data: bytes | memoryview, flags: int = 0, /) -> int:
+        """Hand over as much as is taken."""
+        ...
+
+    def shutdown(self, how: int, /) -> None:
+        """End one direction or both."""
+        ...
+
+    @overload
+    def getsockopt(self, level: int, name: int, /) -> int: ...
+
+    @overload
+    def getsockopt(self, level: int, name: int, size: int, /) -> bytes: ...
+
+    def getsockopt(self, level: int, name: int, size: int = 0, /) -> int | bytes:
+        """The value of an option."""
+        ...
+
+    def setsockopt(self, level: int, name: int, value: int | bytes, /) -> None:
+        """Set an option."""
+        ...
+
+    def getpeername(self) -> Address:
+        """Who is at the other end."""
+        ...
+
+    def close(self) -> None:
+        """Let go of it."""
+        ...
 
 
 def family_of(address: str) -> socket.AddressFamily:
@@ -191,7 +241,7 @@ def answering_socket(service: Address, mark: int) -> socket.socket:
     return sock
 
 
-def fin_on_close(sock: socket.socket) -> None:
+def fin_on_close(sock: Socket) -> None:
     """Let close() end a connection in order; of listeners and dialled sockets it sends RST."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _FIN_ON_CLOSE)
 

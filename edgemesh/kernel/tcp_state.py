@@ -14,6 +14,8 @@ import termios
 from contextlib import suppress
 from typing import NamedTuple
 
+from edgemesh.kernel.sockets import Socket
+
 TCP_CLOSE = 7  # net/tcp_states.h: both ways are over, as after a reset
 
 _SO_SNDBUFFORCE = 32
@@ -34,7 +36,7 @@ class TcpState(NamedTuple):
     written: int
 
 
-def tcp_state(sock: socket.socket) -> TcpState:
+def tcp_state(sock: Socket) -> TcpState:
     """Look at a connection; ``written`` is a lower bound while its peer acknowledges.
 
     This takes the socket lock: what the kernel had begun to do with a packet is done by then.
@@ -47,7 +49,7 @@ def tcp_state(sock: socket.socket) -> TcpState:
     return TcpState(state, acknowledged + _queued(sock))
 
 
-def bytes_written(sock: socket.socket) -> int:
+def bytes_written(sock: Socket) -> int:
     """How many bytes have been written to a connection that nobody writes to now.
 
     Raises:
@@ -62,7 +64,7 @@ def bytes_written(sock: socket.socket) -> int:
     raise BlockingIOError(errno.EAGAIN, "too many acknowledgements at a time")
 
 
-def raise_send_buffer(sock: socket.socket, size: int) -> None:
+def raise_send_buffer(sock: Socket, size: int) -> None:
     """Make the send buffer at least so large (bytes as the kernel counts them).
 
     Raises:
@@ -77,12 +79,12 @@ def raise_send_buffer(sock: socket.socket, size: int) -> None:
         sock.setsockopt(socket.SOL_SOCKET, _SO_BUF_LOCK, 0)
 
 
-def _state_and_acknowledged(sock: socket.socket) -> tuple[int, int]:
+def _state_and_acknowledged(sock: Socket) -> tuple[int, int]:
     info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _BYTES_ACKED_AT + 8)
     (acknowledged,) = struct.unpack_from("=Q", info, _BYTES_ACKED_AT)
     return info[0], int(acknowledged)
 
 
-def _queued(sock: socket.socket) -> int:
+def _queued(sock: Socket) -> int:
     answer = fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4))
     return int(struct.unpack("=i", answer)[0])

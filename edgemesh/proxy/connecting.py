@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import errno
-import select
 import socket
 from collections.abc import Callable
 
-from edgemesh.kernel.sockets import dialling_socket, is_own_address
-from edgemesh.model.services import Endpoint, Source
+from edgemesh.kernel.sockets import Address, Socket, dialling_socket, is_own_address
+from edgemesh.model.services import Endpoint, ServicePort, Source
+from edgemesh.model.streams import CLOUD, StreamRequest
+from edgemesh.policy.traffic.endpoint_state import EndpointState
 from edgemesh.proxy.context import Context
 from edgemesh.reactor.reactor import OUT, Handler
 from edgemesh.reactor.timers import Timer
+from edgemesh.reactor.virtual import VirtualSocket
+from edgemesh.wire.host_port import joined
 
 
 def connecting_socket(
@@ -47,18 +50,82 @@ def connecting_socket(
     return None, problem
 
 
+def connecting_stream(
+    context: Context, port: ServicePort, endpoint: Endpoint, client: Address
+) -> tuple[VirtualSocket | None, int]:
+    """The same by the bus, to an endpoint of another end of the mesh.
+
+    Args:
+        context: of the data plane, with a way to the endpoint.
+        port: that is called.
+        endpoint: that was chosen; the cloud chooses by itself.
+        client: who calls.
+
+    Returns:
+        The socket, and 0; or None and the errno of why there is none.
+
+    Ownership: the caller closes the socket.
+    """
+    remote = context.remote
+    assert remote is not None
+    pod = context.decider.snapshot.pods.get(client[0])
+    request = StreamRequest(
+        endpoint.node,
+        port.key,
+        "" if endpoint.node == CLOUD else joined(endpoint.address, endpoint.port),
+        client,
+        f"{pod.namespace}/{pod.workload or pod.name}" if pod else "",
+        port.transport,
+    )
+    sock = remote.connect(request)
+    return (None, errno.ENETUNREACH) if sock is None else (sock, 0)
+
+
+def pool_key(
+    context: Context, state: EndpointState, source: Source, client: str
+) -> tuple[EndpointState, str, str]:
+    """What connections have in common that a request may be sent on.
+
+    Streams by the bus are for one client each: the other end is told whose they are, since
+    policies there may count by that, and another stream costs little.
+
+    Args:
+        context: of the data plane.
+        state: of the endpoint.
+        source: which client address it sees.
+        client: whose request it is.
+    """
+    way = context.way_to(state.endpoint)
+    return state, client if way else source_address(client, state.endpoint, source), way
+
+
+def pooled_socket(
+    context: Context, key: tuple[EndpointState, str, str], port: ServicePort, client: Address
+) -> tuple[Socket | None, int]:
+    """A socket for a connection of this `pool_key`; the rest is as above."""
+    state, source, way = key
+    if way:
+        return connecting_stream(context, port, state.endpoint, client)
+    return connecting_socket(context, state.endpoint, source)
+
+
+def reason_of(sock: Socket) -> str:
+    """What the other end of the mesh has said of why it has refused, "" for nothing."""
+    return sock.reason if isinstance(sock, VirtualSocket) else ""
+
+
 class Connecting:
     """A connect that is under way, and the deadline for it.
 
     Ownership: the socket is the caller's.
     """
 
-    __slots__ = ("_deadline", "_ended", "_sock")
+    __slots__ = ("_deadline", "_ended", "_reactor", "_sock")
 
     def __init__(
         self,
         context: Context,
-        sock: socket.socket,
+        sock: Socket,
         seconds: float,
         handler: Handler,
         ended: Callable[[int], None],
@@ -73,6 +140,7 @@ class Connecting:
             ended: is called once, with 0 or the errno of why there is no connection.
         """
         self._sock = sock
+        self._reactor = context.reactor
         self._ended = ended
         self._deadline: Timer[Handler] | None = None
         if seconds:
@@ -92,20 +160,12 @@ class Connecting:
 
     def _expire(self) -> None:
         self._deadline = None
-        if self._is_over():
+        # Among thousands of newcomers the reactor may come to a socket late, and what is late then
+        # is not the endpoint.
+        if self._reactor.is_ready(self._sock.fileno(), OUT):
             self.look()
         else:
             self._ended(errno.ETIMEDOUT)
-
-    def _is_over(self) -> bool:
-        """Whether it is settled how it has ended, though no event has told.
-
-        Among thousands of newcomers the reactor may come to a socket late, and what is late then
-        is not the endpoint.
-        """
-        poller = select.poll()
-        poller.register(self._sock, select.POLLOUT)
-        return bool(poller.poll(0))
 
 
 def source_address(client: str, endpoint: Endpoint, source: Source) -> str:

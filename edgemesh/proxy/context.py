@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import socket
 import time
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
@@ -11,12 +10,13 @@ from typing import TYPE_CHECKING, Protocol
 
 import trio
 
-from edgemesh.kernel.sockets import Address
+from edgemesh.kernel.sockets import Address, Socket
 from edgemesh.model.flows import Ending, FlowReport, Mover
 from edgemesh.model.observe_settings import MetricsSettings
 from edgemesh.model.policies import Path
 from edgemesh.model.services import Endpoint
 from edgemesh.model.settings import Http2Settings, HttpSettings, ProxySettings
+from edgemesh.model.streams import CLOUD
 from edgemesh.observe.metrics.metrics import Metrics
 from edgemesh.policy.promotion import Behaviour, Promotion
 from edgemesh.policy.traffic.events import Event
@@ -24,6 +24,7 @@ from edgemesh.policy.verdict import Verdict
 from edgemesh.proxy.decide import Decider
 from edgemesh.proxy.http.shared import HttpShared, NoRequestLog, RequestLog
 from edgemesh.proxy.http2.shared import Http2Shared
+from edgemesh.proxy.remote import Remote
 from edgemesh.proxy.report import Reports
 from edgemesh.proxy.transport_server import TransportServer
 from edgemesh.reactor.reactor import Reactor
@@ -42,7 +43,7 @@ class OpenFlow(Protocol):
     destination: Address
     verdict: Verdict | None
     endpoint: Endpoint | None
-    upstream: socket.socket | None
+    upstream: Socket | None
 
     def finish(self, ending: Ending) -> None:
         """End and report it."""
@@ -74,6 +75,8 @@ class Context:
         buffer: what everything is read into; a handler uses it within one event only.
         promotion: tells which mover suits a flow.
         movers: those that can be had.
+        remote: carries calls to other ends of the mesh; None where every endpoint is dialled.
+        prefers_direct: endpoints of other nodes are dialled at their own addresses all the same.
         flows: TCP flows that are not over.
         draining: nothing new is accepted any more.
         all_over: set when the last flow has ended while draining.
@@ -125,9 +128,20 @@ class Context:
         self.relay_buffer = self.buffer[: settings.relay_buffer_bytes]
         self.promotion: PromotionRule = Promotion(settings.splice_after_bytes)
         self.movers = movers
+        self.remote: Remote | None = None
+        self.prefers_direct = False
         self.flows: set[OpenFlow] = set()
         self.draining = False
         self.all_over = trio.Event()
+
+    def way_to(self, endpoint: Endpoint) -> str:
+        """How an endpoint is reached by the bus; "" where it is dialled at its own address."""
+        node = endpoint.node
+        if self.remote is None or not node or node == self.decider.snapshot.node:
+            return ""
+        if self.prefers_direct and node != CLOUD:
+            return ""
+        return self.remote.route(node)
 
     def tell(self, event: Event, path: Path = Path.HTTP) -> None:
         """Log and count that a breaker has opened or closed, for calls by ``path``."""

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import socket
 from typing import Protocol
 
-from edgemesh.kernel.sockets import fin_on_close
+from edgemesh.kernel.sockets import Socket, fin_on_close
 from edgemesh.model.flows import Ending, FlowFacts, Mover
 from edgemesh.model.services import Endpoint, Transport
 from edgemesh.policy.verdict import Verdict
@@ -49,12 +48,13 @@ class Flow:
         "unobserved",
         "upstream",
         "verdict",
+        "way",
     )
 
     def __init__(
         self,
         context: Context,
-        client: socket.socket,
+        client: Socket,
         client_address: tuple[str, int],
         destination: tuple[str, int],
     ) -> None:
@@ -69,8 +69,9 @@ class Flow:
         self.server_name = ""
         self.alpn: tuple[str, ...] = ()
         self.verdict: Verdict | None = None
-        self.upstream: socket.socket | None = None
+        self.upstream: Socket | None = None
         self.endpoint: Endpoint | None = None
+        self.way = ""
         self.attempt: Attempt | None = None
         self.attempts = 0
         self.requests = 0
@@ -92,6 +93,12 @@ class Flow:
             self.server_name,
             self.alpn,
         )
+
+    @property
+    def has_virtual_socket(self) -> bool:
+        """Whether one of its two sockets is none of the kernel's."""
+        upstream = self.upstream
+        return self.client.fileno() < 0 or (upstream is not None and upstream.fileno() < 0)
 
     def held_by(self, stage: Stage) -> bool:
         """Whether a stage holds it still: what it has called may have ended the flow."""

@@ -20,9 +20,18 @@ from edgemesh.wire.host_port import joined
 _log = get_logger("breaker")
 
 
-def failure(endpoint: Endpoint, problem: int) -> str:
-    """Which endpoint does not take flows, and why, for operators; ``problem`` is an errno."""
-    why = "this is edgemesh's own listener" if problem == errno.ELOOP else os.strerror(problem)
+def failure(endpoint: Endpoint, problem: int, reason: str = "") -> str:
+    """Which endpoint does not take flows, and why, for operators.
+
+    Args:
+        endpoint: that was tried.
+        problem: an errno.
+        reason: what the other end of the mesh has said, "" for nothing.
+    """
+    if reason:
+        why = f"{endpoint.node}: {reason}"
+    else:
+        why = "this is edgemesh's own listener" if problem == errno.ELOOP else os.strerror(problem)
     return f"{joined(endpoint.address, endpoint.port)}: {why}"
 
 

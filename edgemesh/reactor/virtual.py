@@ -14,7 +14,7 @@ import select
 import socket
 import struct
 from collections.abc import Iterable
-from typing import Protocol
+from typing import Protocol, overload
 
 from edgemesh.reactor.reactor import Reactor
 from edgemesh.reactor.received import Received
@@ -164,9 +164,15 @@ class VirtualSocket:
         """See ``peername``."""
         return self.peername
 
-    def getsockopt(self, level: int, name: int, /) -> int:
+    @overload
+    def getsockopt(self, level: int, name: int, /) -> int: ...
+
+    @overload
+    def getsockopt(self, level: int, name: int, size: int, /) -> bytes: ...
+
+    def getsockopt(self, level: int, name: int, size: int = 0, /) -> int | bytes:
         """SO_ERROR, which is taken by that; others are unknown (ENOPROTOOPT)."""
-        if (level, name) != (socket.SOL_SOCKET, socket.SO_ERROR):
+        if size or (level, name) != (socket.SOL_SOCKET, socket.SO_ERROR):
             raise _error(errno.ENOPROTOOPT)
         return self._take_problem()
 

@@ -17,6 +17,7 @@ from typing import NamedTuple, Self
 from edgemesh.kernel.bpf.maps import Map
 from edgemesh.kernel.bpf.ringbuf import RingBuffer
 from edgemesh.kernel.bpf.syscall import AttachType, prog_query
+from edgemesh.kernel.sockets import Socket
 from edgemesh.kernel.tcp_state import bytes_written, raise_send_buffer, tcp_state
 
 # struct way of bpf/gate.h, in words.
@@ -161,7 +162,7 @@ class Gate:
         """Whether who enters is given the program; somebody may have detached it."""
         return _has_program(self._sources)
 
-    def knows(self, sock: socket.socket) -> bool:
+    def knows(self, sock: Socket) -> bool:
         """Whether a socket has a way; somebody may have emptied the maps."""
         return self._numbers.lookup(_cookie(sock)) is not None
 
@@ -173,9 +174,7 @@ class Gate:
         for record in self._overflows.records():
             yield struct.unpack_from("=I", record)[0]
 
-    def open(
-        self, client: socket.socket, endpoint: socket.socket, sources: Map | None = None
-    ) -> Junction:
+    def open(self, client: Socket, endpoint: Socket, sources: Map | None = None) -> Junction:
         """Make room for a flow and tell each socket's target; nothing is redirected yet.
 
         Both must be established, and nobody may write to them.
@@ -207,9 +206,7 @@ class Gate:
             self._next += 2
         return junction
 
-    def _direct(
-        self, source: socket.socket, target: socket.socket, number: int, undo: ExitStack
-    ) -> Way:
+    def _direct(self, source: Socket, target: Socket, number: int, undo: ExitStack) -> Way:
         raise_send_buffer(target, _SEND_BUFFER_BACKLOGS * self._backlog_bytes)
         way = Way(self.words, number, bytes_written(target))
         key = _cookie(source)
@@ -219,7 +216,7 @@ class Gate:
         self._targets.update(key, struct.pack("=i", target.fileno()), _BPF_NOEXIST)
         return way
 
-    def enter(self, sock: socket.socket, sources: Map | None = None) -> None:
+    def enter(self, sock: Socket, sources: Map | None = None) -> None:
         """Give a socket of an open junction the program, for as long as it is open.
 
         What it has received before is looked at with the next system call that reads from it,
@@ -236,7 +233,7 @@ class Gate:
         program = sources or self._sources
         program.update(_cookie(sock), struct.pack("=i", sock.fileno()), _BPF_NOEXIST)
 
-    def close(self, junction: Junction, client: socket.socket, endpoint: socket.socket) -> None:
+    def close(self, junction: Junction, client: Socket, endpoint: Socket) -> None:
         """Forget a flow of which no byte is to be moved: its sockets are closed next."""
         for sock in (client, endpoint):
             self._numbers.delete(_cookie(sock))
@@ -254,5 +251,5 @@ def _has_program(sources: Map) -> bool:
         raise
 
 
-def _cookie(sock: socket.socket) -> bytes:
+def _cookie(sock: Socket) -> bytes:
     return sock.getsockopt(socket.SOL_SOCKET, _SO_COOKIE, 8)

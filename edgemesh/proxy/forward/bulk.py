@@ -9,9 +9,9 @@ held by nobody longer than it has something in it.
 from __future__ import annotations
 
 import os
-import socket
 from functools import partial
 
+from edgemesh.kernel.sockets import Socket
 from edgemesh.model.flows import Ending, Mover
 from edgemesh.proxy.flow import Flow
 from edgemesh.proxy.forward.carried import Carried, Direction
@@ -41,7 +41,7 @@ class _SplicingEnd(End):
 
     __slots__ = ("_fd", "_in_pipe", "_limit", "_pipe", "_pipes")
 
-    def __init__(self, pipes: Pipes, pump: Pump, sock: socket.socket, direction: Direction) -> None:
+    def __init__(self, pipes: Pipes, pump: Pump, sock: Socket, direction: Direction) -> None:
         super().__init__(pump, sock, direction)
         self._fd = sock.fileno()
         self._pipes = pipes

@@ -13,6 +13,7 @@ from edgemesh.model.flows import Mover
 from edgemesh.proxy.flow import Flow
 
 _NONE: frozenset[Mover] = frozenset()
+_FOR_KERNELS_OWN = frozenset({Mover.SPLICE, Mover.SOCKMAP})
 
 
 class Direction:
@@ -47,7 +48,8 @@ class Carried:
         unheard: the endpoint has not answered yet, and whether it does is to be told.
         mover: what carries it now.
         movers: what has moved bytes of it before, in order.
-        unable: what cannot carry this flow, so that it is not tried again.
+        unable: what cannot carry this flow, so that it is not tried again; virtual sockets are
+            for the relay alone.
     """
 
     __slots__ = (
@@ -72,6 +74,7 @@ class Carried:
         from_endpoint: Direction | None = None,
         unnamed: bool = False,
         unheard: bool = False,
+        virtual: bool = False,
     ) -> None:
         """Begin with the relay, which can carry everything; a direction that is None is new."""
         self.from_client = from_client or Direction()
@@ -82,7 +85,7 @@ class Carried:
         self.unheard = unheard
         self.mover = Mover.RELAY
         self.movers: tuple[Mover, ...] = ()
-        self.unable = _NONE
+        self.unable = _FOR_KERNELS_OWN if virtual else _NONE
         self._moved_before = 0
 
     @property

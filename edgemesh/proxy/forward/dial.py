@@ -10,7 +10,13 @@ from edgemesh.model.services import Endpoint
 from edgemesh.policy.deadlines import policy_or_setting
 from edgemesh.policy.traffic.endpoint_state import EndpointState
 from edgemesh.policy.verdict import Verdict
-from edgemesh.proxy.connecting import Connecting, connecting_socket, source_address
+from edgemesh.proxy.connecting import (
+    Connecting,
+    connecting_socket,
+    connecting_stream,
+    reason_of,
+    source_address,
+)
 from edgemesh.proxy.flow import Flow
 from edgemesh.proxy.forward.attempt import Attempt, outcome_of_problem
 from edgemesh.proxy.forward.relay import relay
@@ -33,13 +39,14 @@ class _Dial:
     leaving is noticed by the first read of the next stage. The connect timeout bounds both.
     """
 
-    __slots__ = ("_connecting", "_flow", "_problem", "_tried", "_verdict")
+    __slots__ = ("_connecting", "_flow", "_problem", "_reason", "_tried", "_verdict")
 
     def __init__(self, flow: Flow, verdict: Verdict) -> None:
         self._flow = flow
         self._verdict = verdict
         self._tried: tuple[EndpointState, ...] = ()
         self._problem = 0
+        self._reason = ""
         self._connecting: Connecting | None = None
         flow.stage = self
 
@@ -86,8 +93,16 @@ class _Dial:
         """Start to connect; false when that has failed at once."""
         flow = self._flow
         context = flow.context
-        source = source_address(flow.client_address[0], endpoint, self._verdict.source)
-        flow.upstream, self._problem = connecting_socket(context, endpoint, source)
+        self._reason = ""
+        flow.way = way = context.way_to(endpoint)
+        if way:
+            target = self._verdict.target
+            assert target is not None
+            client = flow.client_address
+            flow.upstream, self._problem = connecting_stream(context, target, endpoint, client)
+        else:
+            source = source_address(flow.client_address[0], endpoint, self._verdict.source)
+            flow.upstream, self._problem = connecting_socket(context, endpoint, source)
         if flow.upstream is None:
             return False
         seconds = policy_or_setting(
@@ -98,14 +113,17 @@ class _Dial:
 
     def _connected(self, problem: int) -> None:
         self._problem = problem
+        flow = self._flow
         if problem:
+            assert flow.upstream is not None
+            self._reason = reason_of(flow.upstream)
             self._give_up()
             return
-        flow = self._flow
         assert flow.endpoint is not None
         flow.context.reports.connected(self._verdict, flow.endpoint)
         observe = flow.context.movers.observe
-        if observe is not None and self._verdict.path == Path.SPLICE:
+        splices = self._verdict.path == Path.SPLICE and not flow.has_virtual_socket
+        if observe is not None and splices:
             observe(flow)
         else:
             relay(flow)
@@ -139,5 +157,5 @@ class _Dial:
         assert flow.endpoint is not None
         flow.finish(
             Ending.CONNECT_TIMEOUT if timed_out else Ending.CONNECT_FAILED,
-            failure(flow.endpoint, self._problem),
+            failure(flow.endpoint, self._problem, self._reason),
         )

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import socket
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from edgemesh.kernel.bpf.gate_maps import Way
+from edgemesh.kernel.sockets import Socket
 from edgemesh.kernel.tcp_state import TCP_CLOSE, TcpState, tcp_state
 from edgemesh.proxy.forward.carried import Carried, Direction
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from edgemesh.proxy.forward.pump import End, Pump
     from edgemesh.proxy.forward.redirection import Redirection
 
-    MakeEnd = Callable[[Pump, socket.socket, Direction], End]
+    MakeEnd = Callable[[Pump, Socket, Direction], End]
 
 
 class Side:
@@ -30,7 +30,7 @@ class Side:
 
     __slots__ = ("_counted", "_moved_before", "direction", "entered", "sock", "way")
 
-    def __init__(self, sock: socket.socket, direction: Direction, way: Way) -> None:
+    def __init__(self, sock: Socket, direction: Direction, way: Way) -> None:
         """Begin with nothing moved by the kernel."""
         self.sock = sock
         self.direction = direction

@@ -9,9 +9,9 @@ recv(2) does not see it: an end of stream is none before all that was passed has
 from __future__ import annotations
 
 import os
-import socket
 from functools import partial
 
+from edgemesh.kernel.sockets import Socket
 from edgemesh.kernel.tcp_state import tcp_state
 from edgemesh.model.flows import Mover
 from edgemesh.proxy.flow import Flow
@@ -39,7 +39,7 @@ def resume_held(flow: Flow, carried: Carried, member: Member) -> None:
     Pump(flow, carried, partial(_held_end, member)).start()
 
 
-def _held_end(member: Member, pump: Pump, sock: socket.socket, direction: Direction) -> End:
+def _held_end(member: Member, pump: Pump, sock: Socket, direction: Direction) -> End:
     if sock is not pump.flow.client:
         return HeldEnd(member.endpoint, pump, sock, direction)
     if member.observed is not None:
@@ -52,7 +52,7 @@ class HeldEnd(End):
 
     __slots__ = ("_is_next", "_side", "_timer", "_turns")
 
-    def __init__(self, side: Side, pump: Pump, sock: socket.socket, direction: Direction) -> None:
+    def __init__(self, side: Side, pump: Pump, sock: Socket, direction: Direction) -> None:
         """Be the direction of ``side`` from now on."""
         super().__init__(pump, sock, direction)
         side.direction = self

@@ -10,6 +10,7 @@ from __future__ import annotations
 import socket
 
 from edgemesh.kernel.bpf.observed_maps import Watch
+from edgemesh.kernel.sockets import Socket
 from edgemesh.kernel.tcp_state import tcp_state
 from edgemesh.model.flows import Ending, Refusal
 from edgemesh.proxy.forward.carried import Direction
@@ -26,7 +27,7 @@ class ObservedEnd(HeldEnd):
     __slots__ = ("_member", "_watch")
 
     def __init__(
-        self, member: Member, watch: Watch, pump: Pump, sock: socket.socket, direction: Direction
+        self, member: Member, watch: Watch, pump: Pump, sock: Socket, direction: Direction
     ) -> None:
         """Be the direction from the client from now on."""
         super().__init__(member.client, pump, sock, direction)

@@ -23,6 +23,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 
+from edgemesh.kernel.sockets import Socket
 from edgemesh.model.flows import Ending, Mover
 from edgemesh.policy.promotion import Behaviour
 from edgemesh.proxy.flow import Flow
@@ -60,7 +61,7 @@ class Pump:
         self,
         flow: Flow,
         carried: Carried,
-        make_end: Callable[[Pump, socket.socket, Direction], End],
+        make_end: Callable[[Pump, Socket, Direction], End],
     ) -> None:
         """Take hold of a flow that is not over; `start` registers.
 
@@ -171,7 +172,7 @@ class End(Direction):
 
     other: End
 
-    def __init__(self, pump: Pump, sock: socket.socket, direction: Direction) -> None:
+    def __init__(self, pump: Pump, sock: Socket, direction: Direction) -> None:
         """Belong to ``pump``, and go on where ``direction`` stands."""
         super().__init__(direction.unsent, ended=direction.ended, moved=direction.moved)
         self.pump = pump

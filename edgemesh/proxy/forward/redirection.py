@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from typing import Protocol
 
+from edgemesh.kernel.sockets import Socket
 from edgemesh.kernel.tcp_state import tcp_state
 from edgemesh.model.flows import Ending, Mover
 from edgemesh.proxy.flow import Flow
@@ -101,7 +102,7 @@ class Redirection:
             flow.upstream, flow.client, carried.from_endpoint
         )
 
-    def _empty(self, source: socket.socket, target: socket.socket, direction: Direction) -> bool:
+    def _empty(self, source: Socket, target: Socket, direction: Direction) -> bool:
         """Read and send until nothing is before the agent; False when something still is."""
         if direction.unsent:
             return False
@@ -174,7 +175,7 @@ class Redirection:
         if carried.unheard and carried.from_endpoint.moved:
             carried.hear(self._flow)
 
-    def _reset(self, sock: socket.socket, error: OSError) -> None:
+    def _reset(self, sock: Socket, error: OSError) -> None:
         """End the flow, since the peer of a socket is gone."""
         ending = Ending.CLIENT_RESET if sock is self._flow.client else Ending.ENDPOINT_RESET
         self._flow.finish(ending, error.strerror or "")

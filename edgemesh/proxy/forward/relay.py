@@ -32,6 +32,7 @@ def relay(
         from_endpoint=Direction(for_client),
         unnamed=not flow.application_protocol,
         unheard=flow.attempt is not None,
+        virtual=flow.has_virtual_socket,
     )
     pump = Pump(flow, carried, End)
     pump.start()

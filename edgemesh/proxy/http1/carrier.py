@@ -14,7 +14,7 @@ from edgemesh.model.policies import RetryOn
 from edgemesh.model.services import Source
 from edgemesh.policy.traffic.calls import Call, Outcome
 from edgemesh.policy.traffic.endpoint_state import EndpointState
-from edgemesh.proxy.connecting import source_address
+from edgemesh.proxy.connecting import pool_key
 from edgemesh.proxy.flow import Flow
 from edgemesh.proxy.http.answers import Answer, refuse
 from edgemesh.proxy.http.exchange import Exchange
@@ -176,12 +176,12 @@ class RequestCarrier:
             self.drop_upstream()
         http = self._context.http
         target = self.exchange.target
-        self._flow.endpoint = endpoint = state.endpoint
-        source = target.port.source
-        address = ""
-        if source is not _NODE:
-            address = source_address(self._call.client, endpoint, source)
-        key = (state, address)
+        self._flow.endpoint = state.endpoint
+        if target.port.source is _NODE and self._context.remote is None:
+            key = (state, "", "")
+        else:
+            key = pool_key(self._context, state, target.port.source, self._call.client)
+        self._flow.way = key[2]
         upstream = http.pool.take(key)
         while upstream is not None and not self._head.idempotent and upstream.has_ended():
             upstream.close()
@@ -193,7 +193,7 @@ class RequestCarrier:
                     self.exchange.overflowed()
                 return
             upstream = UpstreamConnection(self._context, key, calls)
-            problem = upstream.dial(target.connect_seconds)
+            problem = upstream.dial(target.connect_seconds, self._flow.client_address)
             if problem:
                 self.failed(RetryOn.CONNECT_FAILURE, os.strerror(problem), untouched=True)
                 return

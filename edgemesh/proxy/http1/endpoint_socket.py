@@ -6,10 +6,10 @@ import os
 import socket
 from typing import TYPE_CHECKING
 
-from edgemesh.kernel.sockets import fin_on_close
+from edgemesh.kernel.sockets import Address, Socket, fin_on_close
 from edgemesh.model.policies import Path, RetryOn
 from edgemesh.policy.traffic.upstream import Upstream
-from edgemesh.proxy.connecting import Connecting, connecting_socket
+from edgemesh.proxy.connecting import Connecting, pooled_socket, reason_of
 from edgemesh.proxy.context import Context
 from edgemesh.proxy.http1.pool import PoolKey
 from edgemesh.reactor.reactor import HANGUP_IN, IN, OUT, Handler
@@ -51,7 +51,7 @@ class EndpointSocket(Handler):
     def __init__(self, context: Context, key: PoolKey, upstream: Upstream) -> None:
         """Prepare; see `dial`."""
         self._context = context
-        self._sock: socket.socket | None = None
+        self._sock: Socket | None = None
         self._fd = -1
         self._connecting: Connecting | None = None
         self._watched = 0
@@ -67,17 +67,18 @@ class EndpointSocket(Handler):
         """Whether more of the request may be read from the carrier."""
         return self._connecting is None and not self.unsent
 
-    def dial(self, seconds: float) -> int:
+    def dial(self, seconds: float, client: Address) -> int:
         """Start connecting.
 
         Args:
             seconds: for it, 0 for as long as the kernel tries.
+            client: whose request it is opened for.
 
         Returns:
             0, or the errno that says why there will be no connection.
         """
         context = self._context
-        sock, problem = connecting_socket(context, self.key[0].endpoint, self.key[1])
+        sock, problem = pooled_socket(context, self.key, self.upstream.port, client)
         if sock is None:
             return problem
         self._sock = sock
@@ -89,7 +90,8 @@ class EndpointSocket(Handler):
     def _connected(self, problem: int) -> None:
         """Send the request, or tell it that there is no connection."""
         if problem:
-            self._connect_failed(os.strerror(problem))
+            assert self._sock is not None
+            self._connect_failed(reason_of(self._sock) or os.strerror(problem))
             return
         meters = self._context.metrics.meters
         meters.held(self.upstream.port, self.key[0], Path.HTTP).connections += 1
@@ -156,7 +158,7 @@ class EndpointSocket(Handler):
         self.carrier = None
         self.close()
 
-    def leave(self) -> socket.socket:
+    def leave(self) -> Socket:
         """Give the socket away; its place is counted until `released`."""
         sock = self._sock
         assert sock is not None

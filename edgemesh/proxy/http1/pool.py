@@ -19,8 +19,9 @@ from edgemesh.reactor.timers import Timer
 if TYPE_CHECKING:
     from edgemesh.proxy.http1.upstream import UpstreamConnection
 
-# An endpoint, and the client's address where the endpoint sees it.
-PoolKey = tuple[EndpointState, str]
+# An endpoint, the client's address where the other side is told of it, and how the endpoint is
+# reached: `Context.way_to`.
+PoolKey = tuple[EndpointState, str, str]
 
 
 class Waiter(Handler, Protocol):

@@ -12,7 +12,7 @@ from edgemesh.proxy.http.answers import malformed, refuse
 from edgemesh.proxy.http.exchange import Exchange
 from edgemesh.proxy.http.plans import PortPlan
 from edgemesh.proxy.http1.deadlines import NEVER, Deadlines
-from edgemesh.proxy.http2.link import Link
+from edgemesh.proxy.http2.link import CLOSED, Link
 from edgemesh.proxy.http2.request import Http2Request
 from edgemesh.wire.http2.codes import ErrorCode
 from edgemesh.wire.http2.heads import RequestHead
@@ -127,7 +127,7 @@ class ClientLink(Link[ServerConnection]):
             self._deadlines.by(due)
         if self._newcomer:
             self._newcomer = False
-            if self._fd >= 0:
+            if self._fd != CLOSED:
                 self._watched = -1
                 self.watch()
 
@@ -192,7 +192,7 @@ class ClientLink(Link[ServerConnection]):
     def flush(self) -> None:
         """Write what there is; with the last of it the connection may be over."""
         super().flush()
-        if self._fd < 0 or self._unsent or not self.connection.is_over:
+        if self._fd == CLOSED or self._unsent or not self.connection.is_over:
             return
         if self.connection.fault is None:
             self._flow.finish(Ending.CLOSED, reset=False)
@@ -249,5 +249,5 @@ class ClientLink(Link[ServerConnection]):
             request = cast("Http2Request", stream.user)
             if request.due() <= now:
                 request.expire()
-        if self._fd >= 0:
+        if self._fd != CLOSED:
             self._deadlines.by(self.due())

@@ -13,10 +13,13 @@ import socket
 from abc import ABC, abstractmethod
 from typing import Any, Generic, TypeVar
 
+from edgemesh.kernel.sockets import Socket
 from edgemesh.proxy.context import Context
 from edgemesh.reactor.reactor import ERROR, HANGUP, HANGUP_IN, IN, OUT
 from edgemesh.wire.http2.connection import Connection
 
+# The descriptor of no socket; those of virtual ones are below.
+CLOSED = -1
 _READABLE = IN | HANGUP_IN | HANGUP | ERROR
 Spoken = TypeVar("Spoken", bound=Connection[Any])
 
@@ -48,7 +51,7 @@ class Link(ABC, Generic[Spoken]):
     )
 
     connection: Spoken
-    _sock: socket.socket
+    _sock: Socket
 
     def __init__(self, context: Context) -> None:
         """Prepare; who inherits sets ``connection`` and ``_sock``."""
@@ -56,7 +59,7 @@ class Link(ABC, Generic[Spoken]):
         self._reactor = context.reactor
         self._buffer = context.relay_buffer
         self._backlog_limit = 2 * context.http2.settings.output_bytes
-        self._fd = -1
+        self._fd = CLOSED
         self._unsent: bytes | memoryview = b""
         self._watched = -1
         self.bytes_in = 0
@@ -89,7 +92,7 @@ class Link(ABC, Generic[Spoken]):
 
     def flush(self) -> None:
         """Write what there is, and what gets room by that."""
-        if self._unsent or self._fd < 0:
+        if self._unsent or self._fd == CLOSED:
             return
         connection = self.connection
         output = connection.output
@@ -115,7 +118,7 @@ class Link(ABC, Generic[Spoken]):
         """Write what waits for this socket, then read once from it."""
         if events & OUT and self._unsent:
             self._send_unsent()
-        if not events & _READABLE or self._fd < 0:
+        if not events & _READABLE or self._fd == CLOSED:
             return
         if self._watched & IN:
             self._read()
@@ -138,7 +141,7 @@ class Link(ABC, Generic[Spoken]):
 
     def detach(self) -> None:
         """Let go of the socket, and of what the connection shares with others."""
-        self._fd = -1
+        self._fd = CLOSED
         self._unsent = b""
         self.connection.release()
 
@@ -168,7 +171,7 @@ class Link(ABC, Generic[Spoken]):
         self.heard_at = now = self._reactor.now
         self.connection.receive(data, now)
         self.heard()
-        if self._unsent and self._fd >= 0:
+        if self._unsent and self._fd != CLOSED:
             self.watch()
 
     def _send_unsent(self) -> None:
@@ -184,5 +187,5 @@ class Link(ABC, Generic[Spoken]):
         if not self._unsent:
             self.connection.written()
             self.flush()
-        if self._fd >= 0:
+        if self._fd != CLOSED:
             self.watch()

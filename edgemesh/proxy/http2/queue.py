@@ -9,8 +9,8 @@ from edgemesh.policy.traffic.endpoint_state import EndpointState
 from edgemesh.policy.traffic.upstream import Upstream
 from edgemesh.reactor.reactor import Handler, Reactor
 
-# An endpoint, and the client's address where the endpoint sees it.
-PoolKey = tuple[EndpointState, str]
+# As that of HTTP/1: endpoint, client's address where the other side is told of it, way.
+PoolKey = tuple[EndpointState, str, str]
 
 
 class Waiter(Handler, Protocol):

@@ -15,7 +15,7 @@ from edgemesh.model.policies import RetryOn
 from edgemesh.model.services import Source
 from edgemesh.policy.traffic.calls import Outcome
 from edgemesh.policy.traffic.endpoint_state import EndpointState
-from edgemesh.proxy.connecting import source_address
+from edgemesh.proxy.connecting import pool_key
 from edgemesh.proxy.context import Context
 from edgemesh.proxy.http.answers import Answer
 from edgemesh.proxy.http.exchange import Exchange
@@ -104,15 +104,16 @@ class Http2Request:
             self._drop_upstream()
         exchange = self.exchange
         flow = exchange.flow
-        flow.endpoint = endpoint = state.endpoint
+        flow.endpoint = state.endpoint
         flow.attempts += 1
         if exchange.try_deadline:
             self._side.set_deadline(exchange.try_deadline)
         target = exchange.target
-        source = ""
-        if target.port.source is not _NODE:
-            source = source_address(flow.client_address[0], endpoint, target.port.source)
-        key = (state, source)
+        if target.port.source is _NODE and self._context.remote is None:
+            key = (state, "", "")
+        else:
+            key = pool_key(self._context, state, target.port.source, flow.client_address[0])
+        flow.way = key[2]
         pool = self._context.http2.pool
         if not pool.queue.is_empty and pool.queue.is_ahead(key):
             self._wait_for(key)
@@ -133,7 +134,7 @@ class Http2Request:
                 self._wait_for(key)
                 return
             link = UpstreamLink(self._context, key, target.upstream)
-            problem = link.dial(target.connect_seconds)
+            problem = link.dial(target.connect_seconds, self.exchange.flow.client_address)
             if problem:
                 self.connect_failed(os.strerror(problem))
                 return

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from edgemesh.kernel.sockets import fin_on_close
+from edgemesh.kernel.sockets import Address, fin_on_close
 from edgemesh.model.policies import Path
 from edgemesh.policy.traffic.upstream import Upstream
-from edgemesh.proxy.connecting import Connecting, connecting_socket
+from edgemesh.proxy.connecting import Connecting, pooled_socket, reason_of
 from edgemesh.proxy.context import Context
-from edgemesh.proxy.http2.link import Link
+from edgemesh.proxy.http2.link import CLOSED, Link
 from edgemesh.proxy.http2.queue import PoolKey
 from edgemesh.wire.http2.client_connection import ClientConnection
 
@@ -67,17 +67,18 @@ class UpstreamLink(Link[ClientConnection]):
 
     # From dialling to standing.
 
-    def dial(self, seconds: float) -> int:
+    def dial(self, seconds: float, client: Address) -> int:
         """Start connecting.
 
         Args:
             seconds: for it, 0 for as long as the kernel tries.
+            client: whose request it is opened for.
 
         Returns:
             0, or the errno that says why there will be no connection.
         """
         context = self._context
-        sock, problem = connecting_socket(context, self.key[0].endpoint, self.key[1])
+        sock, problem = pooled_socket(context, self.key, self.upstream.port, client)
         if sock is None:
             return problem
         self._sock = sock
@@ -125,7 +126,7 @@ class UpstreamLink(Link[ClientConnection]):
 
     def _connected(self, problem: int) -> None:
         if problem:
-            self._connect_failed(os.strerror(problem))
+            self._connect_failed(reason_of(self._sock) or os.strerror(problem))
             return
         meters = self._context.metrics.meters
         meters.held(self.upstream.port, self.key[0], Path.HTTP).connections += 1
@@ -182,7 +183,7 @@ class UpstreamLink(Link[ClientConnection]):
             self._reactor.soon(self, self._close_if_idle)
 
     def _close_if_idle(self) -> None:
-        if self._fd >= 0 and self.is_idle:
+        if self._fd != CLOSED and self.is_idle:
             self.close()
 
     def _stream_closed(self) -> None:
@@ -196,7 +197,7 @@ class UpstreamLink(Link[ClientConnection]):
 
     def _end(self, why: str) -> None:
         """Close; requests that are on it find out what that means for them."""
-        if self._fd < 0:
+        if self._fd == CLOSED:
             return
         streams = list(self.connection.streams.values())
         stale = self.connection.opened > len(streams)
@@ -207,7 +208,7 @@ class UpstreamLink(Link[ClientConnection]):
 
     def close(self, *, reset: bool = False) -> None:
         """Close the connection, with a FIN if nothing is lost by it; a second call does nothing."""
-        if self._fd < 0:
+        if self._fd == CLOSED:
             return
         if self._connecting is not None:
             self._connecting.stop()
@@ -216,7 +217,7 @@ class UpstreamLink(Link[ClientConnection]):
             self.connection.leave()
             self.flush()
             fin_on_close(self._sock)
-        if self._fd < 0:
+        if self._fd == CLOSED:
             return
         self.detach()
         self._reactor.close(self._sock)
