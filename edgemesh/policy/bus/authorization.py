@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Final, NamedTuple, Protocol
 
 from edgemesh.wire.kubeedge.application import (
-    VERSION_KEY,
+    PLAIN_KEYS,
     WATCH_SYNC,
     Application,
     Verb,
@@ -182,7 +182,7 @@ def _refuse_application(application: Application, node: str, holdings: Holdings)
         return _others(f"an Application of node {application.node!r:.100}", node)
     if application.verb not in _READING:
         return Refused(Forbidden.READ_ONLY, f"{application.verb!r:.40} of {application.key!r:.300}")
-    if application.key == VERSION_KEY:
+    if application.key in PLAIN_KEYS:
         return None
     key = application.asked_of
     if key.group or key.resource not in _CONFIDENTIAL:

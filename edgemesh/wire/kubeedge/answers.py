@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from edgemesh.wire.kubeedge.session import OK
 from edgemesh.wire.message import (
     NO_NAMESPACE,
     Group,
@@ -153,12 +154,14 @@ def outcome(stored: Any, status: Mapping[str, Any] | None = None) -> dict[str, A
 
 
 def read_answer(message: Message) -> Answer:
-    """Read an answer in either of its forms.
+    """Read an answer in any of its forms; that to the deletion of a Pod is ``"OK"``.
 
     Raises:
         MessageError: it has another.
     """
     value = message.value()
+    if value == OK:
+        return Answer(None, None)
     if not isinstance(value, dict):
         raise MessageError(f"the answer is neither an object nor an error: {value!r:.100}")
     if value.keys() == {"Object", "Err"}:

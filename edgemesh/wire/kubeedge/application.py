@@ -21,8 +21,8 @@ from edgemesh.wire.message import Group, Message, MessageError, Operation, Stamp
 NOBODY: Final = "null"
 EMPTY_OPTION: Final = b"{}"
 WATCH_SYNC: Final = "watchapp/sync"
-# MetaServer passes /version, /healthz and /apis on as this; all other keys are AppKeys.
-VERSION_KEY: Final = "/version"
+# What MetaServer passes on besides objects; all other keys are AppKeys.
+PLAIN_KEYS: Final = frozenset({"/version", "/healthz", "/apis"})
 
 _SOURCE = "metaserver"
 _ANSWER_RESOURCE = "ignore/Application/ignore"
@@ -153,7 +153,7 @@ class AppKey(NamedTuple):
         """Read a key.
 
         Raises:
-            MessageError: it has not five parts, as VERSION_KEY.
+            MessageError: it has not five parts, as PLAIN_KEYS have.
         """
         parts = text.split("/")
         if len(parts) != 6 or parts[0] or not all(parts[1:]):

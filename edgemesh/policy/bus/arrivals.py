@@ -6,11 +6,14 @@ once more after it (captures, point 13). All of them are acknowledged, none is d
 
 from __future__ import annotations
 
+import re
 from collections import OrderedDict
 from enum import Enum
 
 from edgemesh.wire.message import Message, Operation
 
+# A 64-bit number; whatever else somebody sends has no order.
+_REVISION = re.compile(r"[0-9]{1,20}")
 _STATES = frozenset({Operation.INSERT, Operation.UPDATE, Operation.DELETE})
 
 
@@ -22,7 +25,7 @@ class Arrival(Enum):
     STALE = "stale"  # a newer state of the object has come: likewise
 
 
-class Inbox:
+class Arrivals:
     """Remembers what has come, as much as the sender can have under way.
 
     What it calls new is to be kept: when that fails for good, the connection has to end, and
@@ -54,7 +57,7 @@ class Inbox:
     def _order(self, message: Message) -> Arrival:
         revision = message.header.resourceversion
         # A deletion that CloudCore found out about late has none (captures, point 18).
-        if message.route.operation not in _STATES or not revision.isdecimal():
+        if message.route.operation not in _STATES or not _REVISION.fullmatch(revision):
             return Arrival.NEW
         resource = message.route.resource
         known = self._revisions.get(resource, -1)
