@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
+import trio
 
 from edgemesh.meta.addresses import named_values
 from edgemesh.meta.derivation import Derivation
@@ -73,6 +74,7 @@ class Synchroniser:
         position: how far the cloud was followed, as it was last read or written.
         synced: whether this node had all that the cloud had when it last said so, and nothing
             was sent since.
+        synced_changed: when that became so, or not so, on trio's clock.
     """
 
     def __init__(self, store: Store) -> None:
@@ -82,6 +84,7 @@ class Synchroniser:
         self.refused: dict[str, str] = {}
         self.position = SyncPosition()
         self.synced = False
+        self.synced_changed = trio.current_time()
 
     async def begin(self) -> SyncSession:
         """Begin with a connection; where to go on is in ``position`` then.
@@ -90,8 +93,13 @@ class Synchroniser:
             StoreError: the store cannot be read.
         """
         self.position = await self._store.sync_position()
-        self.synced = False
+        self.note_synced(synced=False)
         return SyncSession(self, self._store)
+
+    def note_synced(self, *, synced: bool) -> None:
+        """Note whether everything that the cloud has is here."""
+        if synced != self.synced:
+            self.synced, self.synced_changed = synced, trio.current_time()
 
     def tell_refused(self, name: str, problem: str) -> None:
         """Note an object that cannot be stored; the log hears of it once."""
@@ -128,7 +136,7 @@ class SyncSession:
         self._cloud_store, self._named = batch.cloud_store, batch.named
         parent = self._parent
         parent.written.update(batch.written)
-        parent.synced = batch.synced
+        parent.note_synced(synced=batch.synced)
         parent.position = batch.position or parent.position
         for name in batch.stored:
             parent.refused.pop(name, None)

@@ -21,8 +21,8 @@ from edgemesh.bus.pki.identity import (
 )
 from edgemesh.bus.pki.problems import CertificateProblem, Clock, clock_now, name_of, validity
 from edgemesh.bus.pki.tokens import Token
-from edgemesh.model.errors import OperatorError
 from edgemesh.model.bus_settings import BusSettings
+from edgemesh.model.errors import OperatorError
 from edgemesh.observe.log import get_logger
 from edgemesh.policy.bus.reconnect import Reconnect
 
