@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 import h11
 import trio
 
 from edgemesh.bus.http.connection import Connection, announced_length, framed, text_fields
-from edgemesh.bus.http.messages import HttpError, Request, Response
+from edgemesh.bus.http.messages import Body, HttpError, Request, Response
 
 _BODILESS = frozenset({204, 304})
 
@@ -81,7 +81,7 @@ def _length(method: str, head: h11.Response) -> int | None:
     return announced_length(head) if named & framed_by else None
 
 
-async def _send_body(connection: Connection, body: AsyncGenerator[bytes, None]) -> None:
+async def _send_body(connection: Connection, body: Body) -> None:
     try:
         await connection.send_body(body)
     except HttpError:

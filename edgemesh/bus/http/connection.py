@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import Iterable
 from contextlib import aclosing
 from typing import TypeVar
 
 import h11
 import trio
 
-from edgemesh.bus.http.messages import Fields, HttpError, HttpSilentError
+from edgemesh.bus.http.messages import Body, Fields, HttpError, HttpSilentError
 
 _READ_BYTES = 65536
 
@@ -76,7 +76,7 @@ class Connection:
             raise HttpError("the peer has left")
         return event
 
-    async def body(self) -> AsyncGenerator[bytes, None]:
+    async def body(self) -> Body:
         """The parts of the peer's body, up to its end.
 
         Raises:
@@ -110,7 +110,7 @@ class Connection:
         if scope.cancelled_caught:
             raise HttpError("the peer takes nothing")
 
-    async def send_body(self, body: AsyncGenerator[bytes, None]) -> None:
+    async def send_body(self, body: Body) -> None:
         """Write a body, part by part, and its end.
 
         Raises:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterable
+from contextlib import aclosing
 from dataclasses import dataclass, field
 
 Fields = tuple[tuple[str, str], ...]
+Body = AsyncGenerator[bytes, None]
 
 # RFC 9110 section 7.6.1, and what frames a message: each connection has its own.
 _HOP_BY_HOP = frozenset(
@@ -32,17 +34,38 @@ class HttpSilentError(HttpError):
     """A peer that said nothing for too long."""
 
 
-async def no_body() -> AsyncGenerator[bytes, None]:
+class BodyTooLongError(HttpError):
+    """More of a body than its reader takes."""
+
+
+async def no_body() -> Body:
     """The body of a message that has none."""
     nothing: tuple[bytes, ...] = ()
     for part in nothing:
         yield part
 
 
-async def whole_body(content: bytes) -> AsyncGenerator[bytes, None]:
+async def whole_body(content: bytes) -> Body:
     """A body that is there already."""
     if content:
         yield content
+
+
+async def read_whole(body: Body, limit: int) -> bytes:
+    """All of a body.
+
+    Raises:
+        BodyTooLongError: it has more than ``limit`` bytes.
+    """
+    parts: list[bytes] = []
+    length = 0
+    async with aclosing(body):
+        async for part in body:
+            length += len(part)
+            if length > limit:
+                raise BodyTooLongError(f"the body has more than {limit} bytes")
+            parts.append(part)
+    return b"".join(parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +82,7 @@ class Request:
     method: str
     target: str
     fields: Fields
-    body: AsyncGenerator[bytes, None] = field(default_factory=no_body)
+    body: Body = field(default_factory=no_body)
     length: int | None = 0
 
 
@@ -69,7 +92,7 @@ class Response:
 
     status: int
     fields: Fields
-    body: AsyncGenerator[bytes, None] = field(default_factory=no_body)
+    body: Body = field(default_factory=no_body)
     length: int | None = 0
 
 

@@ -12,7 +12,13 @@ from typing import Any
 
 import msgspec
 
-from edgemesh.bus.http.messages import Request, Response, whole_body
+from edgemesh.bus.http.messages import (
+    BodyTooLongError,
+    Request,
+    Response,
+    read_whole,
+    whole_body,
+)
 from edgemesh.bus.http.server import Respond
 from edgemesh.bus.router.nodes import NodeAwayError, NodeSilentError
 from edgemesh.wire.kubeedge.router import SERVICEBUS, upload
@@ -59,11 +65,10 @@ class LocalRequests:
     async def _answer(self, request: Request) -> tuple[int, str, Any]:
         if request.method != "POST":
             return 405, "only POST is served here", ""
-        content = b""
-        async for part in request.body:
-            content += part
-            if len(content) > self._max_body_bytes:
-                return 413, f"more than {self._max_body_bytes} bytes", ""
+        try:
+            content = await read_whole(request.body, self._max_body_bytes)
+        except BodyTooLongError as error:
+            return 413, str(error), ""
         try:
             asked = msgspec.json.decode(content, type=_Asked)
         except (msgspec.DecodeError, RecursionError) as error:

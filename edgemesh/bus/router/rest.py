@@ -14,12 +14,14 @@ import trio
 
 from edgemesh.bus.http.client import exchange
 from edgemesh.bus.http.messages import (
+    BodyTooLongError,
     Fields,
     HttpError,
     HttpSilentError,
     Request,
     Response,
     end_to_end,
+    read_whole,
     text_response,
     whole_body,
 )
@@ -199,14 +201,10 @@ class RestRouter:
         text = f"a body for this rule has to fit into one Message, {limit} bytes at most"
         if request.length is not None and request.length > limit:
             raise RefusedRequest(413, "too_large", text)
-        parts: list[bytes] = []
-        length = 0
-        async for part in request.body:
-            length += len(part)
-            if length > limit:
-                raise RefusedRequest(413, "too_large", text)
-            parts.append(part)
-        return b"".join(parts)
+        try:
+            return await read_whole(request.body, limit)
+        except BodyTooLongError:
+            raise RefusedRequest(413, "too_large", text) from None
 
 
 def _without_host(fields: Fields) -> Fields:

@@ -1,6 +1,6 @@
 """A node's servicebus: what the cloud's router asks of applications of this node is done here.
 
-Requests go to 127.0.0.1, and to ports that a RuleEndpoint of type ``servicebus`` names, to no others.
+Requests go to 127.0.0.1, and only to ports that a RuleEndpoint of type ``servicebus`` names.
 KubeEdge (edge/pkg/servicebus/servicebus.go, v1.23) calls whatever port a Message names.
 """
 
@@ -12,7 +12,15 @@ from collections.abc import Set as AbstractSet
 import trio
 
 from edgemesh.bus.http.client import exchange
-from edgemesh.bus.http.messages import HttpError, HttpSilentError, Request, end_to_end, whole_body
+from edgemesh.bus.http.messages import (
+    BodyTooLongError,
+    HttpError,
+    HttpSilentError,
+    Request,
+    end_to_end,
+    read_whole,
+    whole_body,
+)
 from edgemesh.wire.kubeedge.router import Call, Reply, gather_headers, read_call, reply
 from edgemesh.wire.message import Message, MessageError, Stamp
 
@@ -60,6 +68,8 @@ class Servicebus:
         with trio.move_on_after(self._seconds):
             try:
                 return await self._exchange(wanted)
+            except BodyTooLongError as error:
+                return _failure(502, "too_large", f"port {port}: {error}")
             except HttpSilentError as error:
                 return _failure(504, "timeout", f"port {port}: {error}")
             except HttpError as error:
@@ -87,12 +97,7 @@ class Servicebus:
                 stream, request, max_head_bytes=_MAX_HEAD_BYTES, seconds=self._seconds
             ) as answer,
         ):
-            body = b""
-            async for part in answer.body:
-                body += part
-                if len(body) > self._max_body_bytes:
-                    text = f"the answer has more than {self._max_body_bytes} bytes"
-                    return _failure(502, "too_large", text)
+            body = await read_whole(answer.body, self._max_body_bytes)
             return Reply(answer.status, gather_headers(end_to_end(answer.fields)), body)
 
 

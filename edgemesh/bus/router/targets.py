@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import ssl
-from contextlib import aclosing
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import trio
 
 from edgemesh.bus.http.client import exchange
-from edgemesh.bus.http.messages import HttpError, Request, Response, whole_body
+from edgemesh.bus.http.messages import HttpError, Request, read_whole, whole_body
 
 _MAX_HEAD_BYTES = 61440
 
@@ -69,17 +68,7 @@ async def _post(url: str, payload: bytes, seconds: float, max_body_bytes: int) -
         stream,
         exchange(stream, request, max_head_bytes=_MAX_HEAD_BYTES, seconds=seconds) as answer,
     ):
-        return Answered(answer.status, await _body(answer, max_body_bytes))
-
-
-async def _body(answer: Response, limit: int) -> bytes:
-    body = b""
-    async with aclosing(answer.body) as parts:
-        async for part in parts:
-            body += part
-            if len(body) > limit:
-                raise HttpError(f"the answer has more than {limit} bytes")
-    return body
+        return Answered(answer.status, await read_whole(answer.body, max_body_bytes))
 
 
 def _looks_like_json(payload: bytes) -> bool:
