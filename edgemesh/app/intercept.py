@@ -54,7 +54,16 @@ class Interceptor:
             settings: complete.
             flows: TCP flows that are not over, as the data plane keeps them.
             sessions: UDP sessions that are not over.
+
+        Raises:
+            OperatorError: two settings contradict each other.
         """
+        netfilter = settings.netfilter
+        if netfilter.install == "needed" and netfilter.fail == "closed":
+            raise OperatorError(
+                "netfilter.fail = closed promises rules that outlive the agent",
+                "with it, set netfilter.install to always",
+            )
         self._settings = settings
         self._flows = flows
         self._sessions = sessions
@@ -70,7 +79,8 @@ class Interceptor:
         self._taken_revision = 0
         self._is_known = trio.Event()
         self._is_awaited = False
-        self._linger = Linger(settings.netfilter.linger_seconds)
+        self._has_begun = False
+        self._linger = Linger(netfilter.linger_seconds)
         self.problem = ""
         self.installed = False
         self.revision = 0
@@ -88,10 +98,10 @@ class Interceptor:
 
     @property
     def needed(self) -> bool:
-        """Whether the rules have to stand; True also while nothing is known yet."""
+        """Whether the rules have to stand; True also while that is not known."""
         if self._settings.netfilter.install == "always":
             return True
-        return self._is_awaited or not self._is_known.is_set() or bool(self.need)
+        return self._is_awaited or not self._has_begun or bool(self.need)
 
     def want(self, snapshot: Snapshot) -> None:
         """Intercept what ``snapshot`` serves, from as soon as the kernel has it."""
@@ -133,14 +143,8 @@ class Interceptor:
 
         Cancellation: the rules are gone, or closed, when it returns.
         """
-        netfilter = self._settings.netfilter
-        if netfilter.install == "needed" and netfilter.fail == "closed":
-            raise OperatorError(
-                "netfilter.fail = closed promises rules that outlive the agent",
-                "with it, set netfilter.install to always",
-            )
         interception = await trio.to_thread.run_sync(
-            lambda: open_interception(netfilter, self._settings.proxy, owned=True)
+            lambda: open_interception(self._settings.netfilter, self._settings.proxy, owned=True)
         )
         try:
             await self._begin(interception)
@@ -191,11 +195,14 @@ class Interceptor:
     async def _begin(self, interception: Interception) -> None:
         """Install what is needed, or take away what a killed agent and its guard have left."""
         if self._settings.netfilter.install == "needed":
-            # Of a rule of policy routing a kernel bears the traces until it restarts: all its
-            # look-ups of routes are slower (fib_has_custom_rules, Linux 6.18).
-            await self._is_known.wait()
+            # To install what goes again in a moment would not come free: where there ever was a
+            # rule of policy routing, all look-ups of routes are slower for good
+            # (fib4_rule_configure() and fib4_rule_delete(), Linux 6.18).
+            with trio.move_on_after(self._settings.netfilter.decision_seconds):
+                await self._is_known.wait()
         self._interception = interception
         async with self._turn:
+            self._has_begun = True
             if self.needed:
                 await self._install(interception)
             else:

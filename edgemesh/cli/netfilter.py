@@ -15,7 +15,7 @@ from cyclopts import App, Parameter
 from edgemesh.app.ask import ask_agent
 from edgemesh.app.config import load_settings
 from edgemesh.kernel.netfilter import Installed, Interception, Target, open_interception
-from edgemesh.kernel.preflight import check_interception
+from edgemesh.kernel.preflight import Finding, check_interception
 from edgemesh.meta.client import AgentGoneError, connect
 from edgemesh.meta.snapshot import SnapshotBuilder
 from edgemesh.model.errors import OperatorError
@@ -28,6 +28,10 @@ from edgemesh.wire.message import Operation
 
 Backend = Literal["nft", "iptables"]
 _BACKENDS: tuple[Backend, ...] = ("nft", "iptables")
+_AS_NEEDED = (
+    "rules are installed only while they are needed; without them calls are balanced in bpf.cgroup,"
+    " and nobody else's are intercepted"
+)
 _MARK = {"ok": "ok", "warning": "warning", "missing": "MISSING"}
 
 app = App(name="netfilter", help="The rules that lead calls to Services to the agent.")
@@ -135,6 +139,8 @@ async def check(*, options: RuleOptions = _NO_OPTIONS, as_json: AsJson = False) 
     """
     settings = options.settings()
     findings = await trio.to_thread.run_sync(check_interception, settings.netfilter)
+    if settings.netfilter.install == "needed":
+        findings.append(Finding("install", "ok", _AS_NEEDED))
     if as_json:
         _print_json([asdict(finding) for finding in findings])
     else:

@@ -31,7 +31,9 @@ class NetfilterSettings:
         enabled: whether the agent installs rules itself.
         install: ``always`` from its start to its end; ``needed`` only while something has to be
             diverted that the ``connect`` path does not take over. See netfilter/README.md.
-        linger_seconds: rules that are installed while they are needed stay so much longer.
+        decision_seconds: how long an agent with ``needed`` waits at its start for what BPF can
+            do, before it installs rules.
+        linger_seconds: how much longer they stay than anything needs them.
         backend: ``nft`` or ``iptables``.
         mode: ``tproxy`` or ``redirect``.
         family: address families to intercept.
@@ -49,6 +51,7 @@ class NetfilterSettings:
 
     enabled: bool = True
     install: Literal["always", "needed"] = "always"
+    decision_seconds: Seconds = 10.0
     linger_seconds: Seconds = 10.0
     backend: Literal["nft", "iptables"] = "nft"
     mode: Literal["tproxy", "redirect"] = "tproxy"

@@ -27,6 +27,7 @@ run_dir = "{directory}/run"
 [netfilter]
 family = "ipv4"
 install = "{install}"
+decision_seconds = 60
 [dns]
 enabled = false
 [bpf]

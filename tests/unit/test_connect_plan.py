@@ -200,6 +200,18 @@ def test_a_port_that_was_not_balanced_needs_no_removal() -> None:
     assert ConnectPlan(1).remove(service_port(()).key) is None
 
 
+@given(ENDPOINTS, POLICIES)
+def test_it_tells_where_calls_are_balanced(endpoints: list[Endpoint], policy: Policy) -> None:
+    plan = ConnectPlan(1)
+    key = service_port(()).key
+    assert plan.addresses(key) == ()
+    connect = put(plan, endpoints, policy)
+    assert connect is not None
+    assert plan.addresses(key) == connect.addresses
+    plan.remove(key)
+    assert plan.addresses(key) == ()
+
+
 def test_limits_of_connections_go_along() -> None:
     policy = Policy(
         balancing=Balancing(affinity_seconds=60),

@@ -10,6 +10,7 @@ import pytest
 from edgemesh.cli.status_page import duration, size, status_page
 from edgemesh.model.status import (
     AgentStatus,
+    DiversionNeed,
     FlowStatus,
     InterceptionStatus,
     SnapshotStatus,
@@ -60,6 +61,45 @@ def test_missing_rules_are_not_overlooked() -> None:
     without = InterceptionStatus("iptables", "redirect", "ipv4", "closed", False, 0)
     page = status_page(dataclasses.replace(STATUS, interception=without))
     assert "interception  NOT INSTALLED (iptables redirect, ipv4, fail closed)" in page
+
+
+@pytest.mark.parametrize(
+    ("installed", "needed", "need", "said"),
+    [
+        (
+            False,
+            False,
+            DiversionNeed(balanced=12),
+            "rules not needed: all 12 service ports are balanced when sockets connect",
+        ),
+        (
+            True,
+            True,
+            DiversionNeed(service_ports=2, endpoints=1, balanced=10),
+            "fail open, 9 addresses; needed by 2 service ports, 1 limited endpoints",
+        ),
+        (True, True, DiversionNeed(), "fail open, 9 addresses; needed by what comes"),
+        (True, False, DiversionNeed(), "; no longer needed, but by what was diverted before"),
+        (False, True, DiversionNeed(1), "NOT INSTALLED (nft tproxy, ipv4, fail open)"),
+    ],
+)
+def test_rules_that_are_installed_as_needed_are_told_with_the_need(
+    installed: bool, needed: bool, need: DiversionNeed, said: str
+) -> None:
+    some = InterceptionStatus(
+        "nft",
+        "tproxy",
+        "ipv4",
+        "open",
+        installed,
+        9,
+        install="needed",
+        needed=needed,
+        need=need,
+    )
+    page = status_page(dataclasses.replace(STATUS, interception=some))
+    [line] = [line for line in page.splitlines() if line.startswith("interception")]
+    assert line.endswith(said)
 
 
 def test_endpoints_that_are_intercepted_are_told_where_there_are_any() -> None:

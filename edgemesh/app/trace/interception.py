@@ -13,9 +13,12 @@ from edgemesh.kernel.procnet import bound_sockets
 from edgemesh.kernel.route_lookup import delivered_here
 from edgemesh.model.errors import OperatorError
 from edgemesh.model.services import ServiceAddress, Transport
+from edgemesh.model.status import AgentStatus
 from edgemesh.model.trace import TracedPort
 
 _CHECK = "edgemesh netfilter check; the agent puts its rules right within seconds"
+
+_NOT_NEEDED = "not needed: calls of every Service are balanced when sockets connect"
 
 
 async def rule_hop(call: Call) -> Hop:
@@ -27,6 +30,8 @@ async def rule_hop(call: Call) -> Hop:
         return Hop("rule", HopState.SKIPPED, "netfilter.enabled is false")
     if os.geteuid() != 0:
         return Hop("rule", HopState.SKIPPED, "only root can read the rules")
+    if not await _are_needed(call):
+        return Hop("rule", HopState.SKIPPED, _NOT_NEEDED)
     return await trio.to_thread.run_sync(_look_at_rules, call, port)
 
 
@@ -35,6 +40,8 @@ async def route_hop(call: Call) -> Hop:
     settings = call.agent.settings.netfilter
     if not call.address or not settings.enabled or settings.mode != "tproxy":
         return Hop("route", HopState.SKIPPED, "nothing is diverted by a policy route")
+    if not await _are_needed(call):
+        return Hop("route", HopState.SKIPPED, _NOT_NEEDED)
     mark, table = settings.divert_mark, settings.route_table
     if await trio.to_thread.run_sync(delivered_here, call.address, mark):
         return Hop("route", HopState.OK, f"mark {mark:#x} leads to table {table}: delivered here")
@@ -64,6 +71,18 @@ def listener_hop(call: Call) -> Hop:
         f"nothing listens on {port.transport} port {number} in this network namespace",
         "run this on the node itself, with the agent's own --config",
     )
+
+
+async def _are_needed(call: Call) -> bool:
+    """Whether rules have to stand, as far as the agent tells."""
+    agent = call.agent
+    if agent.settings.netfilter.install == "always":
+        return True
+    try:
+        status = await agent.ask("null/status", AgentStatus)
+    except OperatorError:
+        return True
+    return bool(status.interception.needed)
 
 
 def _called(call: Call) -> TracedPort | None:
