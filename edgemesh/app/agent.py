@@ -19,10 +19,9 @@ from __future__ import annotations
 
 import os
 import random
-import signal
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 
 import trio
 
@@ -31,6 +30,12 @@ from edgemesh.app.follow import Follower
 from edgemesh.app.guard import Guard, guarding
 from edgemesh.app.intercept import Interceptor
 from edgemesh.app.kernel_paths import KernelPaths
+from edgemesh.app.process import (
+    make_directories,
+    opened_store,
+    reopen_on_hangup,
+    wait_for_the_end,
+)
 from edgemesh.app.resolver import serve_resolver
 from edgemesh.app.sole import sole_agent
 from edgemesh.app.status import AgentState
@@ -71,18 +76,18 @@ async def run_agent(
     """
     began = time.monotonic()
     share_one_heap()
-    _make_directories(settings)
+    make_directories(settings)
     sink = configure_logging(settings.log)
     try:
         with _conntrack(settings) as conntrack:
             async with (
                 sole_agent(settings.run_dir) as lock,
-                _opened_store(settings) as store,
+                opened_store(settings) as store,
                 guarding(settings, lock) as guard,
                 trio.open_nursery() as nursery,
             ):
                 await nursery.start(sink.run)
-                nursery.start_soon(_reopen_on_hangup, sink)
+                nursery.start_soon(reopen_on_hangup, sink)
                 state = await _start(
                     nursery, settings, store, sink, conntrack=conntrack, guard=guard
                 )
@@ -94,7 +99,7 @@ async def run_agent(
                     seconds=round(time.monotonic() - began, 3),
                 )
                 task_status.started()
-                await _wait_for_the_end()
+                await wait_for_the_end()
                 _log.info("draining", flows=state.plane.open_flows)
                 await state.interceptor.release()
                 await state.plane.drain(settings.proxy.drain_grace_seconds)
@@ -172,31 +177,9 @@ async def _start(
     return state
 
 
-async def _reopen_on_hangup(sink: LineSink) -> None:
-    """SIGHUP: whoever rotates the log has moved its file."""
-    with trio.open_signal_receiver(signal.SIGHUP) as signals:
-        async for _ in signals:
-            sink.reopen()
-
-
-async def _wait_for_the_end() -> None:
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        async for number in signals:
-            _log.info("asked to stop", signal=signal.Signals(number).name)
-            return
-
-
 def _health_checks(settings: Settings, plane: Plane) -> HealthChecks:
     prober = Prober(settings.netfilter.own_mark, settings.http, settings.http2)
     return HealthChecks(plane.decider.traffic, prober.ask, settings.proxy, random.random)
-
-
-def _make_directories(settings: Settings) -> None:
-    for path, mode in ((settings.state_dir, 0o700), (settings.run_dir, 0o750)):
-        try:
-            path.mkdir(mode=mode, parents=True, exist_ok=True)
-        except OSError as error:
-            raise OperatorError(f"directory {path}: {error.strerror}") from error
 
 
 def _conntrack(settings: Settings) -> AbstractContextManager[Conntrack | None]:
@@ -221,15 +204,3 @@ def _redirected_datagram(
 
 def _drop_report(_report: FlowReport) -> None:
     """Log no flows."""
-
-
-@asynccontextmanager
-async def _opened_store(settings: Settings) -> AsyncIterator[Store]:
-    store = await Store.open(settings.store_url, settings.meta)
-    try:
-        if store.quarantined is not None:
-            _log.error("the store was damaged; a new one is used", moved_to=str(store.quarantined))
-        yield store
-    finally:
-        with trio.CancelScope(shield=True), trio.move_on_after(5):
-            await store.close()
