@@ -196,10 +196,15 @@ def message(
     *,
     group: str = "resource",
     parent: str = "",
-    msg_id: str = "",
+    revision: str = "",
 ) -> Message:
     return Message(
-        header=Header(msg_id=msg_id or str(uuid.uuid4()), parent_msg_id=parent, timestamp=1),
+        header=Header(
+            msg_id=str(uuid.uuid4()),
+            parent_msg_id=parent,
+            timestamp=1,
+            resourceversion=revision,
+        ),
         route=Route(source="edgecontroller", group=group, operation=operation, resource=resource),
         content=encode_content(content),
     )

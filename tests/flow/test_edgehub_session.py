@@ -265,3 +265,16 @@ async def test_a_cancelled_sender_leaves_no_half_frame(
         await settled()
         for sent in talk.cloud.sent_so_far():
             assert msgspec.json.decode(bytes(sent.content)) == {"body": "y" * 10000}
+
+
+async def test_a_state_that_is_older_than_one_that_came_is_acknowledged_and_not_stored(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with talking() as talk:
+        await joined(talk)
+        newer = message("update", "default/service/a", "newer", revision="9")
+        older = message("update", "default/service/a", "older", revision="8")
+        for one in (newer, older):
+            await talk.cloud.push(one)
+            assert (await talk.cloud.next()).header.parent_msg_id == one.header.msg_id
+        assert [m.value() for batch in talk.written.batches[1:] for m in batch] == ["newer"]

@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import trio
 
 from edgemesh.wire.message import Message
+
+
+class Received(NamedTuple):
+    """A Message that came.
+
+    Args:
+        message: see there.
+        is_new: whether it is to be stored; else it is acknowledged only.
+    """
+
+    message: Message
+    is_new: bool
 
 
 class Inbox:
@@ -17,7 +31,7 @@ class Inbox:
     def __init__(self, most_messages: int, most_bytes: int) -> None:
         self._most_messages = most_messages
         self._most_bytes = most_bytes
-        self._messages: list[Message] = []
+        self._messages: list[Received] = []
         self._bytes = 0
         self._changed = trio.lowlevel.ParkingLot()
 
@@ -25,11 +39,11 @@ class Inbox:
         """How many Messages are in it."""
         return len(self._messages)
 
-    async def put(self, message: Message, size: int) -> None:
+    async def put(self, received: Received, size: int) -> None:
         """Put one in, once there is room; one alone may be larger than all.
 
         Args:
-            message: to be stored.
+            received: see there.
             size: of its text in bytes.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
@@ -37,11 +51,11 @@ class Inbox:
             len(self._messages) >= self._most_messages or self._bytes + size > self._most_bytes
         ):
             await self._changed.park()
-        self._messages.append(message)
+        self._messages.append(received)
         self._bytes += size
         self._changed.unpark_all()
 
-    async def take(self) -> list[Message]:
+    async def take(self) -> list[Received]:
         """Everything that is in it, once there is anything; in its order."""
         await trio.lowlevel.checkpoint_if_cancelled()
         while not self._messages:

@@ -19,15 +19,15 @@ from typing import Protocol
 import trio
 
 from edgemesh import __version__
-from edgemesh.bus.edgehub.inbox import Inbox
+from edgemesh.bus.edgehub.inbox import Inbox, Received
 from edgemesh.bus.edgehub.messages import ask_for_sync, query_own_node, tell_link
 from edgemesh.bus.edgehub.problems import CloudAwayError, CloudProblemError, NoAnswerError
 from edgemesh.bus.edgehub.questions import Questions
-from edgemesh.bus.edgehub.recent import Recent
 from edgemesh.bus.stamp import new_stamp
 from edgemesh.model.bus_settings import BusSettings
 from edgemesh.model.sync import SyncPosition
 from edgemesh.observe.log import get_logger
+from edgemesh.policy.bus.arrivals import Arrival, Arrivals
 from edgemesh.policy.bus.reconnect import Reconnect
 from edgemesh.store.errors import StoreError
 from edgemesh.wire.kubeedge.answers import read_answer
@@ -125,8 +125,7 @@ class Session:
         self._inbox = Inbox(settings.inbox_messages, settings.inbox_bytes)
         self._outbox, self._to_send = trio.open_memory_channel[Message](settings.outbox_messages)
         self._questions = Questions()
-        self._stored = Recent(settings.inbox_messages)
-        self._handed_on = Recent(settings.inbox_messages)
+        self._arrivals = Arrivals(settings.inbox_messages)
         self._opening = ask_for_sync(new_stamp(), position)
         self._scope = trio.CancelScope()
         self._problem = ""
@@ -228,7 +227,7 @@ class Session:
         elif route.group == Group.RESOURCE and route.operation in _PUSHES:
             if route.resource == f"null/node/{self._node}":
                 self.accepted.set()
-            await self._inbox.put(message, size)
+            await self._inbox.put(Received(message, self._is_new(message)), size)
         elif self._questions.answer(message):
             self.accepted.set()
             await self._acknowledge(message)
@@ -237,30 +236,29 @@ class Session:
             await self._acknowledge(message)
 
     def _hand_on(self, message: Message) -> None:
-        if message.header.msg_id in self._handed_on:
-            self._counts["repeated"] += 1
-            return
-        self._handed_on.add(message.header.msg_id)
-        if not self._questions.answer(message):
+        if self._is_new(message) and not self._questions.answer(message):
             self._hooks.user(message)
+
+    def _is_new(self, message: Message) -> bool:
+        is_new = self._arrivals.take(message) is Arrival.NEW
+        self._counts["repeated"] += not is_new
+        return is_new
 
     async def _begin(self, message: Message, size: int) -> None:
         if message.route.operation != Operation.RESPONSE:
             text = bytes(message.content).decode()
             raise CloudProblemError(f"the cloud refuses to send its objects: {text:.300}")
         self.accepted.set()
-        await self._inbox.put(message, size)
+        await self._inbox.put(Received(message, is_new=True), size)
 
     async def _store(self) -> None:
         while True:
             batch = await self._inbox.take()
-            fresh = [one for one in batch if one.header.msg_id not in self._stored]
-            self._counts["repeated"] += len(batch) - len(fresh)
+            fresh = [received.message for received in batch if received.is_new]
             if fresh:
                 await self._write(fresh)
-            for message in batch:
-                self._stored.add(message.header.msg_id)
-                await self._acknowledge(message)
+            for received in batch:
+                await self._acknowledge(received.message)
 
     async def _write(self, batch: Sequence[Message]) -> None:
         settings = self._settings
