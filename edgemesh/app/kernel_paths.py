@@ -8,9 +8,8 @@ it runs.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack
-from pathlib import Path
 from typing import TypeVar
 
 import trio
@@ -168,15 +167,13 @@ class KernelPaths:
         self, maps: ConnectMaps, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:
         """Balance calls when they connect for as long as the programs are attached."""
-        cgroup = cgroup_directory(self._settings.bpf)
-        own = pinned_programs(self._settings.bpf.directory)
         async with trio.open_nursery() as nursery:
             await nursery.start(self._new_sync(maps).run)
             task_status.started()
-            lost = await _until_lost(cgroup, own)
+            lost = await _until_lost(self._settings.bpf)
             nursery.cancel_scope.cancel()
         self._sync = None
-        self._lost = f"programs were detached by somebody else: {', '.join(lost)}"
+        self._lost = f"programs were detached by somebody else: {lost}"
         _log.error("calls are balanced no more", problem=self._lost)
         self._publish(self._available._replace(connect=self._lost))
         self._interceptor.taken_over(None)
@@ -249,16 +246,17 @@ class KernelPaths:
             _log.info("every path is available", self_test_seconds=seconds)
 
 
-async def _until_lost(cgroup: Path, own: Collection[int]) -> list[str]:
+async def _until_lost(bpf: BpfSettings) -> str:
     """Wait until others have taken programs of ours away; from which hooks."""
-    while True:
-        await trio.sleep(_LOOK_SECONDS)
-        try:
+    try:
+        cgroup, own = cgroup_directory(bpf), pinned_programs(bpf.directory)
+        while True:
             lost = lost_hooks(cgroup, own)
-        except OSError as error:
-            return [f"{cgroup}: {error.strerror}"]
-        if lost:
-            return lost
+            if lost:
+                return ", ".join(lost)
+            await trio.sleep(_LOOK_SECONDS)
+    except (OSError, OperatorError) as error:
+        return str(error)
 
 
 def _load(bpf: BpfSettings) -> Loaded:
