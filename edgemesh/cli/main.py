@@ -19,6 +19,7 @@ app = App(
 )
 _COMMANDS = {
     "run": ("edgemesh.cli.run:run", "Run the agent of this node."),
+    "cloud": ("edgemesh.cli.cloud:app", "Run the cloud; let nodes in, shut them out."),
     "status": ("edgemesh.cli.status:status", "Show what the running agent does."),
     "doctor": (
         "edgemesh.cli.doctor:doctor",

@@ -1,0 +1,117 @@
+"""The cloud: its task tree, and the order in which it starts and ends.
+
+    sink                 the log's descriptor
+    metamanager          unix socket over the store, for ``edgemesh apply`` and the others
+    follower             store -> snapshot, for the conditions of policies
+    hub                  what nodes are sent, revocations, enrolment, connections
+    admin                metrics, health and status over HTTP
+
+SIGTERM or Ctrl-C: nodes are told to go elsewhere, then the tree unwinds in reverse.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from dataclasses import replace
+
+import trio
+
+from edgemesh.app.cloud_hub import CloudHub
+from edgemesh.app.cloud_status import CloudState
+from edgemesh.app.follow import Follower
+from edgemesh.app.process import (
+    make_directories,
+    opened_store,
+    reopen_on_hangup,
+    wait_for_the_end,
+)
+from edgemesh.app.sole import sole_agent
+from edgemesh.bus.cloudhub.credentials import Credentials
+from edgemesh.bus.pki.problems import CertificateProblem
+from edgemesh.kernel.heap import share_one_heap
+from edgemesh.meta.controller import Controller
+from edgemesh.meta.server import Metamanager
+from edgemesh.model.errors import OperatorError
+from edgemesh.model.settings import Settings
+from edgemesh.observe.admin.server import serve_admin
+from edgemesh.observe.log import configure_logging, get_logger
+from edgemesh.observe.sink import LineSink
+from edgemesh.store.store import Store
+
+_log = get_logger("cloud")
+
+
+async def run_cloud(
+    settings: Settings, *, task_status: trio.TaskStatus[CloudHub] = trio.TASK_STATUS_IGNORED
+) -> None:
+    """Run the cloud until SIGTERM, SIGINT or cancellation.
+
+    Args:
+        settings: complete.
+        task_status: started once nodes can enrol and connect.
+
+    Raises:
+        OperatorError: a directory, the store, a port or the authority cannot be had, or another
+            process has them.
+    """
+    began = time.monotonic()
+    share_one_heap()
+    if not settings.cloud.name:
+        named = replace(settings.cloud, name=socket.gethostname().lower())
+        settings = replace(settings, cloud=named)
+    make_directories(settings)
+    sink = configure_logging(settings.log)
+    try:
+        async with (
+            sole_agent(settings.run_dir),
+            opened_store(settings) as store,
+            trio.open_nursery() as nursery,
+        ):
+            await nursery.start(sink.run)
+            nursery.start_soon(reopen_on_hangup, sink)
+            hub = await _start(nursery, settings, store, sink)
+            _log.info(
+                "ready",
+                cloud=settings.cloud.name,
+                pid=os.getpid(),
+                revision=store.revision,
+                seconds=round(time.monotonic() - began, 3),
+            )
+            task_status.started(hub)
+            await wait_for_the_end()
+            await hub.release()
+            nursery.cancel_scope.cancel()
+        _log.info("stopped")
+    finally:
+        sink.flush()
+        sink.close()
+
+
+async def _start(
+    nursery: trio.Nursery, settings: Settings, store: Store, sink: LineSink
+) -> CloudHub:
+    metamanager = Metamanager(store, settings.meta)
+    follower = Follower(settings)
+    metamanager.add_conditions(follower)
+    credentials = await _credentials(settings, store)
+    hub = CloudHub(settings, store, credentials, Controller(settings.meta).apply)
+    state = CloudState(settings, store, hub, follower, sink)
+    metamanager.add_query("status", state.status)
+    await nursery.start(metamanager.serve, settings.socket_path)
+    await nursery.start(follower.run, metamanager.subscribe_changes())
+    await nursery.start(hub.run)
+    if settings.admin.enabled:
+        await nursery.start(serve_admin, settings.admin, state.pages())
+    return hub
+
+
+async def _credentials(settings: Settings, store: Store) -> Credentials:
+    folder = settings.state_dir / "pki"
+    try:
+        return await Credentials.open(store, settings.cloud, folder, settings.cloud.name)
+    except CertificateProblem as problem:
+        raise OperatorError(str(problem)) from problem
+    except OSError as error:
+        raise OperatorError(f"directory {folder}: {error.strerror}") from error

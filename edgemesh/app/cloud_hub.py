@@ -1,0 +1,112 @@
+"""The parts of the hub, put together."""
+
+from __future__ import annotations
+
+import trio
+
+from edgemesh.bus.close_codes import CloseCode
+from edgemesh.bus.cloudhub.changes import Changes
+from edgemesh.bus.cloudhub.credentials import Credentials
+from edgemesh.bus.cloudhub.door import Door
+from edgemesh.bus.cloudhub.down_feed import MESH_KINDS
+from edgemesh.bus.cloudhub.edge_node import EdgeNodes
+from edgemesh.bus.cloudhub.enrolment import EnrolmentServer
+from edgemesh.bus.cloudhub.hub import Hub
+from edgemesh.bus.cloudhub.inbound import Inbound
+from edgemesh.bus.cloudhub.listening import open_listeners
+from edgemesh.bus.cloudhub.mesh_node import Apply, MeshNodes
+from edgemesh.bus.cloudhub.refusals import Refusals
+from edgemesh.bus.cloudhub.session import Session
+from edgemesh.bus.cloudhub.sessions import Sessions
+from edgemesh.bus.pki.checks import check_not_revoked
+from edgemesh.bus.pki.problems import CertificateProblem
+from edgemesh.model.settings import Settings
+from edgemesh.store.store import Store
+
+# KubeEdge's nodes ask for them; ours have no use for them.
+_EDGE_KINDS = frozenset({"ConfigMap", "Secret"})
+
+
+class CloudHub:
+    """Everything that nodes meet.
+
+    Args:
+        settings: complete.
+        store: shared by all replicas.
+        credentials: of this replica.
+        apply: writes objects, within a transaction.
+
+    Attributes:
+        sessions: who is connected.
+        refusals: what was refused.
+        changes: what nodes are sent.
+        door: where links may be taken: see `Door.adopt`.
+        inbound: where the router may be heard: see `Inbound.route`.
+    """
+
+    def __init__(
+        self, settings: Settings, store: Store, credentials: Credentials, apply: Apply
+    ) -> None:
+        cloud = settings.cloud
+        self._settings = cloud
+        self._credentials = credentials
+        self.refusals = Refusals()
+        self.sessions = Sessions()
+        self.changes = Changes(store, MESH_KINDS | _EDGE_KINDS, settings.meta)
+        self._edge = EdgeNodes(self.changes)
+        mesh = MeshNodes(store, self.changes, apply, self.refusals)
+        self.inbound = Inbound(mesh, self._edge, self.refusals)
+        hub = Hub(cloud, self.sessions, self._begin, self.inbound.handle, self.refusals)
+        self.door = Door(
+            cloud,
+            credentials.hub_context,
+            lambda: credentials.revoked,
+            hub.receive,
+            self.refusals,
+        )
+        self._enrolment = EnrolmentServer(cloud, credentials, self.refusals)
+        self.listeners: dict[str, tuple[str, ...]] = {}
+        self.changes.on_news(self._wake)
+        credentials.on_revocation(self._cut_revoked)
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve nodes until cancelled; started once they can connect.
+
+        Raises:
+            OperatorError: an address cannot be listened on.
+        """
+        settings = self._settings
+        hub = await open_listeners("cloud.hub_listen", settings.hub_listen)
+        try:
+            enrolment = await open_listeners("cloud.enrolment_listen", settings.enrolment_listen)
+        except BaseException:
+            for listener in hub:
+                listener.socket.close()
+            raise
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self._credentials.run)
+            await nursery.start(self.changes.run)
+            await nursery.start(self._enrolment.serve, enrolment)
+            await nursery.start(self.door.serve, hub)
+            task_status.started()
+
+    async def release(self) -> None:
+        """Tell all nodes to go elsewhere, and give them a moment to hear it."""
+        self.sessions.end_all(CloseCode.GOING_AWAY, "this cloud stops")
+        with trio.move_on_after(1):
+            await self.sessions.empty()
+
+    def _begin(self, session: Session) -> None:
+        if not session.caller.edgemesh:
+            self._edge.begin(session)
+
+    def _wake(self) -> None:
+        for session in self.sessions:
+            session.wake()
+
+    def _cut_revoked(self) -> None:
+        for session in self.sessions:
+            try:
+                check_not_revoked(session.caller.certificate, self._credentials.revoked)
+            except CertificateProblem as problem:
+                session.end(CloseCode.REVOKED, str(problem))

@@ -1,0 +1,272 @@
+"""One connected node: what it is sent, in order and acknowledged; what it says, handed on."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Awaitable, Callable
+from typing import Final, NamedTuple, Protocol
+
+import trio
+from trio_websocket import ConnectionClosed, WebSocketConnection
+
+from edgemesh.bus.close_codes import CloseCode
+from edgemesh.bus.cloudhub.refusals import Reason, Refusals
+from edgemesh.bus.cloudhub.upgrade import Caller
+from edgemesh.model.bus_settings import CloudSettings
+from edgemesh.model.cloud_status import ConnectedNode
+from edgemesh.model.objects import ObjectKey
+from edgemesh.policy.bus.arrivals import Arrival, Arrivals
+from edgemesh.policy.bus.outbox import Outbox, Outgoing
+from edgemesh.wire.kubeedge.session import acknowledged, is_keepalive
+from edgemesh.wire.message import (
+    Message,
+    MessageError,
+    NotAnObjectError,
+    decode_frame,
+    encode_message,
+)
+
+# Ids of Messages that a node has sent lately, to know those that come again.
+_REMEMBERED_IDS: Final = 128
+
+
+class Feed(Protocol):
+    """What a node is sent by and by."""
+
+    def next(self) -> Outgoing | None:
+        """The next Message, None when there is none at present."""
+
+    def ask_again(self, key: ObjectKey) -> None:
+        """What was sent of an object was never acknowledged: its newest state is due."""
+
+    @property
+    def revision(self) -> int:
+        """Of the store, that the node was told."""
+
+    @property
+    def waiting(self) -> int:
+        """How much there is that `next` has not yet returned, about."""
+
+
+class Farewell(NamedTuple):
+    """Why a session ends.
+
+    Args:
+        code: of the close frame.
+        reason: for people.
+    """
+
+    code: CloseCode
+    reason: str
+
+
+class NodeAway(Exception):  # noqa: N818 - a fact about the node
+    """The node is not connected, or its connection ended before it answered."""
+
+
+class TimedOut(Exception):  # noqa: N818 - a fact about the node
+    """The node has not answered in time."""
+
+
+class Session:
+    """Serves one node until its connection ends.
+
+    Args:
+        caller: the node.
+        connection: to it; whoever made it closes it.
+        settings: limits and times.
+        refusals: where what is refused is counted.
+        handle: is given what the node says that is neither acknowledgement nor answer.
+
+    Attributes:
+        feed: what the node is sent, once it is known.
+        since: seconds since 1970.
+    """
+
+    def __init__(
+        self,
+        caller: Caller,
+        connection: WebSocketConnection,
+        settings: CloudSettings,
+        refusals: Refusals,
+        handle: Callable[[Session, Message], Awaitable[None]],
+    ) -> None:
+        self.caller = caller
+        self.feed: Feed | None = None
+        self.since = time.time()
+        self.farewell: Farewell | None = None
+        self._connection = connection
+        self._settings = settings
+        self._refusals = refusals
+        self._handle = handle
+        self._outbox = Outbox(
+            settings.in_flight if caller.edgemesh else 1, settings.resend_seconds, settings.resends
+        )
+        self._news = trio.Event()
+        self._silence = trio.CancelScope()
+        self._whole = trio.CancelScope()
+        self._asked: dict[str, _Answer] = {}
+        self._arrivals = Arrivals(_REMEMBERED_IDS)
+
+    @property
+    def node(self) -> str:
+        """Its name."""
+        return self.caller.node
+
+    def shown(self) -> ConnectedNode:
+        """The session, for people."""
+        return ConnectedNode(
+            node=self.node,
+            kind="edgemesh" if self.caller.edgemesh else "KubeEdge",
+            address=self.caller.address,
+            since=self.since,
+            revision=self.feed.revision if self.feed else 0,
+            waiting=self.waiting,
+        )
+
+    @property
+    def waiting(self) -> int:
+        """Messages that the node has not yet acknowledged, or not even been sent."""
+        return len(self._outbox) + (self.feed.waiting if self.feed else 0)
+
+    def wake(self) -> None:
+        """There may be something to send."""
+        self._news.set()
+
+    def end(self, code: CloseCode, reason: str) -> None:
+        """End soon; the first reason that is given counts."""
+        self.farewell = self.farewell or Farewell(code, reason)
+        self._whole.cancel()
+
+    async def run(self) -> None:
+        """Serve until the node goes or `end` is called."""
+        with self._whole:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._send)
+                await self._receive()
+                nursery.cancel_scope.cancel()
+        for answer in self._asked.values():
+            answer.come.set()
+
+    async def tell(self, message: Message) -> None:
+        """Send a Message that nobody acknowledges.
+
+        Raises:
+            NodeAway: the connection has ended.
+        """
+        await self._send_text(encode_message(message).decode())
+
+    async def ask(self, message: Message, timeout_seconds: float) -> Message:
+        """Send a Message and wait for the one that answers it.
+
+        Raises:
+            NodeAway: the connection ended before.
+            TimedOut: there was no answer in time.
+        """
+        answer = _Answer()
+        self._asked[message.header.msg_id] = answer
+        try:
+            with trio.move_on_after(timeout_seconds):
+                await self.tell(message)
+                await answer.come.wait()
+                if answer.message is None:
+                    raise NodeAway(f"node {self.node} went away before it answered")
+                return answer.message
+        finally:
+            del self._asked[message.header.msg_id]
+        raise TimedOut(f"node {self.node} has not answered within {timeout_seconds:g} s")
+
+    async def _receive(self) -> None:
+        seconds = self._settings.silence_seconds
+        with trio.CancelScope(deadline=trio.current_time() + seconds) as self._silence:
+            try:
+                while True:
+                    await self._take(await self._connection.get_message())
+            except (ConnectionClosed, NodeAway):
+                return
+        if not self._whole.cancel_called:
+            self._refusals.count(Reason.SILENT, self.node, f"no keepalive for {seconds:g} s")
+            self.end(CloseCode.SILENT, f"no keepalive for {seconds:g} s")
+
+    async def _take(self, frame: str | bytes) -> None:
+        try:
+            message = decode_frame(frame, self._settings.max_message_bytes)
+        except NotAnObjectError as problem:
+            self._refusals.count(Reason.MALFORMED_FRAME, self.node, str(problem))
+            self.end(CloseCode.MALFORMED, str(problem)[:100])
+            return
+        except MessageError as problem:
+            self._refusals.count(Reason.MALFORMED_MESSAGE, self.node, str(problem))
+            return
+        if is_keepalive(message):
+            self._silence.deadline = trio.current_time() + self._settings.silence_seconds
+        elif message.header.parent_msg_id:
+            self._take_answer(message)
+        elif self._arrivals.take(message) is Arrival.NEW:
+            await self._handle(self, message)
+        else:
+            self._refusals.count(
+                Reason.REPLAYED, self.node, f"msg_id {message.header.msg_id!r:.64}"
+            )
+
+    def _take_answer(self, message: Message) -> None:
+        parent = message.header.parent_msg_id
+        asked = self._asked.get(parent)
+        if asked is not None:
+            # Of several answers the first counts.
+            asked.message = asked.message or message
+            asked.come.set()
+        elif acknowledged(message):
+            # One that comes late, for what was sent again meanwhile, is no offence.
+            if self._outbox.acknowledge(parent):
+                self._news.set()
+        else:
+            self._refusals.count(Reason.UNEXPECTED_ANSWER, self.node, f"to {parent[:64]!r}")
+
+    async def _send(self) -> None:
+        try:
+            while True:
+                self._news = trio.Event()
+                await self._send_what_is_due()
+                wake_at = self._outbox.next_time()
+                with trio.CancelScope(deadline=math.inf if wake_at is None else wake_at):
+                    await self._news.wait()
+        except NodeAway:
+            self._whole.cancel()
+
+    async def _send_what_is_due(self) -> None:
+        due = self._outbox.due(trio.current_time())
+        for outgoing in due.lost:
+            if self.feed is not None and outgoing.key is not None:
+                self.feed.ask_again(outgoing.key)
+        for outgoing in due.again:
+            await self._send_text(outgoing.text)
+        while self._outbox.has_room and self.feed and (news := self.feed.next()):
+            self._outbox.add(news, trio.current_time())
+            await self._send_text(news.text)
+
+    async def _send_text(self, text: str) -> None:
+        """Send one frame.
+
+        Raises:
+            NodeAway: the connection has ended, or the node takes nothing.
+        """
+        seconds = self._settings.silence_seconds
+        try:
+            with trio.move_on_after(seconds) as patience:
+                await self._connection.send_message(text)
+        except ConnectionClosed as closed:
+            raise NodeAway(f"node {self.node} is not connected any more") from closed
+        if patience.cancelled_caught:
+            self._refusals.count(Reason.TAKES_NOTHING, self.node, f"for {seconds:g} s")
+            self.end(CloseCode.SILENT, f"took nothing for {seconds:g} s")
+            raise NodeAway(f"node {self.node} takes nothing")
+
+
+class _Answer:
+    """A question that waits."""
+
+    def __init__(self) -> None:
+        self.come = trio.Event()
+        self.message: Message | None = None

@@ -1,0 +1,206 @@
+"""A cloud's hub over a real store on loopback ports, and nodes that do exactly as they are told."""
+
+from __future__ import annotations
+
+import json
+import socket
+import ssl
+import uuid
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import trio
+from trio_websocket import WebSocketConnection, wrap_client_stream
+
+from edgemesh.app.cloud_hub import CloudHub
+from edgemesh.bus.cloudhub.credentials import Credentials
+from edgemesh.bus.pki.contexts import client_context
+from edgemesh.bus.pki.identity import Identity, write_identity
+from edgemesh.bus.pki.requests import make_request
+from edgemesh.meta.controller import Controller
+from edgemesh.model.bus_settings import CloudSettings
+from edgemesh.model.objects import ObjectKey
+from edgemesh.model.settings import Settings
+from edgemesh.store.store import Store
+
+Frame = dict[str, Any]
+PATH = "/e632aba927ea4ac2b575ec1603d56f10/node/events"
+
+
+def free_ports(count: int) -> list[int]:
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for sock in sockets:
+            sock.bind(("127.0.0.1", 0))
+        return [sock.getsockname()[1] for sock in sockets]
+    finally:
+        for sock in sockets:
+            sock.close()
+
+
+@dataclass
+class Cloud:
+    """A hub that is being served."""
+
+    settings: Settings
+    store: Store
+    credentials: Credentials
+    hub: CloudHub
+    folder: Path
+
+    @property
+    def port(self) -> int:
+        return int(self.settings.cloud.hub_listen[0].rpartition(":")[2])
+
+    @property
+    def enrolment_port(self) -> int:
+        return int(self.settings.cloud.enrolment_listen[0].rpartition(":")[2])
+
+    async def apply(self, *bodies: Frame) -> None:
+        controller = Controller(self.settings.meta)
+        await self.store.transact(lambda transaction: controller.apply(transaction, bodies))
+
+    async def delete(self, *keys: ObjectKey) -> None:
+        controller = Controller(self.settings.meta)
+        await self.store.transact(lambda transaction: controller.delete(transaction, keys))
+
+    def identity(self, node: str) -> Identity:
+        """A certificate of a node, as enrolment gives them."""
+        identity = Identity.within(self.folder / "nodes" / node, node)
+        authority = self.credentials.authority
+        made = make_request(node)
+        issued = authority.issue_node(made.request, node, 3600)
+        write_identity(identity, issued, made.key, [authority.der])
+        return identity
+
+    async def tls(self, context: ssl.SSLContext) -> trio.SSLStream[trio.SocketStream]:
+        plain = await trio.open_tcp_stream("127.0.0.1", self.port)
+        stream = trio.SSLStream(plain, context, server_hostname="localhost")
+        await stream.do_handshake()
+        return stream
+
+    @asynccontextmanager
+    async def node(
+        self,
+        name: str = "n1",
+        *,
+        identity: Identity | None = None,
+        headers: dict[str, str] | None = None,
+        edgemesh: bool = True,
+    ) -> AsyncIterator[Node]:
+        """A connected node."""
+        own = {"node_id": name, "project_id": "p", "ConnectionUse": "msg"}
+        own |= {"Edgemesh-Version": "1"} if edgemesh else {}
+        sent = [(k.encode(), v.encode()) for k, v in (headers or own).items()]
+        stream = await self.tls(client_context(identity or self.identity(name)))
+        async with trio.open_nursery() as nursery:
+            connection = await wrap_client_stream(
+                nursery, stream, "localhost", PATH, extra_headers=sent
+            )
+            yield Node(name, connection)
+            nursery.cancel_scope.cancel()
+        await trio.aclose_forcefully(stream)
+
+
+@dataclass
+class Node:
+    """The far end of a session; it acknowledges nothing by itself."""
+
+    name: str
+    connection: WebSocketConnection
+
+    async def send(
+        self,
+        operation: str,
+        resource: str,
+        content: Any = None,
+        *,
+        source: str = "edged",
+        group: str = "meta",
+        parent: str = "",
+        msg_id: str = "",
+    ) -> str:
+        msg_id = msg_id or str(uuid.uuid4())
+        header: Frame = {"msg_id": msg_id, "timestamp": 1}
+        if parent:
+            header["parent_msg_id"] = parent
+        route = {"source": source, "group": group, "operation": operation, "resource": resource}
+        frame = {"header": header, "route": route, "content": content}
+        await self.connection.send_message(json.dumps(frame))
+        return msg_id
+
+    async def receive(self) -> Frame:
+        with trio.fail_after(5):
+            frame: Frame = json.loads(await self.connection.get_message())
+        return frame
+
+    async def acknowledge(self, frame: Frame) -> None:
+        route = frame["route"]
+        await self.send(
+            "response",
+            route["resource"],
+            "OK",
+            source=route["source"],
+            group=route["group"],
+            parent=frame["header"]["msg_id"],
+        )
+
+    async def next(self) -> Frame:
+        """Receive and acknowledge."""
+        frame = await self.receive()
+        await self.acknowledge(frame)
+        return frame
+
+    async def keep_alive(self) -> None:
+        await self.send("keepalive", "node", "ping", source="websocket", group="resource")
+
+    async def ask_for_sync(self, store: str = "", revision: int = 0) -> Frame:
+        """Begin; returns the content of the answer."""
+        position = {"store": store, "revision": revision}
+        asked = await self.send("query", "all/sync", position, source="edgehub", group="resource")
+        frame = await self.receive()
+        assert frame["header"]["parent_msg_id"] == asked
+        assert frame["route"]["operation"] == "response"
+        content: Frame = frame["content"]
+        return content
+
+    async def until_synced(self) -> list[Frame]:
+        """Everything up to the mark, which is the last."""
+        frames = [await self.next()]
+        while frames[-1]["route"]["resource"] != "all/sync":
+            frames.append(await self.next())
+        return frames
+
+
+def told(frames: Sequence[Frame]) -> list[tuple[str, str]]:
+    """Operations and resources."""
+    return [(frame["route"]["operation"], frame["route"]["resource"]) for frame in frames]
+
+
+@asynccontextmanager
+async def serving(folder: Path, **changed: Any) -> AsyncIterator[Cloud]:
+    """A hub that is served until the block ends."""
+    hub_port, enrolment_port = free_ports(2)
+    cloud = replace(
+        CloudSettings(
+            name="c1",
+            hub_listen=(f"127.0.0.1:{hub_port}",),
+            enrolment_listen=(f"127.0.0.1:{enrolment_port}",),
+        ),
+        **changed,
+    )
+    settings = Settings(state_dir=folder, cloud=cloud)
+    store = await Store.open(f"sqlite:///{folder / 'cloud.db'}", settings.meta)
+    try:
+        credentials = await Credentials.open(store, cloud, folder / "pki", "c1")
+        hub = CloudHub(settings, store, credentials, Controller(settings.meta).apply)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(hub.run)
+            yield Cloud(settings, store, credentials, hub, folder)
+            nursery.cancel_scope.cancel()
+    finally:
+        with trio.CancelScope(shield=True):
+            await store.close()
