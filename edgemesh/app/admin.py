@@ -9,6 +9,7 @@ from typing import Final
 import trio
 
 from edgemesh.app import metrics
+from edgemesh.app.edgehub_metrics import edgehub_families
 from edgemesh.app.status import AgentState
 from edgemesh.model.settings import Settings
 from edgemesh.observe.admin.pages import HTML, Page, json_page, text_page
@@ -90,6 +91,9 @@ class AdminPages:
         yield self._state.health.family()
         yield metrics.dns_family(self._dns)
         yield metrics.log_family(self._sink)
+        cloud = self._state.cloud()
+        if cloud is not None:
+            yield from edgehub_families(cloud)
         yield from metrics.endpoint_families(
             plane.decider.traffic, self._settings.metrics.max_meters
         )

@@ -10,6 +10,7 @@
     guard                a process that clears away what outlives an agent that is killed
     dns                  resolver of the pods
     interceptor          the kernel's rules, last to come: nothing is diverted to nobody
+    cloud                the connection to the cloud, where one is configured
 
 SIGTERM or Ctrl-C: new calls pass by, and the plane drains while everything else goes on; then
 the tree is cancelled and unwinds in reverse.
@@ -22,6 +23,7 @@ import random
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -57,6 +59,9 @@ from edgemesh.proxy.health.checks import HealthChecks
 from edgemesh.proxy.health.probe import Prober
 from edgemesh.proxy.plane import Plane
 from edgemesh.store.store import Store
+
+if TYPE_CHECKING:
+    from edgemesh.app.edgehub import CloudConnection
 
 _log = get_logger("agent")
 
@@ -142,6 +147,7 @@ async def _start(
     kernel_paths = KernelPaths(settings, plane, follower, interceptor)
     follower.on_snapshot(kernel_paths.want)
     dns = DnsCounters()
+    cloud = _cloud_connection(settings, store)
     state = AgentState(
         settings,
         store,
@@ -151,6 +157,7 @@ async def _start(
         health=health,
         kernel_paths=kernel_paths,
         dns=dns,
+        cloud=cloud,
     )
     metamanager.add_query("status", state.status)
     metamanager.add_query("breakers", state.breakers)
@@ -173,8 +180,19 @@ async def _start(
         await nursery.start(serve_resolver, settings, lambda: plane.decider.snapshot, dns)
     if settings.netfilter.enabled:
         await nursery.start(interceptor.run)
+    if cloud is not None:
+        await nursery.start(cloud.run)
     state.serving = True
     return state
+
+
+def _cloud_connection(settings: Settings, store: Store) -> CloudConnection | None:
+    if not settings.bus.cloud:
+        return None
+    # Certificates and WebSocket cost memory that a node which stands alone need not spend.
+    from edgemesh.app.edgehub import CloudConnection  # noqa: PLC0415
+
+    return CloudConnection(settings, store)
 
 
 def _health_checks(settings: Settings, plane: Plane) -> HealthChecks:

@@ -6,7 +6,7 @@ import dataclasses
 import os
 import time
 from collections.abc import Iterator, Sequence
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 import trio
@@ -17,6 +17,7 @@ from edgemesh.app.follow import Follower
 from edgemesh.app.intercept import Interceptor
 from edgemesh.app.kernel_paths import KernelPaths
 from edgemesh.app.paths import service_paths
+from edgemesh.model.edgehub_status import EdgehubStatus
 from edgemesh.model.errors import OperatorError
 from edgemesh.model.meters import STATUS_CLASSES, by_class
 from edgemesh.model.services import Transport
@@ -41,6 +42,9 @@ from edgemesh.proxy.plane import Plane, is_compiled
 from edgemesh.store.store import Store
 from edgemesh.wire.message import Message
 
+if TYPE_CHECKING:
+    from edgemesh.app.edgehub import CloudConnection
+
 Question = TypeVar("Question")
 
 
@@ -63,18 +67,24 @@ class AgentState:
         health: HealthChecks,
         kernel_paths: KernelPaths,
         dns: DnsCounters,
+        cloud: CloudConnection | None = None,
     ) -> None:
         """Count the uptime from now."""
         self._settings = settings
         self.health = health
         self._kernel_paths = kernel_paths
         self._dns = dns
+        self._cloud = cloud
         self.store = store
         self._follower = follower
         self.interceptor = interceptor
         self._began = time.monotonic()
         self.plane = plane
         self.serving = False
+
+    def cloud(self) -> EdgehubStatus | None:
+        """The connection to the cloud, None where none is configured."""
+        return None if self._cloud is None else self._cloud.status()
 
     @property
     def unready(self) -> str:
@@ -130,6 +140,7 @@ class AgentState:
             paths=path_states(self.plane.decider.available),
             memory_bytes=memory_bytes()[1],
             problems=self._problems(),
+            cloud=self.cloud(),
             requests=by_class(responses),
             dns={name: count for name, count in dataclasses.asdict(self._dns).items() if count},
         )
@@ -208,6 +219,9 @@ class AgentState:
             problems.append(self._kernel_paths.problem)
         if self.plane.reactor.bugs:
             problems.append(f"{self.plane.reactor.bugs} connections ended by a bug, see the log")
+        cloud = self.cloud()
+        if cloud is not None:
+            problems += cloud.problems()
         return tuple(problems)
 
 

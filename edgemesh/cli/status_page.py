@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from edgemesh.model.edgehub_status import EdgehubStatus
 from edgemesh.model.status import AgentStatus, InterceptionStatus
 
 _LABEL_WIDTH = 14
@@ -61,6 +62,8 @@ def _rows(status: AgentStatus) -> Iterator[tuple[str, str]]:
         yield "requests", f"{sum(status.requests.values())} in all: {_counts(status.requests)}"
     if status.dns:
         yield "dns", _counts(status.dns)
+    if status.cloud is not None:
+        yield "cloud", _cloud(status.cloud)
     for path, state in status.paths.items():
         yield f"path {path}", state
     for problem in status.problems:
@@ -97,6 +100,18 @@ def _reasons(interception: InterceptionStatus) -> str:
     return "needed by " + (
         ", ".join(f"{count} {what}" for count, what in wanting if count) or "what comes"
     )
+
+
+def _cloud(cloud: EdgehubStatus) -> str:
+    parts = [f"{cloud.address}{f' ({cloud.peer})' if cloud.peer else ''}"]
+    state = "connected" if cloud.connected else "NOT CONNECTED"
+    parts.append(f"{state} for {duration(cloud.seconds)}")
+    if cloud.store:
+        behind = "" if cloud.synced else f", {duration(cloud.unsynced_seconds)} behind"
+        parts.append(f"revision {cloud.revision}{behind}")
+    if cloud.certificate_end:
+        parts.append(f"certificate until {cloud.certificate_end}")
+    return ", ".join(parts)
 
 
 def _counts(counts: Mapping[str, int]) -> str:

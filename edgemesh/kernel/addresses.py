@@ -8,12 +8,16 @@ from __future__ import annotations
 import errno
 import socket
 from ipaddress import ip_address
+from typing import Any
 
 from edgemesh.kernel.iproute import IPRoute, NetlinkError
 from edgemesh.model.errors import OperatorError
 
 _LOOPBACK_INDEX = 1
 _IFA_F_NODAD = 0x02
+# if_addr.h: addresses that are for outgoing calls only, not usable yet, or not for much longer.
+_NOT_TO_BE_TOLD = 0x01 | 0x20 | 0x40
+_SCOPE_GLOBAL = 0
 # RT_SCOPE_HOST: the kernel never takes such an address as the source of a packet that leaves.
 _SCOPE_HOST = 254
 
@@ -21,10 +25,25 @@ _SCOPE_HOST = 254
 def node_addresses() -> frozenset[str]:
     """Every address of every interface, in canonical text, loopback included."""
     with IPRoute() as netlink:
-        return frozenset(
-            str(ip_address(message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS")))
-            for message in netlink.get_addr()
-        )
+        return frozenset(str(ip_address(_text(message))) for message in netlink.get_addr())
+
+
+def neighbouring_addresses(address: str) -> tuple[str, ...]:
+    """The lasting global addresses of the interface that has an address, that one first."""
+    with IPRoute() as netlink:
+        messages = list(netlink.get_addr())
+    found = {str(ip_address(_text(message))): message for message in messages}
+    wanted = found.get(str(ip_address(address)))
+    if wanted is None:
+        return ()
+    usable = [
+        text
+        for text, message in found.items()
+        if message["index"] == wanted["index"]
+        and message["scope"] == _SCOPE_GLOBAL
+        and not message["flags"] & _NOT_TO_BE_TOLD
+    ]
+    return tuple(sorted(usable, key=lambda text: found[text] is not wanted))
 
 
 def add_address(address: str) -> bool:
@@ -67,6 +86,10 @@ def remove_address(address: str) -> bool:
             return False
         raise OperatorError(f"cannot remove {address} from lo: {refusal}") from None
     return True
+
+
+def _text(message: Any) -> str:
+    return str(message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS"))
 
 
 def _change(command: str, address: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 
@@ -23,6 +23,7 @@ class EdgehubStatus:
         certificate_end: of this node's certificate, RFC 3339; "" when there is none.
         connections: that were made.
         messages: by what became of them.
+        objects: that came, by what became of them.
         waiting: Messages that were received and are not on disk yet.
         refused: objects that cannot be stored, and why; the latest.
     """
@@ -40,5 +41,15 @@ class EdgehubStatus:
     certificate_end: str = ""
     connections: int = 0
     messages: Mapping[str, int] = field(default_factory=dict)
+    objects: Mapping[str, int] = field(default_factory=dict)
     waiting: int = 0
     refused: Mapping[str, str] = field(default_factory=dict)
+
+    def problems(self) -> Iterator[str]:
+        """What an operator should look at, one sentence each."""
+        if not self.connected:
+            yield f"cloud {self.address}: {self.problem or 'not connected yet'}"
+        for notice in self.notices:
+            yield f"cloud {self.address}: {notice}"
+        for name, problem in self.refused.items():
+            yield f"{name} of the cloud is not stored: {problem}"

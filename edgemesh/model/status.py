@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from edgemesh.model.edgehub_status import EdgehubStatus
+
 
 @dataclass(frozen=True, slots=True)
 class DiversionNeed:
@@ -160,6 +162,7 @@ class AgentStatus:
         memory_bytes: resident.
         requests: HTTP requests that endpoints have answered, by class of the status.
         dns: questions of DNS, by what became of them.
+        cloud: the connection to the cloud, None where none is configured.
         problems: what an operator should look at, one sentence each; empty when all is well.
     """
 
@@ -178,3 +181,4 @@ class AgentStatus:
     requests: Mapping[str, int] = field(default_factory=dict)
     dns: Mapping[str, int] = field(default_factory=dict)
     compiled: bool = False
+    cloud: EdgehubStatus | None = None
