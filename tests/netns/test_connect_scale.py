@@ -1,6 +1,7 @@
 """10,000 Services with 5 endpoints each are loaded within seconds, and one change within 10 ms.
 
-Time is what the processor took for it: other tests run beside.
+Time is what the processor took for it: other tests run beside. The quickest change has seen
+nobody else, so it is timed by the clock, too: nothing waits for a thread or a timer.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from statistics import median
+from typing import NamedTuple
 
 import pytest
 import trio
@@ -57,7 +59,7 @@ async def test_ten_thousand_services_are_loaded_and_changed_in_time(
     began = time.process_time()
     async with agent.running():
         load_seconds = time.process_time() - began
-        change_seconds = [await change(agent, ports) for _ in range(CHANGES)]
+        changes = [await change(agent, ports) for _ in range(CHANGES)]
         # The last change is there to be called.
         server = connect_lab.server()
         ports[-1] = replace(ports[-1], endpoints=(Endpoint(*server.getsockname()),))
@@ -66,18 +68,28 @@ async def test_ten_thousand_services_are_loaded_and_changed_in_time(
         assert agent.called([server]) == 0
     assert agent.sync.ports == SERVICES
     assert load_seconds < LOAD_SECONDS
-    assert median(change_seconds) < CHANGE_SECONDS
+    assert median(taken.processor for taken in changes) < CHANGE_SECONDS
+    clock = [taken.clock for taken in changes]
+    print(f"a change takes {min(clock) * 1e3:.1f} ms, {median(clock) * 1e3:.1f} in the median")
+    assert min(clock) < CHANGE_SECONDS
 
 
-async def change(agent: ConnectAgent, ports: list[ServicePort]) -> float:
-    """Turn the endpoints of one Service around; the seconds until calls go by it."""
+class Taken(NamedTuple):
+    """Seconds."""
+
+    processor: float
+    clock: float
+
+
+async def change(agent: ConnectAgent, ports: list[ServicePort]) -> Taken:
+    """Turn the endpoints of one Service around; what it takes until calls go by it."""
     at = len(ports) // 2
     ports[at] = replace(ports[at], endpoints=ports[at].endpoints[::-1])
     snapshot = snapshot_of(ports)
     agent.plane.swap(snapshot)
-    began = time.process_time()
+    processor, clock = time.process_time(), time.perf_counter()
     await settle(agent)
-    return time.process_time() - began
+    return Taken(time.process_time() - processor, time.perf_counter() - clock)
 
 
 async def settle(agent: ConnectAgent) -> None:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Protocol
 from edgemesh.model.settings import HttpSettings
 from edgemesh.policy.traffic.endpoint_state import EndpointState
 from edgemesh.policy.traffic.upstream import Upstream
+from edgemesh.proxy.http.sweep import Sweep
 from edgemesh.reactor.reactor import Handler, Reactor
-from edgemesh.reactor.timers import Timer
 
 if TYPE_CHECKING:
     from edgemesh.proxy.http1.upstream import UpstreamConnection
@@ -44,7 +44,7 @@ class Pool:
         self._settings = settings
         self._idle: dict[PoolKey, deque[UpstreamConnection]] = {}
         self._waiting: dict[Upstream, deque[Waiter]] = {}
-        self._sweep: Timer[Handler] | None = None
+        self._sweep = Sweep(reactor, settings.idle_connection_seconds / 2, self._close_old)
 
     def take(self, key: PoolKey) -> UpstreamConnection | None:
         """The connection that was used last, None when there is none."""
@@ -68,8 +68,7 @@ class Pool:
             return False
         connection.idle_since = self._reactor.now
         idle.append(connection)
-        if self._sweep is None:
-            self._set_sweep()
+        self._sweep.begin()
         if self._waiting:
             self.serve_waiting(connection.upstream)
         return True
@@ -134,28 +133,13 @@ class Pool:
 
     def close_all(self) -> None:
         """Close every connection; the data plane is at its end."""
-        if self._sweep is not None:
-            self._sweep.cancel()
-            self._sweep = None
+        self._sweep.end()
         everything, self._idle = self._idle, {}
         for idle in everything.values():
             for connection in idle:
                 connection.close()
 
-    # As the handler of its timer.
-
-    def on_events(self, events: int) -> None:
-        """Nothing is watched."""
-
-    def on_bug(self, error: Exception) -> None:  # noqa: ARG002 - logged by the reactor
-        """Sweep again later."""
-        self._set_sweep()
-
-    def _set_sweep(self) -> None:
-        seconds = self._settings.idle_connection_seconds / 2
-        self._sweep = self._reactor.after(seconds, self, self._close_old)
-
-    def _close_old(self) -> None:
+    def _close_old(self) -> bool:
         oldest = self._reactor.now - self._settings.idle_connection_seconds
         for key in list(self._idle):
             idle = self._idle[key]
@@ -163,6 +147,4 @@ class Pool:
                 idle.popleft().close(reset=False)
             if not idle:
                 del self._idle[key]
-        self._sweep = None
-        if self._idle:
-            self._set_sweep()
+        return bool(self._idle)

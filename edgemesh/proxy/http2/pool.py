@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from edgemesh.model.settings import Http2Settings, HttpSettings
 from edgemesh.policy.traffic.upstream import Upstream
+from edgemesh.proxy.http.sweep import Sweep
 from edgemesh.proxy.http2.queue import PoolKey, Queue
-from edgemesh.reactor.reactor import Handler, Reactor
-from edgemesh.reactor.timers import Timer
+from edgemesh.reactor.reactor import Reactor
 
 if TYPE_CHECKING:
     from edgemesh.proxy.http2.upstream import UpstreamLink
@@ -37,7 +37,7 @@ class Pool:
         self._links: dict[PoolKey, list[UpstreamLink]] = {}
         self._open: set[UpstreamLink] = set()
         self.queue = Queue(reactor)
-        self._sweep: Timer[Handler] | None = None
+        self._sweep = Sweep(reactor, http.idle_connection_seconds / 2, self._close_idle)
 
     def __len__(self) -> int:
         """How many connections are open."""
@@ -79,8 +79,7 @@ class Pool:
         """Take in a connection that is opened now."""
         self._open.add(link)
         self._links.setdefault(link.key, []).append(link)
-        if self._sweep is None:
-            self._set_sweep()
+        self._sweep.begin()
 
     def remove(self, link: UpstreamLink) -> None:
         """Forget a connection that is closed."""
@@ -97,30 +96,13 @@ class Pool:
 
     def close_all(self) -> None:
         """Close every connection; the data plane is at its end."""
-        if self._sweep is not None:
-            self._sweep.cancel()
-            self._sweep = None
+        self._sweep.end()
         for link in list(self._open):
             link.close()
 
-    # As the handler of its timer.
-
-    def on_events(self, events: int) -> None:
-        """Nothing is watched."""
-
-    def on_bug(self, error: Exception) -> None:  # noqa: ARG002 - logged by the reactor
-        """Sweep again later."""
-        self._set_sweep()
-
-    def _set_sweep(self) -> None:
-        seconds = self._http.idle_connection_seconds / 2
-        self._sweep = self._reactor.after(seconds, self, self._close_idle)
-
-    def _close_idle(self) -> None:
+    def _close_idle(self) -> bool:
         oldest = self._reactor.now - self._http.idle_connection_seconds
         for link in [one for links in self._links.values() for one in links]:
             if link.is_idle and (link.idle_since <= oldest or link.key[0].draining):
                 link.close()
-        self._sweep = None
-        if self._links:
-            self._set_sweep()
+        return bool(self._links)
