@@ -58,6 +58,14 @@ class BusSettings:
         stream_linger_seconds: how long a stream is kept that this end has closed and the other
             has not.
         max_hops: how many ends may pass a stream on.
+        servicebus_listen: where applications of this node ask the cloud, as with KubeEdge's
+            servicebus; without an address they do not.
+        servicebus_ports: of applications of this node that the cloud may call, besides those that
+            RuleEndpoints name; KubeEdge's cloud sends no RuleEndpoints.
+        eventbus: the node's MQTT broker, ``mqtt://[user:password@]host[:port]``; "" for none.
+        request_seconds: for what the cloud asks of an application, or an application of the cloud.
+        max_body_bytes: of what either says.
+        max_uploads: messages of the broker that may wait for the cloud; the oldest gives way.
     """
 
     cloud: str = ""
@@ -92,6 +100,12 @@ class BusSettings:
     stream_rate: Count = 10000
     stream_linger_seconds: Seconds = 60.0
     max_hops: Count = 4
+    servicebus_listen: tuple[str, ...] = ("127.0.0.1:9060",)
+    servicebus_ports: tuple[Port, ...] = ()
+    eventbus: str = ""
+    request_seconds: Seconds = 30.0
+    max_body_bytes: Count = 8 * 1024 * 1024
+    max_uploads: Count = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +133,10 @@ class CloudSettings:
         max_message_bytes: of one Message.
         request_seconds: for a request through the router, 504 after it.
         max_body_bytes: of a request that has to fit into one Message; streams have no limit.
+        max_requests: of the REST ingress at a time; who comes beyond it waits.
+        max_uploads: of nodes that are led on at a time, and that may wait for it.
+        rule_errors: sentences about each rule's failures that are kept, the latest.
+        deleted_rules: that are kept in the router's tables after their objects went.
         presence_seconds: how often a replica says that it lives; it is dead after three times.
     """
 
@@ -141,4 +159,8 @@ class CloudSettings:
     max_message_bytes: Count = 16 * 1024 * 1024
     request_seconds: Seconds = 60.0
     max_body_bytes: Count = 12 * 1024 * 1024
+    max_requests: Count = 1024
+    max_uploads: Count = 256
+    rule_errors: Count = 20
+    deleted_rules: Count = 1000
     presence_seconds: Seconds = 2.0

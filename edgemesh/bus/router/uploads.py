@@ -10,6 +10,8 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 
+import trio
+
 from edgemesh.bus.router.nodes import NodeAwayError, Nodes
 from edgemesh.bus.router.outcomes import RuleOutcomes
 from edgemesh.bus.router.rulebook import Rulebook
@@ -50,6 +52,8 @@ class Uploads:
         self._settings = settings
         self._new_stamp = new_stamp
         self._asked: dict[str, set[_Wish]] = {}
+        # What is told after another must not overtake it.
+        self._telling = trio.Lock()
 
     async def take(self, node: str, message: Message) -> None:
         """Lead an upload of a node on, and tell the node what became of it if it asked."""
@@ -70,8 +74,9 @@ class Uploads:
 
     async def connected(self, node: str) -> None:
         """Tell a node that has connected what it is to bring."""
-        self._asked[node] = set()
-        await self._tell(node, self._wishes().get(node, set()))
+        async with self._telling:
+            self._asked[node] = set()
+            await self._tell(node, self._wishes().get(node, set()))
 
     def disconnected(self, node: str) -> None:
         """Forget what a node was told."""
@@ -79,9 +84,10 @@ class Uploads:
 
     async def rules_changed(self) -> None:
         """Tell all nodes what is new."""
-        wishes = self._wishes()
-        for node in list(self._asked):
-            await self._tell(node, wishes.get(node, set()))
+        async with self._telling:
+            wishes = self._wishes()
+            for node in list(self._asked):
+                await self._tell(node, wishes.get(node, set()))
 
     async def _post(self, rule: RouterRule, node: str, message: Message) -> str:
         url = rule.target_resource["resource"]
