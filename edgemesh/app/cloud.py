@@ -4,6 +4,7 @@
     metamanager          unix socket over the store, for ``edgemesh apply`` and the others
     follower             store -> snapshot, for the conditions of policies
     hub                  what nodes are sent, revocations, enrolment, connections
+    router               rules, the REST ingress, what nodes bring
     admin                metrics, health and status over HTTP
 
 SIGTERM or Ctrl-C: nodes are told to go elsewhere, then the tree unwinds in reverse.
@@ -19,6 +20,7 @@ from dataclasses import replace
 import trio
 
 from edgemesh.app.cloud_hub import CloudHub
+from edgemesh.app.cloud_router import CloudRouter
 from edgemesh.app.cloud_status import CloudState
 from edgemesh.app.follow import Follower
 from edgemesh.app.process import (
@@ -102,9 +104,16 @@ async def _start(
     await nursery.start(metamanager.serve, settings.socket_path)
     await nursery.start(follower.run, metamanager.subscribe_changes())
     await nursery.start(hub.run)
+    if settings.cloud.rest_listen:
+        router = CloudRouter(settings, store, hub.sessions, hub.inbound, _no_streams)
+        await nursery.start(router.run)
     if settings.admin.enabled:
         await nursery.start(serve_admin, settings.admin, state.pages())
     return hub
+
+
+async def _no_streams(_node: str, _port: int, _seconds: float) -> None:
+    """Links are not taken here: applications of nodes are asked by Messages."""
 
 
 async def _credentials(settings: Settings, store: Store) -> Credentials:
