@@ -35,8 +35,10 @@ def failure(endpoint: Endpoint, problem: int, reason: str = "") -> str:
     return f"{joined(endpoint.address, endpoint.port)}: {why}"
 
 
-def _path(verdict: Verdict, movers: tuple[Mover, ...]) -> str:
+def _path(verdict: Verdict | None, movers: tuple[Mover, ...]) -> str:
     """The path that a flow has taken: one that was to be relayed may have been promoted."""
+    if verdict is None:
+        return ""
     promoted = verdict.path == Path.RELAY and any(mover is not Mover.RELAY for mover in movers)
     return Path.SPLICE if promoted else verdict.path
 
@@ -97,13 +99,13 @@ class Reports:
 
     def connected(self, verdict: Verdict, endpoint: Endpoint) -> None:
         """Count a connection to an endpoint, or a UDP session."""
-        meter = self._meter(verdict, endpoint)
+        meter = self._meter(verdict, endpoint, verdict.path)
         if meter is not None:
             meter.connections += 1
 
     def connect_failed(self, verdict: Verdict, endpoint: Endpoint) -> None:
         """Count an attempt to connect that was refused or timed out."""
-        meter = self._meter(verdict, endpoint)
+        meter = self._meter(verdict, endpoint, verdict.path)
         if meter is not None:
             meter.connect_failures += 1
 
@@ -144,13 +146,22 @@ class Reports:
         ending: Ending,
         reason: str,
     ) -> None:
-        """Count and record a flow that is over; ``duration`` in seconds."""
+        """Count and record a flow that is over; ``duration`` in seconds.
+
+        Its bytes count for the path that it has taken, as its record says. It was connected
+        before that was known.
+        """
+        path = _path(verdict, movers)
         self.open[facts.transport] -= 1
         self.endings[ending] += 1
         if ending is Ending.REFUSED:
             self._metrics.refusals.count(verdict.port if verdict else None, reason)
         elif verdict is not None and endpoint is not None:
-            self._count_end(verdict, endpoint, bytes_sent, bytes_received, ending)
+            meter = self._meter(verdict, endpoint, path)
+            if meter is not None:
+                meter.bytes_sent += bytes_sent
+                meter.bytes_received += bytes_received
+                meter.resets += ending is Ending.ENDPOINT_RESET
         pod = snapshot.pods.get(facts.client[0])
         self._write(
             FlowReport(
@@ -162,7 +173,7 @@ class Reports:
                 route=verdict.route if verdict else "",
                 endpoint=joined(endpoint.address, endpoint.port) if endpoint else "",
                 endpoint_pod=endpoint.pod if endpoint else "",
-                path=_path(verdict, movers) if verdict else "",
+                path=path,
                 movers=movers,
                 application_protocol=facts.application_protocol,
                 server_name=facts.server_name,
@@ -179,23 +190,9 @@ class Reports:
             )
         )
 
-    def _count_end(
-        self,
-        verdict: Verdict,
-        endpoint: Endpoint,
-        bytes_sent: int,
-        bytes_received: int,
-        ending: Ending,
-    ) -> None:
-        meter = self._meter(verdict, endpoint)
-        if meter is not None:
-            meter.bytes_sent += bytes_sent
-            meter.bytes_received += bytes_received
-            meter.resets += ending is Ending.ENDPOINT_RESET
-
-    def _meter(self, verdict: Verdict, endpoint: Endpoint) -> Meter | None:
+    def _meter(self, verdict: Verdict, endpoint: Endpoint, path: str) -> Meter | None:
         """Where a flow is counted; None when that is done request by request."""
         port = verdict.target
-        if port is None or verdict.path == Path.HTTP:
+        if port is None or path == Path.HTTP:
             return None
-        return self._metrics.meters.meter(port, endpoint, verdict.path)
+        return self._metrics.meters.meter(port, endpoint, path)

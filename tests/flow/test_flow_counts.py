@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import trio
 from datagram_fixtures import running_datagrams
 from plane_fixtures import World, running
 
@@ -82,3 +83,20 @@ async def test_a_session_counts_for_the_endpoints_that_its_datagrams_went_to() -
             report.bytes_sent,
             report.bytes_received,
         )
+
+
+async def test_bytes_count_for_the_path_that_a_flow_has_taken_in_the_end() -> None:
+    much = bytes(4_000_000)
+    async with running() as world:
+        server = world.serve()
+        world.service(server.endpoint)
+        client = await world.call()
+        endpoint = await server.accept()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(client.send, much)
+            assert await endpoint.receive(len(much)) == much
+        client.close()
+        endpoint.close()
+        assert (await world.report()).path == "splice"
+        sent = {each.key.path: each.meter.bytes_sent for each in world.plane.metrics.meters.all()}
+        assert sent == {"relay": 0, "splice": len(much)}
