@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import trio
 
+from edgemesh.app.edge_router import EdgeRouter
 from edgemesh.bus.edgehub.address import CloudAddress
 from edgemesh.bus.edgehub.connector import Connector
 from edgemesh.bus.edgehub.credentials import Credentials, identity_folder
@@ -32,6 +33,7 @@ class CloudConnection:
     Attributes:
         edgehub: sends, asks, hands on.
         credentials: this node's certificate; links show it, too.
+        router: the node's servicebus and eventbus.
     """
 
     def __init__(self, settings: Settings, store: Store) -> None:
@@ -62,14 +64,19 @@ class CloudConnection:
             addresses=self._addresses,
             chance=random.random,
         )
+        self.router = EdgeRouter(settings, store, self.edgehub)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Keep the connection and the certificate until cancelled.
 
-        Started at once: a node serves what it has, whether the cloud is there or not.
+        Started soon: a node serves what it has, whether the cloud is there or not.
+
+        Raises:
+            OperatorError: the servicebus cannot listen.
         """
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.credentials.keep_fresh)
+            await nursery.start(self.router.run)
             nursery.start_soon(self.edgehub.run)
             task_status.started()
 
