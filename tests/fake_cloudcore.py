@@ -353,6 +353,6 @@ async def run_cloudcore(
     async with trio.open_nursery() as nursery:
         (listener,) = await trio.open_tcp_listeners(port, host="127.0.0.1")
         core.port = listener.socket.getsockname()[1]
-        nursery.start_soon(trio.serve_listeners, core.serve, [listener])
+        await nursery.start(trio.serve_listeners, core.serve, [listener])
         yield core
         nursery.cancel_scope.cancel()

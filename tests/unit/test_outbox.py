@@ -1,0 +1,254 @@
+"""What is sent again and what is not; and that in the end every object's newest state arrives."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from edgemesh.model.objects import ObjectKey
+from edgemesh.policy.bus.arrivals import Arrival, Arrivals
+from edgemesh.policy.bus.outbox import Due, Outbox, Outgoing
+from edgemesh.wire.message import Message, Operation, Stamp, new_message
+
+SECONDS = 5.0
+RESENDS = 4
+NOTHING = Due([], [])
+
+
+def about(name: str, msg_id: str = "") -> Outgoing:
+    return Outgoing(msg_id or name, f"text of {name}", ObjectKey("Service", "default", name))
+
+
+def an_outbox(size: int = 1) -> Outbox:
+    return Outbox(size, SECONDS, RESENDS)
+
+
+def test_one_after_the_other_is_a_window_of_one() -> None:
+    outbox = an_outbox()
+    assert (outbox.has_room, outbox.next_time(), len(outbox)) == (True, None, 0)
+    outbox.add(about("a"), 0.0)
+    assert (outbox.has_room, outbox.next_time(), len(outbox)) == (False, SECONDS, 1)
+    assert outbox.acknowledge("a")
+    assert (outbox.has_room, outbox.next_time(), len(outbox)) == (True, None, 0)
+
+
+def test_what_is_not_acknowledged_is_sent_again_and_given_up_after_25_seconds() -> None:
+    outbox = an_outbox()
+    outbox.add(about("a"), 0.0)
+    assert outbox.due(4.9) == NOTHING
+    for seconds in (5.0, 10.0, 15.0, 20.0):
+        assert outbox.due(seconds) == Due([about("a")], [])
+        assert outbox.due(seconds) == NOTHING
+    assert outbox.due(25.0) == Due([], [about("a")])
+    assert (len(outbox), outbox.due(100.0)) == (0, NOTHING)
+
+
+def test_a_late_or_unknown_acknowledgement_means_nothing() -> None:
+    outbox = an_outbox(2)
+    outbox.add(about("a"), 0.0)
+    assert not outbox.acknowledge("b")
+    assert outbox.acknowledge("a")
+    assert not outbox.acknowledge("a")
+
+
+def test_an_older_message_of_an_object_is_not_sent_again_after_a_newer_one() -> None:
+    outbox = an_outbox(2)
+    outbox.add(about("a", "old"), 0.0)
+    outbox.add(about("a", "new"), 3.0)
+    assert (len(outbox), outbox.next_time()) == (1, 8.0)
+    assert outbox.due(8.0).again == [about("a", "new")]
+    assert not outbox.acknowledge("old")
+    assert outbox.acknowledge("new")
+
+
+def test_messages_about_no_object_do_not_replace_each_other() -> None:
+    outbox = an_outbox(2)
+    for msg_id in ("a", "b"):
+        outbox.add(Outgoing(msg_id, "", None), 0.0)
+    assert len(outbox) == 2
+    assert outbox.acknowledge("a")
+    lost = [outbox.due(SECONDS * turn) for turn in range(1, 6)][-1].lost
+    assert [each.msg_id for each in lost] == ["b"]
+
+
+def test_several_are_due_in_their_order() -> None:
+    outbox = an_outbox(3)
+    for number, name in enumerate("abc"):
+        outbox.add(about(name), float(number))
+    assert outbox.due(6.0).again == [about("a"), about("b")]
+    assert outbox.next_time() == 7.0
+    assert outbox.due(7.0).again == [about("c")]
+
+
+@dataclass
+class World:
+    """A cloud whose objects change, a node that keeps them, and a network between them.
+
+    The network loses and repeats what it likes, and carries it in any order; now and then the
+    connection breaks, and with it goes what both sides knew of it. What is at the node stays.
+    """
+
+    chance: random.Random
+    window: int
+    now: float = 0.0
+    revision: int = 0
+    cloud: dict[str, int] = field(default_factory=dict)
+    node: dict[str, int] = field(default_factory=dict)
+    due: dict[str, None] = field(default_factory=dict)
+    down: list[tuple[int, Message]] = field(default_factory=list)
+    up: list[tuple[int, str]] = field(default_factory=list)
+    connection: int = 0
+
+    def __post_init__(self) -> None:
+        self.reconnect()
+
+    def reconnect(self) -> None:
+        self.connection += 1
+        self.outbox = an_outbox(self.window)
+        self.arrivals = Arrivals(limit=64)
+        # As the sync protocol does: what the node has not, it is sent.
+        stale = [name for name in self.cloud if self.node.get(name) != self.cloud[name]]
+        self.due = dict.fromkeys(stale)
+
+    def change(self, name: str) -> None:
+        self.revision += 1
+        self.cloud[name] = self.revision
+        self.due[name] = None
+
+    def send(self) -> None:
+        due = self.outbox.due(self.now)
+        for lost in due.lost:
+            assert lost.key is not None
+            self.due[lost.key.name] = None
+        for again in due.again:
+            self._carry(message(again.msg_id, again.text))
+        while self.outbox.has_room and self.due:
+            name = next(iter(self.due))
+            del self.due[name]
+            text = f"{name}@{self.cloud[name]}"
+            msg_id = f"{self.connection}:{text}:{self.now}"
+            self.outbox.add(Outgoing(msg_id, text, ObjectKey("Service", "", name)), self.now)
+            self._carry(message(msg_id, text))
+        assert len(self.outbox) <= self.window
+
+    def _carry(self, carried: Message) -> None:
+        for _ in range(self.chance.choice([0, 1, 1, 2])):
+            self.down.append((self.connection, carried))
+
+    def arrive(self, *, in_order: bool) -> None:
+        while self.down:
+            index = 0 if in_order else self.chance.randrange(len(self.down))
+            connection, carried = self.down.pop(index)
+            if connection == self.connection:
+                self._keep(carried)
+
+    def _keep(self, carried: Message) -> None:
+        if self.arrivals.take(carried) is Arrival.NEW:
+            name, _, revision = carried.value().partition("@")
+            assert int(revision) >= self.node.get(name, 0), "an older state over a newer one"
+            self.node[name] = int(revision)
+        if self.chance.random() < 0.7:
+            self.up.append((self.connection, carried.header.msg_id))
+        assert len(self.arrivals) <= 128
+
+    def hear(self) -> None:
+        self.chance.shuffle(self.up)
+        for connection, msg_id in self.up:
+            if connection == self.connection:
+                self.outbox.acknowledge(msg_id)
+        self.up.clear()
+
+
+def message(msg_id: str, text: str) -> Message:
+    name, _, revision = text.partition("@")
+    return new_message(
+        Stamp(msg_id, 0),
+        source="edgecontroller",
+        group="resource",
+        operation=Operation.UPDATE,
+        resource=f"default/service/{name}",
+        content=text,
+        revision=revision,
+    )
+
+
+STEPS: dict[str, Callable[[World], None]] = {
+    "change a": lambda world: world.change("a"),
+    "change b": lambda world: world.change("b"),
+    "change c": lambda world: world.change("c"),
+    "send": World.send,
+    "arrive": lambda world: world.arrive(in_order=False),
+    "hear": World.hear,
+    "break": World.reconnect,
+}
+
+
+@settings(max_examples=300)
+@given(
+    st.integers(0, 2**32),
+    st.sampled_from([1, 2, 64]),
+    st.lists(st.tuples(st.sampled_from(sorted(STEPS)), st.floats(0, 6)), max_size=80),
+)
+@example(0, 1, [("change a", 0.0), ("send", 0.0), ("change a", 0.0), ("send", 6.0)])
+def test_in_the_end_every_newest_state_is_there_and_none_went_back(
+    seed: int, window: int, steps: list[tuple[str, float]]
+) -> None:
+    world = World(random.Random(seed), window)
+    for step, seconds in steps:
+        world.now += seconds
+        STEPS[step](world)
+    for _ in range(1000):
+        if world.node == world.cloud and not world.due and not len(world.outbox):
+            break
+        world.send()
+        world.arrive(in_order=True)
+        world.hear()
+        world.now += SECONDS
+    assert world.node == world.cloud
+
+
+def update(msg_id: str, revision: str, operation: str = "update", name: str = "a") -> Message:
+    return new_message(
+        Stamp(msg_id, 0),
+        source="edgecontroller",
+        group="resource",
+        operation=operation,
+        resource=f"default/pod/{name}",
+        revision=revision,
+    )
+
+
+def test_a_message_that_comes_again_is_a_duplicate() -> None:
+    arrivals = Arrivals(8)
+    assert arrivals.take(update("1", "5")) is Arrival.NEW
+    assert arrivals.take(update("1", "5")) is Arrival.DUPLICATE
+    assert arrivals.take(update("2", "5")) is Arrival.NEW
+
+
+def test_a_state_older_than_one_that_came_is_stale_for_its_object_only() -> None:
+    arrivals = Arrivals(8)
+    assert arrivals.take(update("1", "50")) is Arrival.NEW
+    assert arrivals.take(update("2", "9")) is Arrival.STALE
+    assert arrivals.take(update("3", "9", name="b")) is Arrival.NEW
+    assert arrivals.take(update("4", "51", "delete")) is Arrival.NEW
+
+
+def test_what_has_no_revision_has_no_order() -> None:
+    arrivals = Arrivals(8)
+    assert arrivals.take(update("1", "50")) is Arrival.NEW
+    assert arrivals.take(update("2", "", "delete")) is Arrival.NEW
+    assert arrivals.take(update("3", "x")) is Arrival.NEW
+    assert arrivals.take(update("4", "9" * 5000)) is Arrival.NEW
+    assert arrivals.take(update("5", "1", "response")) is Arrival.NEW
+
+
+@given(st.lists(st.tuples(st.integers(0, 200), st.integers(0, 50)), max_size=200))
+def test_what_is_remembered_is_bounded(numbers: list[tuple[int, int]]) -> None:
+    arrivals = Arrivals(limit=4)
+    for number, name in numbers:
+        arrivals.take(update(str(number), str(number), name=str(name)))
+        assert len(arrivals) <= 8
