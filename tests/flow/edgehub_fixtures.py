@@ -215,7 +215,7 @@ class Flapping:
 
     def __init__(self) -> None:
         self.attempts: list[float] = []
-        self.clouds: list[Cloud] = []
+        self._made, self._clouds = trio.open_memory_channel[Cloud](math.inf)
         self.refusal: Exception | None = None
 
     @asynccontextmanager
@@ -225,8 +225,17 @@ class Flapping:
         if self.refusal is not None:
             raise self.refusal
         cloud = Cloud()
-        self.clouds.append(cloud)
+        self._made.send_nowait(cloud)
         yield Connected(cloud, edgemesh=True, local="192.0.2.1")
+
+    async def accepted(self) -> Cloud:
+        """The next connection, once the cloud has told the node that it may go on."""
+        cloud = await self._clouds.receive()
+        question = await cloud.next()
+        begin = {"store": "s", "full": False, "revision": 1}
+        await cloud.push(message("response", "all/sync", begin, parent=question.header.msg_id))
+        await cloud.next()
+        return cloud
 
 
 def hub_over(flapping: Flapping, written: Written, settings: BusSettings | None = None) -> Edgehub:
