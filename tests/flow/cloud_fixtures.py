@@ -6,7 +6,7 @@ import json
 import socket
 import ssl
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -82,6 +82,40 @@ class Cloud:
         await stream.do_handshake()
         return stream
 
+    async def request(self, identity: Identity, request: bytes) -> tuple[int, bytes]:
+        """Send bytes to the hub's port; status and body of the answer."""
+        stream = await self.tls(client_context(identity))
+        try:
+            with trio.fail_after(5):
+                await stream.send_all(request)
+                received = b""
+                while data := await stream.receive_some():
+                    received += data
+        finally:
+            await trio.aclose_forcefully(stream)
+        head, _, body = received.partition(b"\r\n\r\n")
+        return int(head.split()[1]), body
+
+    async def refused_upgrade(self, identity: Identity, **changed: str) -> tuple[int, bytes]:
+        """Ask for an upgrade that is not granted; fields are changed, or left out when ""."""
+        fields = {
+            "Host": "localhost",
+            "Connection": "Upgrade",
+            "Upgrade": "websocket",
+            "Sec_WebSocket_Version": "13",
+            "Sec_WebSocket_Key": "c2l4dGVlbiBieXRlcyBpdA==",
+            "node_id": identity.node,
+            "ConnectionUse": "msg",
+            **changed,
+        }
+        lines = [
+            f"{name.replace('Sec_WebSocket_', 'Sec-WebSocket-')}: {value}"
+            for name, value in fields.items()
+            if value
+        ]
+        request = "\r\n".join([f"GET {PATH} HTTP/1.1", *lines, "", ""])
+        return await self.request(identity, request.encode())
+
     @asynccontextmanager
     async def node(
         self,
@@ -100,7 +134,7 @@ class Cloud:
             connection = await wrap_client_stream(
                 nursery, stream, "localhost", PATH, extra_headers=sent
             )
-            yield Node(name, connection)
+            yield Node(name, connection, stream)
             nursery.cancel_scope.cancel()
         await trio.aclose_forcefully(stream)
 
@@ -111,6 +145,11 @@ class Node:
 
     name: str
     connection: WebSocketConnection
+    stream: trio.SSLStream[trio.SocketStream]
+
+    async def raw(self, data: bytes) -> None:
+        """Send bytes below the WebSocket."""
+        await self.stream.send_all(data)
 
     async def send(
         self,
@@ -173,6 +212,13 @@ class Node:
         while frames[-1]["route"]["resource"] != "all/sync":
             frames.append(await self.next())
         return frames
+
+
+async def until(state: Callable[[], object]) -> None:
+    """Wait for a state that nobody announces."""
+    with trio.fail_after(5):
+        while not state():  # noqa: ASYNC110
+            await trio.sleep(0.01)
 
 
 def told(frames: Sequence[Frame]) -> list[tuple[str, str]]:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import trio
 
+from edgemesh.bus.cloudhub.handshake import shake_hands
 from edgemesh.bus.cloudhub.hello import peek_client_hello
 from edgemesh.bus.cloudhub.refusals import Reason, Refusals
 from edgemesh.bus.cloudhub.requests import EndedEarly, receive_head, request_reader, send_answer
@@ -121,9 +122,8 @@ class Door:
         if LINK_PROTOCOL in hello.alpn:
             self._hand_over(plain, address)
             return None
-        stream = trio.SSLStream(plain, self._context(), server_side=True, https_compatible=True)
         try:
-            await stream.do_handshake()
+            stream = await shake_hands(plain, self._context())
             certificate = stream.getpeercert(binary_form=True)
             assert certificate is not None, "the context requires one"
             node = node_of(certificate)

@@ -49,7 +49,7 @@ class EdgeNodes:
         """Answer a query.
 
         Raises:
-            NodeAway: the node went before it was answered.
+            NodeAwayError: the node went before it was answered.
             MessageError: the resource is no path.
         """
         path = message.resource
@@ -70,7 +70,7 @@ class EdgeNodes:
         """Tell a node that waits for an answer that it will get none; CloudCore does not.
 
         Raises:
-            NodeAway: the node went before it was answered.
+            NodeAwayError: the node went before it was answered.
         """
         if message.route.operation == Operation.QUERY:
             content = error(failure(403, "Forbidden", refused.problem))

@@ -8,6 +8,7 @@ from http import HTTPStatus
 import trio
 
 from edgemesh.bus.cloudhub.credentials import Credentials
+from edgemesh.bus.cloudhub.handshake import shake_hands
 from edgemesh.bus.cloudhub.refusals import Reason, Refusals
 from edgemesh.bus.cloudhub.requests import (
     EndedEarly,
@@ -66,22 +67,16 @@ class EnrolmentServer:
             await trio.aclose_forcefully(plain)
             return
         self._open += 1
-        stream = trio.SSLStream(
-            plain,
-            self._credentials.enrolment_context(),
-            server_side=True,
-            https_compatible=True,
-        )
         try:
             with trio.move_on_after(self._settings.handshake_seconds):
-                await self._talk(stream)
+                await self._talk(plain)
         finally:
             self._open -= 1
-            await trio.aclose_forcefully(stream)
+            await trio.aclose_forcefully(plain)
 
-    async def _talk(self, stream: trio.SSLStream[trio.SocketStream]) -> None:
+    async def _talk(self, plain: trio.SocketStream) -> None:
         try:
-            await stream.do_handshake()
+            stream = await shake_hands(plain, self._credentials.enrolment_context())
             answered = await self._answer(stream)
             await send_answer(stream, answered.status, answered.content_type, answered.body)
             await stream.aclose()

@@ -35,7 +35,7 @@ class Inbound:
         """Do what a Message asks, or count why not; the session goes on either way.
 
         Raises:
-            NodeAway: the node went before it was answered.
+            NodeAwayError: the node went before it was answered.
         """
         refused = refuse(message, session.node, self._edge.holdings(session.node))
         if refused is not None:

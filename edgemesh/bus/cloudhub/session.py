@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Final, NamedTuple, Protocol
 
@@ -13,6 +14,7 @@ from trio_websocket import ConnectionClosed, WebSocketConnection
 from edgemesh.bus.close_codes import CloseCode
 from edgemesh.bus.cloudhub.refusals import Reason, Refusals
 from edgemesh.bus.cloudhub.upgrade import Caller
+from edgemesh.bus.router.nodes import NodeAwayError, NodeSilentError
 from edgemesh.model.bus_settings import CloudSettings
 from edgemesh.model.cloud_status import ConnectedNode
 from edgemesh.model.objects import ObjectKey
@@ -61,14 +63,6 @@ class Farewell(NamedTuple):
     reason: str
 
 
-class NodeAway(Exception):  # noqa: N818 - a fact about the node
-    """The node is not connected, or its connection ended before it answered."""
-
-
-class TimedOut(Exception):  # noqa: N818 - a fact about the node
-    """The node has not answered in time."""
-
-
 class Session:
     """Serves one node until its connection ends.
 
@@ -104,6 +98,10 @@ class Session:
             settings.in_flight if caller.edgemesh else 1, settings.resend_seconds, settings.resends
         )
         self._news = trio.Event()
+        self._urgent: deque[str] = deque()
+        self._urgent_size = 0
+        self._urgent_sent = trio.Event()
+        self._ended = False
         self._silence = trio.CancelScope()
         self._whole = trio.CancelScope()
         self._asked: dict[str, _Answer] = {}
@@ -141,41 +139,55 @@ class Session:
 
     async def run(self) -> None:
         """Serve until the node goes or `end` is called."""
-        with self._whole:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._send)
-                await self._receive()
-                nursery.cancel_scope.cancel()
-        for answer in self._asked.values():
-            answer.come.set()
+        try:
+            with self._whole:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._send)
+                    await self._receive()
+                    nursery.cancel_scope.cancel()
+        finally:
+            self._ended = True
+            self._urgent_sent.set()
+            for answer in self._asked.values():
+                answer.come.set()
 
     async def tell(self, message: Message) -> None:
-        """Send a Message that nobody acknowledges.
+        """Send a Message that nobody acknowledges, ahead of what is due by and by.
+
+        It is on its way once this returns, even if the caller is cancelled then: half a frame
+        would be the end of the connection.
 
         Raises:
-            NodeAway: the connection has ended.
+            NodeAwayError: the connection has ended.
         """
-        await self._send_text(encode_message(message).decode())
+        text = encode_message(message).decode()
+        while self._urgent_size > self._settings.max_message_bytes and not self._ended:
+            await self._urgent_sent.wait()
+        if self._ended:
+            raise NodeAwayError(f"node {self.node} is not connected any more")
+        self._urgent.append(text)
+        self._urgent_size += len(text)
+        self._news.set()
 
-    async def ask(self, message: Message, timeout_seconds: float) -> Message:
+    async def ask(self, message: Message, seconds: float) -> Message:
         """Send a Message and wait for the one that answers it.
 
         Raises:
-            NodeAway: the connection ended before.
-            TimedOut: there was no answer in time.
+            NodeAwayError: the connection ended before.
+            NodeSilentError: there was no answer in time.
         """
         answer = _Answer()
         self._asked[message.header.msg_id] = answer
         try:
-            with trio.move_on_after(timeout_seconds):
+            with trio.move_on_after(seconds):
                 await self.tell(message)
                 await answer.come.wait()
                 if answer.message is None:
-                    raise NodeAway(f"node {self.node} went away before it answered")
+                    raise NodeAwayError(f"node {self.node} went away before it answered")
                 return answer.message
         finally:
             del self._asked[message.header.msg_id]
-        raise TimedOut(f"node {self.node} has not answered within {timeout_seconds:g} s")
+        raise NodeSilentError(f"node {self.node} has not answered within {seconds:g} s")
 
     async def _receive(self) -> None:
         seconds = self._settings.silence_seconds
@@ -183,7 +195,7 @@ class Session:
             try:
                 while True:
                     await self._take(await self._connection.get_message())
-            except (ConnectionClosed, NodeAway):
+            except (ConnectionClosed, NodeAwayError):
                 return
         if not self._whole.cancel_called:
             self._refusals.count(Reason.SILENT, self.node, f"no keepalive for {seconds:g} s")
@@ -232,10 +244,11 @@ class Session:
                 wake_at = self._outbox.next_time()
                 with trio.CancelScope(deadline=math.inf if wake_at is None else wake_at):
                     await self._news.wait()
-        except NodeAway:
+        except NodeAwayError:
             self._whole.cancel()
 
     async def _send_what_is_due(self) -> None:
+        await self._send_urgent()
         due = self._outbox.due(trio.current_time())
         for outgoing in due.lost:
             if self.feed is not None and outgoing.key is not None:
@@ -245,23 +258,32 @@ class Session:
         while self._outbox.has_room and self.feed and (news := self.feed.next()):
             self._outbox.add(news, trio.current_time())
             await self._send_text(news.text)
+            await self._send_urgent()
+
+    async def _send_urgent(self) -> None:
+        while self._urgent:
+            text = self._urgent.popleft()
+            await self._send_text(text)
+            self._urgent_size -= len(text)
+            self._urgent_sent.set()
+            self._urgent_sent = trio.Event()
 
     async def _send_text(self, text: str) -> None:
         """Send one frame.
 
         Raises:
-            NodeAway: the connection has ended, or the node takes nothing.
+            NodeAwayError: the connection has ended, or the node takes nothing.
         """
         seconds = self._settings.silence_seconds
         try:
             with trio.move_on_after(seconds) as patience:
                 await self._connection.send_message(text)
         except ConnectionClosed as closed:
-            raise NodeAway(f"node {self.node} is not connected any more") from closed
+            raise NodeAwayError(f"node {self.node} is not connected any more") from closed
         if patience.cancelled_caught:
             self._refusals.count(Reason.TAKES_NOTHING, self.node, f"for {seconds:g} s")
             self.end(CloseCode.SILENT, f"took nothing for {seconds:g} s")
-            raise NodeAway(f"node {self.node} takes nothing")
+            raise NodeAwayError(f"node {self.node} takes nothing")
 
 
 class _Answer:

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 import trio
 
 from edgemesh.bus.close_codes import CloseCode
-from edgemesh.bus.cloudhub.session import NodeAway, Session
+from edgemesh.bus.cloudhub.session import Session
+from edgemesh.bus.router.nodes import NodeAwayError
 from edgemesh.model.cloud_status import ConnectedNode
 from edgemesh.observe.log import get_logger
 from edgemesh.wire.message import Message
@@ -75,18 +76,18 @@ class Sessions:
         """Send a node a Message that nobody acknowledges.
 
         Raises:
-            NodeAway: it is not connected.
+            NodeAwayError: it is not connected.
         """
         await self._session(node).tell(message)
 
-    async def ask(self, node: str, message: Message, timeout_seconds: float) -> Message:
+    async def ask(self, node: str, message: Message, seconds: float) -> Message:
         """Send a node a Message and wait for the one that answers it, by its parent_msg_id.
 
         Raises:
-            NodeAway: it is not connected, or goes before it answers.
-            TimedOut: there was no answer in time.
+            NodeAwayError: it is not connected, or goes before it answers.
+            NodeSilentError: there was no answer in time.
         """
-        return await self._session(node).ask(message, timeout_seconds)
+        return await self._session(node).ask(message, seconds)
 
     def end_all(self, code: CloseCode, reason: str) -> None:
         """End every session."""
@@ -105,7 +106,7 @@ class Sessions:
     def _session(self, node: str) -> Session:
         session = self._by_node.get(node)
         if session is None:
-            raise NodeAway(f"node {node} is not connected")
+            raise NodeAwayError(f"node {node} is not connected")
         return session
 
     def _tell(self, node: str, session: Session | None) -> None:

@@ -1,0 +1,220 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import trio
+from cloud_fixtures import Frame, Node, serving, told, until
+from test_cloud_sync import service
+from trio_websocket import ConnectionClosed
+
+from edgemesh.bus.close_codes import CloseCode
+from edgemesh.bus.cloudhub.session import Session
+from edgemesh.bus.router.nodes import NodeAwayError, NodeSilentError
+from edgemesh.bus.stamp import new_stamp
+from edgemesh.model.objects import ObjectKey
+from edgemesh.wire.message import Message, new_message
+
+
+async def closed(node: Node) -> tuple[int, str]:
+    """Wait for the end; the code and the reason that the cloud gave."""
+    with trio.fail_after(5):
+        try:
+            while True:
+                await node.connection.get_message()
+        except ConnectionClosed as ended:
+            reason = ended.reason
+    assert reason is not None
+    return reason.code, reason.reason or ""
+
+
+def question() -> Message:
+    return new_message(
+        new_stamp(), source="router", group="user", operation="GET", resource="80:/x", content="?"
+    )
+
+
+async def test_a_second_connection_of_a_node_ends_the_first_and_tells_it_why(
+    tmp_path: Path,
+) -> None:
+    async with serving(tmp_path) as cloud:
+        identity = cloud.identity("n1")
+        async with (
+            cloud.node(identity=identity) as first,
+            cloud.node(identity=identity) as second,
+        ):
+            code, reason = await closed(first)
+            assert code == CloseCode.TOOK_OVER
+            assert "node n1 has connected again, from 127.0.0.1:" in reason
+            await second.ask_for_sync()
+            assert [node.node for node in cloud.hub.sessions.connected()] == ["n1"]
+
+
+async def test_a_node_of_kubeedge_is_not_told_why_but_sees_the_end(tmp_path: Path) -> None:
+    async with serving(tmp_path) as cloud:
+        identity = cloud.identity("n1")
+        async with (
+            cloud.node(identity=identity, edgemesh=False) as first,
+            cloud.node(identity=identity, edgemesh=False),
+        ):
+            assert (await closed(first))[0] == 1006
+
+
+async def test_a_revoked_node_is_cut_off_at_once_and_not_let_in_again(tmp_path: Path) -> None:
+    async with serving(tmp_path) as cloud:
+        identity = cloud.identity("n1")
+        async with cloud.node(identity=identity) as node, cloud.node("n2") as other:
+            await other.ask_for_sync()
+            await cloud.credentials.table.revoke("n1")
+            code, reason = await closed(node)
+            assert code == CloseCode.REVOKED
+            assert "node n1 is revoked" in reason
+            await other.until_synced()
+        status, body = await cloud.refused_upgrade(identity)
+        assert status == 403
+        assert b"node n1 is revoked" in body
+        assert cloud.hub.refusals.by_reason["revoked"] == 1
+
+
+async def test_a_node_without_keepalives_is_cut_off_whatever_else_it_says(tmp_path: Path) -> None:
+    async with serving(tmp_path, silence_seconds=0.3) as cloud, cloud.node() as node:
+        started = trio.current_time()
+        with trio.move_on_after(0.2):
+            while True:
+                await node.send("query", "null/node/n1")
+                await trio.sleep(0.02)
+        code, reason = await closed(node)
+        assert code == CloseCode.SILENT
+        assert "no keepalive for 0.3 s" in reason
+        assert trio.current_time() - started < 2
+        assert cloud.hub.refusals.by_reason["silent"] == 1
+
+
+async def test_keepalives_keep_a_node(tmp_path: Path) -> None:
+    async with serving(tmp_path, silence_seconds=0.3) as cloud, cloud.node() as node:
+        for _ in range(10):
+            await node.keep_alive()
+            await trio.sleep(0.1)
+        await node.ask_for_sync()
+
+
+async def test_what_is_not_acknowledged_is_sent_again_and_then_as_it_is_by_then(
+    tmp_path: Path,
+) -> None:
+    async with serving(tmp_path, resend_seconds=0.1, resends=2) as cloud, cloud.node() as node:
+        await node.ask_for_sync()
+        await node.until_synced()
+        body = service("web")
+        del body["spec"]["selector"]
+        await cloud.apply(body)
+        first = [await node.receive(), await node.receive()]
+        assert told(first) == [("insert", "default/service/web"), ("update", "all/sync")]
+        again = [await node.receive(), await node.receive()]
+        assert again == first
+        await cloud.apply({**body, "spec": {"ports": [{"port": 81}]}})
+        newer: Frame = {}
+        while newer.get("content", {}).get("spec", {}).get("ports") != [{"port": 81}]:
+            newer = await node.receive()
+        assert newer["header"]["msg_id"] != first[0]["header"]["msg_id"]
+        # From then on the older state is not sent any more.
+        await node.acknowledge(newer)
+        with trio.move_on_after(0.5):
+            while True:
+                frame = json.loads(await node.connection.get_message())
+                assert frame["route"]["resource"] == "all/sync"
+                await node.acknowledge(frame)
+
+
+async def test_a_node_has_no_more_unacknowledged_messages_than_its_window(
+    tmp_path: Path,
+) -> None:
+    async with serving(tmp_path, in_flight=3) as cloud:
+        await cloud.apply(*(service(f"s{number}") for number in range(10)))
+        async with cloud.node() as node:
+            await node.ask_for_sync()
+            held = [await node.receive() for _ in range(3)]
+            with trio.move_on_after(0.2) as quiet:
+                await node.connection.get_message()
+            assert quiet.cancelled_caught
+            await node.acknowledge(held[0])
+            await node.receive()
+
+
+async def test_an_answer_goes_to_who_asked(tmp_path: Path) -> None:
+    async with serving(tmp_path) as cloud, cloud.node() as node:
+        async with trio.open_nursery() as nursery:
+            asked = question()
+            answers: list[Message] = []
+
+            async def ask() -> None:
+                answers.append(await cloud.hub.sessions.ask("n1", asked, 5))
+
+            nursery.start_soon(ask)
+            frame = await node.receive()
+            assert frame["content"] == "?"
+            parent = frame["header"]["msg_id"]
+            await node.send("upload", "", "!", source="servicebus", group="user", parent=parent)
+        assert answers[0].value() == "!"
+
+
+async def test_a_node_that_does_not_answer_or_goes_or_is_not_there_is_told_apart(
+    tmp_path: Path,
+) -> None:
+    async with serving(tmp_path) as cloud:
+        sessions = cloud.hub.sessions
+        with pytest.raises(NodeAwayError, match="node n1 is not connected"):
+            await sessions.ask("n1", question(), 5)
+        async with cloud.node() as node:
+            with pytest.raises(NodeSilentError, match=r"has not answered within 0\.1 s"):
+                await sessions.ask("n1", question(), 0.1)
+            async with trio.open_nursery() as nursery:
+
+                async def ask() -> None:
+                    with pytest.raises(NodeAwayError, match="went away before it answered"):
+                        await sessions.ask("n1", question(), 30)
+
+                nursery.start_soon(ask)
+                await node.receive()
+                await node.receive()
+                await node.connection.aclose()
+
+
+async def test_the_addresses_of_a_nodes_links_reach_all_others_by_its_node(
+    tmp_path: Path,
+) -> None:
+    async with serving(tmp_path) as cloud, cloud.node("n1") as node, cloud.node("n2") as other:
+        await other.ask_for_sync()
+        await other.until_synced()
+        link = {"addresses": ["192.0.2.1:10006", "[2001:db8::1]:10006"], "version": "9"}
+        await node.send("update", "null/nodelink/n1", link, source="edgehub", group="resource")
+        frames = await other.until_synced()
+        assert told(frames)[0] == ("update", "null/node/n1")
+        annotations = frames[0]["content"]["metadata"]["annotations"]
+        assert annotations["edgemesh.io/link"] == "192.0.2.1:10006,[2001:db8::1]:10006"
+        stored = await cloud.store.get(ObjectKey("Node", "", "n1"))
+        assert stored is not None
+        assert stored.body["metadata"]["annotations"]["edgemesh.io/version"] == "9"
+
+
+async def test_nodes_that_are_connected_are_shown_with_what_waits_for_them(
+    tmp_path: Path,
+) -> None:
+    async with serving(tmp_path) as cloud:
+        await cloud.apply(service("web"))
+        async with cloud.node("n1") as node, cloud.node("n2", edgemesh=False):
+            await node.ask_for_sync()
+            held = await node.receive()
+            shown = cloud.hub.sessions.connected()
+            assert [(one.node, one.kind) for one in shown] == [
+                ("n1", "edgemesh"),
+                ("n2", "KubeEdge"),
+            ]
+            assert shown[0].address.startswith("127.0.0.1:")
+            assert shown[0].waiting > 0
+            await node.acknowledge(held)
+            await node.until_synced()
+            session = cloud.hub.sessions.get("n1")
+            assert isinstance(session, Session)
+            await until(lambda: session.waiting == 0)
+            assert session.shown().revision == cloud.store.revision
