@@ -17,6 +17,9 @@ ALL_NAMESPACES = "all"
 NO_NAMESPACE = "null"
 ALL_TYPES = "all"
 
+# What msgspec raises for bytes that are no JSON, no UTF-8, or nested too deeply.
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
 _NULL = msgspec.Raw(b"null")
 
 
@@ -171,7 +174,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
         """
         try:
             return msgspec.json.decode(self.content)
-        except (msgspec.DecodeError, RecursionError) as error:
+        except UNREADABLE as error:
             raise MessageError(f"content: {error}") from error
 
 
@@ -194,14 +197,14 @@ def decode_message(line: bytes) -> Message:
     """
     try:
         fields = _FIELDS.decode(line)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise NotAnObjectError(f"not a Message: {error}") from error
     place = "header: "
     try:
         header = _HEADER.decode(fields.get("header", _NULL))
         place = "route: "
         route = _ROUTE.decode(fields.get("route", _NULL))
-    except (msgspec.DecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise MessageError(f"not a Message: {place}{error}") from error
     unknown = {
         name: found
@@ -229,7 +232,11 @@ def decode_frame(frame: str | bytes | bytearray, limit: int) -> Message:
     # A character has at least one byte: what is too long is not encoded first.
     if len(frame) > limit:
         raise MessageTooLongError(f"a Message of more than {limit} bytes")
-    data = frame.encode(errors="surrogatepass") if isinstance(frame, str) else bytes(frame)
+    try:
+        data = frame.encode() if isinstance(frame, str) else bytes(frame)
+        data.decode()  # msgspec does not look into what stays encoded
+    except UnicodeError as error:
+        raise NotAnObjectError(f"not a Message: {error}") from error
     if len(data) > limit:
         raise MessageTooLongError(f"a Message of {len(data)} bytes, allowed are {limit}")
     return decode_message(data)

@@ -94,6 +94,7 @@ class World:
 
     chance: random.Random
     window: int
+    losses: int = 1
     now: float = 0.0
     revision: int = 0
     cloud: dict[str, int] = field(default_factory=dict)
@@ -136,7 +137,7 @@ class World:
         assert len(self.outbox) <= self.window
 
     def _carry(self, carried: Message) -> None:
-        for _ in range(self.chance.choice([0, 1, 1, 2])):
+        for _ in range(self.chance.choice([0] * self.losses + [1, 1, 2])):
             self.down.append((self.connection, carried))
 
     def arrive(self, *, in_order: bool) -> None:
@@ -191,16 +192,19 @@ STEPS: dict[str, Callable[[World], None]] = {
 @given(
     st.integers(0, 2**32),
     st.sampled_from([1, 2, 64]),
+    st.sampled_from([0, 1, 30]),
     st.lists(st.tuples(st.sampled_from(sorted(STEPS)), st.floats(0, 6)), max_size=80),
 )
-@example(0, 1, [("change a", 0.0), ("send", 0.0), ("change a", 0.0), ("send", 6.0)])
+@example(5, 2, 0, [*[("change a", 0.0), ("send", 0.0)] * 2, ("arrive", 0.0)] * 20)
+@example(0, 1, 30, [*[("change a", 0.0), ("send", 5.0)], ("send", 5.0)] * 20)
 def test_in_the_end_every_newest_state_is_there_and_none_went_back(
-    seed: int, window: int, steps: list[tuple[str, float]]
+    seed: int, window: int, losses: int, steps: list[tuple[str, float]]
 ) -> None:
-    world = World(random.Random(seed), window)
+    world = World(random.Random(seed), window, losses)
     for step, seconds in steps:
         world.now += seconds
         STEPS[step](world)
+    world.losses = 1
     for _ in range(1000):
         if world.node == world.cloud and not world.due and not len(world.outbox):
             break

@@ -14,6 +14,7 @@ import msgspec
 from edgemesh.wire.kubeedge.session import OK
 from edgemesh.wire.message import (
     NO_NAMESPACE,
+    UNREADABLE,
     Group,
     Message,
     MessageError,
@@ -185,7 +186,7 @@ def read_patch(message: Message) -> dict[str, Any]:
     text = message.value()
     try:
         return msgspec.json.decode(text if isinstance(text, str) else "", type=dict[str, Any])
-    except (msgspec.DecodeError, RecursionError) as problem:
+    except UNREADABLE as problem:
         raise MessageError(f"the patch is not JSON in a string: {problem}") from problem
 
 

@@ -16,7 +16,15 @@ from typing import Any, Final, NamedTuple, TypeVar
 import msgspec
 
 from edgemesh.wire.kubeedge.answers import DYNAMIC_CONTROLLER
-from edgemesh.wire.message import Group, Message, MessageError, Operation, Stamp, new_message
+from edgemesh.wire.message import (
+    UNREADABLE,
+    Group,
+    Message,
+    MessageError,
+    Operation,
+    Stamp,
+    new_message,
+)
 
 NOBODY: Final = "null"
 EMPTY_OPTION: Final = b"{}"
@@ -284,7 +292,7 @@ _WATCHES = msgspec.json.Decoder(dict[str, Application])
 def _read(message: Message, decoder: msgspec.json.Decoder[_Content]) -> _Content:
     try:
         return decoder.decode(message.content)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise MessageError(f"not an Application: {error}") from error
 
 
@@ -307,5 +315,5 @@ def _base64(data: bytes) -> str:
 def _object(name: str, text: str) -> dict[str, Any]:
     try:
         return msgspec.json.decode(base64.b64decode(text, validate=True), type=dict[str, Any])
-    except (binascii.Error, msgspec.DecodeError, RecursionError, ValueError) as error:
+    except (binascii.Error, ValueError, RecursionError) as error:
         raise MessageError(f"{name} is no JSON object in base64: {error}") from error

@@ -14,7 +14,15 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from edgemesh.wire.message import Group, Message, MessageError, Operation, Stamp, new_message
+from edgemesh.wire.message import (
+    UNREADABLE,
+    Group,
+    Message,
+    MessageError,
+    Operation,
+    Stamp,
+    new_message,
+)
 
 ROUTER_SERVICEBUS: Final = "router_servicebus"
 ROUTER_EVENTBUS: Final = "router_eventbus"
@@ -133,7 +141,7 @@ def read_call(message: Message) -> Call:
     target = CallTarget.parse(message.route.resource)
     try:
         content = _CALL.decode(message.content)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise MessageError(f"not a call: {error}") from error
     method = content.method or message.route.operation
     return Call(method, target, content.header or {}, _decode(content.body))
@@ -171,7 +179,7 @@ def read_reply(message: Message) -> Reply:
     """
     try:
         content = _REPLY.decode(message.content)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise MessageError(f"not an answer to a call: {error}") from error
     if not 100 <= content.status_code <= 999:
         raise MessageError(f"not an answer to a call: status_code {content.status_code}")
