@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 import trio
-from fake_cloudcore import FakeCloudCore, a_stamp, run_cloudcore
-from fake_edgecore import FakeEdgeCore, run_edgecore
-from fake_pace import Pace
+from kubeedge_cloudcore import FakeCloudCore, a_stamp, run_cloudcore
+from kubeedge_edgecore import FakeEdgeCore, run_edgecore
+from kubeedge_pace import Pace
 from pki_fixtures import a_node, an_authority
 from trio_websocket import ConnectionClosed, ConnectionRejected, wrap_client_stream
 

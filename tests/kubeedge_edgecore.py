@@ -13,8 +13,8 @@ from typing import Any
 
 import msgspec
 import trio
-from fake_cloudcore import a_stamp
-from fake_pace import Pace
+from kubeedge_cloudcore import a_stamp
+from kubeedge_pace import Pace
 from trio_websocket import (
     ConnectionClosed,
     WebSocketConnection,

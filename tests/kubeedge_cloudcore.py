@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import trio
-from fake_pace import RESENDS, Pace
-from fake_store import FakeStore
+from kubeedge_pace import RESENDS, Pace
+from kubeedge_store import FakeStore
 from pki_fixtures import a_cloud
 from trio_websocket import (
     ConnectionClosed,
