@@ -48,21 +48,20 @@ class Link:
         dialler: whether this end has dialled.
         keep: it is not closed when nobody uses it.
         state: how far it has come.
+        owner: who is told.
         problem: why it is over, "" when it was closed in order.
         attendance: whether the other end is there.
         mux: its streams.
     """
 
     __slots__ = (
-        "_certificate_timers",
-        "_deadline",
         "_expected",
-        "_owner",
         "_reactor",
         "_rest_since",
         "_secured",
         "_sender",
         "_shared",
+        "_timers",
         "_watched",
         "_woken",
         "address",
@@ -71,6 +70,7 @@ class Link:
         "keep",
         "mux",
         "node",
+        "owner",
         "problem",
         "state",
     )
@@ -99,7 +99,7 @@ class Link:
         """
         self._shared = shared
         self._reactor = shared.reactor
-        self._owner = owner
+        self.owner = owner
         self._expected = expected
         self.address = address
         self.dialler = bool(expected)
@@ -107,7 +107,6 @@ class Link:
         self.node = ""
         self.state = CONNECTING if self.dialler else SHAKING
         self.problem = ""
-        now = shared.reactor.now
         settings = shared.settings
         self.mux = Mux(
             self,
@@ -115,7 +114,7 @@ class Link:
             dialler=self.dialler,
             buffer_bytes=settings.link_buffer_bytes,
             stream_rate=settings.stream_rate,
-            now=now,
+            now=shared.reactor.now,
         )
         self._sender = self.mux.sender
         tls = shared.tls
@@ -129,13 +128,13 @@ class Link:
         )
         self._watched = -1
         self._woken = False
-        self._rest_since = now
-        self._deadline: Timer[Handler] | None = None
-        self._certificate_timers: list[Timer[Handler]] = []
+        self._rest_since = shared.reactor.now
+        # The deadline of the beginning, and the end of the other end's certificate.
+        self._timers: list[Timer[Handler]] = []
 
     def start(self) -> None:
         """Wait for the connection, or for the other end's first bytes."""
-        self._deadline = self._reactor.after(self._shared.settings.dial_seconds, self, self._expire)
+        self._timers = [self._reactor.after(self._shared.settings.dial_seconds, self, self._expire)]
         events = OUT if self.state == CONNECTING else IN | HANGUP_IN
         self._reactor.watch_newcomer(self._secured.sock.fileno(), self, events)
 
@@ -195,17 +194,16 @@ class Link:
         self.state = OVER
         self.problem = problem
         self.attendance.stop()
-        for timer in [self._deadline, *self._certificate_timers]:
-            if timer is not None:
-                timer.cancel()
+        for timer in self._timers:
+            timer.cancel()
         self._reactor.close(self._secured.sock)
         self.mux.lose(errno.ECONNRESET, f"the link to {self.node or self.address}: {problem}")
-        self._owner.went_down(self)
+        self.owner.went_down(self)
 
     def _leave(self, reason: str) -> None:
         self.mux.left = True
         self._sender.put(goaway(0, reason))
-        self._owner.changed(self)
+        self.owner.changed(self)
         self._end_in_order()
 
     def _end_in_order(self) -> None:
@@ -245,16 +243,15 @@ class Link:
         self._watched = -1
         self._watch()
         self._rest_since = self._reactor.now
-        if self._deadline is not None:
-            self._deadline.cancel()
+        self._timers[0].cancel()
         self.attendance.begin()
-        self._owner.came_up(self)
+        self.owner.came_up(self)
 
     def wanted(self, stream: Stream, message: bytes) -> None:
         """The other end wants a stream."""
         opening = decode_opening(message)
         stream.datagrams = opening.transport is Transport.UDP
-        self._owner.wanted(self, stream, opening)
+        self.owner.wanted(self, stream, opening)
 
     def ponged(self, payload: bytes) -> None:
         """The other end has answered."""
@@ -276,8 +273,7 @@ class Link:
 
     def linger(self, stream: Stream) -> None:
         """Reset a stream that the other end does not end, after a while."""
-        seconds = self._shared.settings.stream_linger_seconds
-        self._reactor.after(seconds, self, stream.give_up)
+        self._reactor.after(self._shared.settings.stream_linger_seconds, self, stream.give_up)
 
     # The connection.
 
@@ -311,11 +307,8 @@ class Link:
         if wanted == self._watched:
             return
         self._watched = wanted
-        fd = self._secured.sock.fileno()
-        if self.state == UP:
-            self._reactor.watch(fd, self, wanted)
-        else:
-            self._reactor.watch_newcomer(fd, self, wanted)
+        watch = self._reactor.watch if self.state == UP else self._reactor.watch_newcomer
+        watch(self._secured.sock.fileno(), self, wanted)
 
     def _connected(self) -> None:
         problem = self._secured.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
@@ -337,7 +330,7 @@ class Link:
             return
         after = self._reactor.after
         leave = partial(self.drain, "its certificate ends")
-        self._certificate_timers = [
+        self._timers += [
             after(max(left - _LAST_SECONDS, 0.0), self, leave),
             after(left, self, partial(self.end, "its certificate has ended")),
         ]
@@ -366,7 +359,7 @@ class Link:
         try:
             size = self._secured.decrypt(plain)
             if self.attendance.heard():
-                self._owner.changed(self)
+                self.owner.changed(self)
             used = self.mux.take(plain, size, self._reactor.now)
         except CertificateProblem as problem:
             self.end(str(problem))
@@ -380,8 +373,8 @@ class Link:
             self._closed()
 
     def _closed(self) -> None:
-        in_order = self.mux.left and not self.mux.streams
-        self.end("" if in_order else "closed by the other end")
+        unexpected = self.mux.streams or not self.mux.left
+        self.end("closed by the other end" if unexpected else "")
 
     # Time (`attendance.Attended`).
 
@@ -392,7 +385,7 @@ class Link:
 
     def doubts(self) -> None:
         """The other end has not answered for suspiciously long."""
-        self._owner.changed(self)
+        self.owner.changed(self)
 
     def looked(self) -> None:
         """See whether anybody uses the link."""

@@ -71,3 +71,11 @@ class Owner(Protocol):
     def wanted(self, link: Link, stream: Stream, opening: Opening) -> None:
         """The other end wants a stream: its `near` is to be set, or the stream refused."""
         ...
+
+
+class Takes(Protocol):
+    """Who gets the streams that other ends want here."""
+
+    def wanted(self, link: Link, stream: Stream, opening: Opening) -> None:
+        """As `Owner.wanted`."""
+        ...
