@@ -64,6 +64,7 @@ async def up(
     nodes: int = 2,
     agents: bool = True,
     bpf: Annotated[bool, Parameter(negative="")] = False,
+    mesh: Annotated[bool, Parameter(negative="")] = False,
     lab: LabOptions = _THE_LAB,
 ) -> None:
     """Bring up a lab: edge-1, edge-2, ... and cloud, each with an agent.
@@ -72,9 +73,10 @@ async def up(
         nodes: how many edge nodes, besides the cloud.
         agents: whether each node gets an agent.
         bpf: whether the agents may use BPF, each for a cgroup of its node's own.
+        mesh: whether a cloud joins the agents, and the edge nodes reach nobody else.
         lab: which lab.
     """
-    state = await cluster.up(lab.home(), nodes, with_agents=agents, with_bpf=bpf)
+    state = await cluster.up(lab.home(), nodes, with_agents=agents, with_bpf=bpf, with_hub=mesh)
     print(f"lab {state.name} is up: {', '.join(node.name for node in state.nodes)}")
 
 

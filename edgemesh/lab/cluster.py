@@ -7,7 +7,8 @@ from collections.abc import Collection, Sequence
 
 import trio
 
-from edgemesh.lab import agents, bpf, plan, processes, topology
+from edgemesh.lab import agents, bpf, hub, objects, plan, processes, topology
+from edgemesh.lab.configuration import Tables, merged
 from edgemesh.lab.plan import Node
 from edgemesh.lab.state import Home, State, load, locked, save
 from edgemesh.lab.workloads import node_body
@@ -23,7 +24,8 @@ async def up(
     *,
     with_agents: bool = True,
     with_bpf: bool = False,
-    settings: agents.Tables | None = None,
+    with_hub: bool = False,
+    settings: Tables | None = None,
 ) -> State:
     """Make a lab: its network and, unless they are not wanted, an agent on each node.
 
@@ -36,6 +38,7 @@ async def up(
         edge_nodes: how many, besides the cloud.
         with_agents: whether agents are started.
         with_bpf: whether the agents may use BPF, each for a cgroup of its node's own.
+        with_hub: whether they are joined by a cloud, and the edge nodes reach nobody else.
         settings: of the agents, beyond those that the lab needs: TOML tables by their name.
 
     Raises:
@@ -54,7 +57,11 @@ async def up(
             if with_bpf:
                 bpf.make(home.lab, nodes)
             for node in nodes:
-                agents.write_config(home, node, settings or {})
+                own = hub.agent_tables(home, node) if with_hub else {}
+                agents.write_config(home, node, merged(own, settings or {}))
+            if with_hub:
+                await trio.to_thread.run_sync(topology.part, nodes)
+                state = await _start_hub(home, state, settings or {})
             if with_agents:
                 state = await _start_agents(home, state, nodes)
             complete = True
@@ -91,6 +98,26 @@ async def stop_agents(home: Home, names: Collection[str]) -> State:
         return await agents.stop_agents(home, load(home), names, _GRACE_SECONDS)
 
 
+async def kill_hub(home: Home) -> State:
+    """Kill the cloud, as a power cut would.
+
+    Raises:
+        OperatorError: there is no such lab.
+    """
+    with locked(home):
+        return await hub.stop(home, load(home), 0)
+
+
+async def start_hub(home: Home) -> State:
+    """Start the cloud of a lab again.
+
+    Raises:
+        OperatorError: there is no such lab, or the cloud fails.
+    """
+    with locked(home):
+        return await hub.start(home, load(home))
+
+
 async def down(home: Home) -> bool:
     """Remove everything of a lab, however much of it there is; whether there was anything.
 
@@ -106,7 +133,18 @@ async def down(home: Home) -> bool:
 
 async def _start_agents(home: Home, state: State, nodes: Sequence[Node]) -> State:
     state = await agents.start_agents(home, state, nodes)
-    await agents.write_objects(home, state, [node_body(node) for node in state.nodes])
+    if state.hub is None:
+        await objects.write(home, state, [node_body(node) for node in state.nodes])
+    else:
+        await objects.wait_until_current(home, state)
+    return state
+
+
+async def _start_hub(home: Home, state: State, settings: Tables) -> State:
+    hub.write_config(home, {"cloud": settings.get("cloud", {})})
+    state = await hub.start(home, state)
+    await objects.write(home, state, [node_body(node) for node in state.nodes])
+    await hub.write_tokens(home, state.nodes)
     return state
 
 

@@ -123,7 +123,12 @@ def plan_nodes(lab: str, edge_nodes: int) -> tuple[Node, ...]:
     if not 1 <= edge_nodes <= MAX_EDGE_NODES:
         raise OperatorError(f"{edge_nodes} edge nodes: expected 1 to {MAX_EDGE_NODES}")
     edges = (Node(lab, f"edge-{number}", number) for number in range(1, edge_nodes + 1))
-    return (*edges, Node(lab, CLOUD, 0))
+    return (*edges, cloud_of(lab))
+
+
+def cloud_of(lab: str) -> Node:
+    """The cloud's node of a lab."""
+    return Node(lab, CLOUD, 0)
 
 
 def prefix(lab: str) -> str:

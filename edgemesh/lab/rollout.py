@@ -8,7 +8,8 @@ from functools import partial
 
 import trio
 
-from edgemesh.lab import agents, plan, processes, topology
+from edgemesh.lab import objects as store
+from edgemesh.lab import plan, processes, topology
 from edgemesh.lab.parallel import in_parallel
 from edgemesh.lab.plan import Node
 from edgemesh.lab.pods import start_pod, stop_pod
@@ -55,11 +56,11 @@ async def apply(home: Home, objects: Sequence[ManifestObject]) -> list[str]:
         wanted = [workload_of(one.key, one.body) for one in latest.values()]
         plan_ = plan_rollout(state, [workload for workload in wanted if workload is not None])
         others = [one for one in latest.values() if one.key.kind != "Pod"]
-        await agents.write_objects(home, state, [one.body for one in others])
+        await store.write(home, state, [one.body for one in others])
         state = await _stop(home, state, plan_.leaving)
         before = len(state.pods)
         state = await _start(home, state, plan_.coming)
-        await agents.wait_until_current(home, state)
+        await store.wait_until_current(home, state)
         return [
             *(f"{one.key} applied" for one in others),
             *(f"{pod.key} stopped" for pod in plan_.leaving),
@@ -81,9 +82,9 @@ async def delete(home: Home, keys: Iterable[ObjectKey]) -> list[str]:
         removed = list(keys)
         others = [key for key in removed if key.kind != "Pod"]
         leaving = [pod for pod in state.pods if pod.owner in removed]
-        await agents.delete_objects(home, state, others)
+        await store.delete(home, state, others)
         state = await _stop(home, state, leaving)
-        await agents.wait_until_current(home, state)
+        await store.wait_until_current(home, state)
         return [
             *(f"{key} deleted" for key in others),
             *(f"{pod.key} stopped" for pod in leaving),
@@ -135,7 +136,7 @@ async def _without_dead(home: Home, state: State) -> State:
 
 async def _stop(home: Home, state: State, leaving: Sequence[Pod]) -> State:
     """Stop pods: first nobody sends to them any more, then they go."""
-    await agents.delete_objects(home, state, [pod.key for pod in leaving])
+    await store.delete(home, state, [pod.key for pod in leaving])
 
     async def stop(pod: Pod) -> None:
         nonlocal state
@@ -155,7 +156,7 @@ async def _start(home: Home, state: State, places: Iterable[Place]) -> State:
         pod = await start_pod(home, place.workload, place.node, place.slot)
         state = with_pod(state, pod)
         save(home, state)
-        await agents.write_objects(home, state, [pod.body])
+        await store.write(home, state, [pod.body])
 
     await in_parallel(partial(start, place) for place in places)
     return state

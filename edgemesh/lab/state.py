@@ -67,12 +67,14 @@ class State:
         name: of the lab.
         nodes: all of them.
         agents: the agent of each node, by the node's name; empty without agents.
+        hub: the cloud that agents are connected to, None where they stand alone.
         pods: in the order in which they were started.
     """
 
     name: str
     nodes: tuple[Node, ...]
     agents: dict[str, Process] = field(default_factory=dict)
+    hub: Process | None = None
     pods: tuple[Pod, ...] = ()
 
     def node(self, name: str) -> Node:
@@ -112,6 +114,26 @@ class Home:
     def agent_socket(self, node: str) -> Path:
         """The metamanager's socket of a node's agent."""
         return self.node_directory(node) / "run" / "meta.sock"
+
+    @property
+    def hub_directory(self) -> Path:
+        """Configuration, store, socket and log of the cloud."""
+        return self.directory / "hub"
+
+    @property
+    def hub_config(self) -> Path:
+        """The configuration of the cloud."""
+        return self.hub_directory / "edgemesh.toml"
+
+    @property
+    def hub_log(self) -> Path:
+        """What the cloud writes."""
+        return self.hub_directory / "cloud.log"
+
+    @property
+    def hub_socket(self) -> Path:
+        """The metamanager's socket of the cloud."""
+        return self.hub_directory / "run" / "meta.sock"
 
     def pod_log(self, key: ObjectKey) -> Path:
         """What a pod's app writes."""

@@ -22,7 +22,7 @@ from interception_lab import PORT, SERVER, SERVICE, Lab, call, output, state_of
 from lab_homes import wait_for
 from mesh_servers import TcpServer, first_line, name_and_client
 
-from edgemesh.lab import agents, processes
+from edgemesh.lab import agents, objects, processes
 from edgemesh.lab.network import add_route, delete_namespace, namespaces
 from edgemesh.lab.plan import Node, prefix
 from edgemesh.lab.processes import Process
@@ -106,14 +106,14 @@ class Mesh:
         """Returns when new flows are decided by it."""
 
         async def write() -> None:
-            await agents.write_objects(self._home, self._state, bodies)
-            await agents.wait_until_current(self._home, self._state)
+            await objects.write(self._home, self._state, bodies)
+            await objects.wait_until_current(self._home, self._state)
 
         trio.run(write)
 
     def delete(self, *keys: ObjectKey) -> None:
         """Returns when the metamanager has said that it is done."""
-        trio.run(agents.delete_objects, self._home, self._state, keys)
+        trio.run(objects.delete, self._home, self._state, keys)
 
     def status(self) -> dict[str, Any]:
         async def ask() -> dict[str, Any]:
