@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from trio_websocket import (
     wrap_server_stream,
 )
 
+from edgemesh.bus.cloudhub.handshake import shake_hands
 from edgemesh.bus.edgehub.address import CloudAddress
 from edgemesh.bus.edgehub.connector import Connector
 from edgemesh.bus.edgehub.credentials import Credentials
@@ -88,10 +90,9 @@ class PlainCloud:
 
     async def serve_hub(self, plain: trio.SocketStream) -> None:
         context = server_context(self.identity, clock=self.time)
-        stream = trio.SSLStream(plain, context, server_side=True, https_compatible=True)
-        self.streams.append(stream)
         try:
-            await stream.do_handshake()
+            stream = await shake_hands(plain, context)
+            self.streams.append(stream)
             self.chains.append(_chain_length(stream))
             async with trio.open_nursery() as nursery:
                 request = await wrap_server_stream(nursery, stream)
@@ -117,28 +118,29 @@ class PlainCloud:
 
     async def serve_enrolment(self, plain: trio.SocketStream) -> None:
         context = server_context(self.identity, require_client=False, clock=self.time)
-        stream = trio.SSLStream(plain, context, server_side=True, https_compatible=True)
         desk = EnrolmentDesk(self.authority, self.node_seconds, lambda _id, _until: True)
 
-        async def answer(request: Request, respond: Respond) -> None:
-            body = b"".join([part async for part in request.body])
-            fields = {name.lower(): value for name, value in request.fields}
-            shown = stream.getpeercert(binary_form=True)
-            answered = desk.answer(
-                Asked(request.method, request.target, fields, body, shown), Revoked()
-            )
-            self.issued += bool(answered.node)
-            length = len(answered.body)
-            await respond(Response(answered.status, (), whole_body(answered.body), length))
-            self.tell()
-
         try:
-            await stream.do_handshake()
+            stream = await shake_hands(plain, context)
+            answer = partial(self._answer, desk, stream.getpeercert(binary_form=True))
             await serve_requests(stream, answer, ServerLimits())
         except (trio.BrokenResourceError, CertificateProblem):
             return
         finally:
-            await trio.aclose_forcefully(stream)
+            await trio.aclose_forcefully(plain)
+
+    async def _answer(
+        self, desk: EnrolmentDesk, shown: bytes | None, request: Request, respond: Respond
+    ) -> None:
+        body = b"".join([part async for part in request.body])
+        fields = {name.lower(): value for name, value in request.fields}
+        answered = desk.answer(
+            Asked(request.method, request.target, fields, body, shown), Revoked()
+        )
+        self.issued += bool(answered.node)
+        length = len(answered.body)
+        await respond(Response(answered.status, (), whole_body(answered.body), length))
+        self.tell()
 
     @property
     def identity(self) -> Identity:

@@ -8,7 +8,12 @@ from typing import NamedTuple
 from edgemesh.model.errors import OperatorError
 
 DEFAULT_PORT = 10000
-_HOST = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?|[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*")
+_PORT = "(?::([0-9]{1,5}))?"
+_FORMS = (
+    re.compile(rf"([A-Za-z0-9](?:[-A-Za-z0-9.]*[A-Za-z0-9])?){_PORT}"),
+    re.compile(rf"\[([0-9A-Fa-f:.]+)\]{_PORT}"),
+    re.compile(r"([0-9A-Fa-f.]*:[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*)()"),
+)
 
 
 class CloudAddress(NamedTuple):
@@ -29,22 +34,11 @@ class CloudAddress(NamedTuple):
         Raises:
             OperatorError: it is none of these.
         """
-        host, port = _split(text)
-        number = int(port) if port.isascii() and port.isdecimal() and len(port) <= 5 else 0
-        if not _HOST.fullmatch(host) or not 0 < number < 65536:
-            raise OperatorError(
-                f"bus.cloud: {text!r} is not HOST or HOST:PORT",
-                "as in cloud.example:10000 or [2001:db8::1]:10000",
-            )
-        return cls(host, number)
-
-
-def _split(text: str) -> tuple[str, str]:
-    default = str(DEFAULT_PORT)
-    if text.startswith("["):
-        host, _, rest = text[1:].partition("]")
-        return host, rest.removeprefix(":") if rest else default
-    if text.count(":") == 1:
-        host, _, port = text.partition(":")
-        return host, port
-    return text, default
+        for form in _FORMS:
+            found = form.fullmatch(text)
+            if found and 0 < int(found[2] or DEFAULT_PORT) < 65536:
+                return cls(found[1], int(found[2] or DEFAULT_PORT))
+        raise OperatorError(
+            f"bus.cloud: {text!r} is not HOST or HOST:PORT",
+            "as in cloud.example:10000 or [2001:db8::1]:10000",
+        )
