@@ -60,6 +60,8 @@ class EdgeSession:
         accepted: whether it is answered at all.
         heard: everything it said.
         headers: of its upgrade.
+        pushed: ids of the Messages that were pushed to it.
+        acknowledged: ids of all that it acknowledged; some of them are of answers.
     """
 
     node: str
@@ -70,6 +72,7 @@ class EdgeSession:
     connection: WebSocketConnection
     heard: list[Message] = field(default_factory=list)
     keepalive_at: float = field(default_factory=trio.current_time)
+    pushed: set[str] = field(default_factory=set)
     acknowledged: set[str] = field(default_factory=set)
     replies: dict[str, Message] = field(default_factory=dict)
     queue: dict[str, Operation] = field(default_factory=dict)
@@ -112,6 +115,7 @@ class FakeCloudCore:
         connections: all there were, refused ones too.
         violations: what EdgeCore would not have done.
         deaf: nodes whose acknowledgements are lost on the way.
+        refused: nodes that are met with silence.
     """
 
     def __init__(
@@ -123,6 +127,7 @@ class FakeCloudCore:
         self.connections: list[EdgeSession] = []
         self.violations: list[str] = []
         self.deaf: set[str] = set()
+        self.refused: set[str] = set()
         self.port = 0
         self._context = context
         self._pace = pace
@@ -215,6 +220,8 @@ class FakeCloudCore:
         return edge
 
     def _is_authorized(self, stream: trio.SSLStream[trio.SocketStream], node: str) -> bool:
+        if node in self.refused:
+            return False
         if not self._authorization:
             return True
         session_object: Any = stream._ssl_object
@@ -302,6 +309,7 @@ class FakeCloudCore:
 
     async def _deliver(self, edge: EdgeSession, message: Message) -> bool:
         msg_id, text = message.header.msg_id, encode_message(message).decode()
+        edge.pushed.add(msg_id)
         for _ in range(RESENDS + 1):
             await edge.connection.send_message(text)
             with trio.move_on_after(self._pace.resend):
