@@ -130,13 +130,15 @@ class Cloud:
         own |= {"Edgemesh-Version": "1"} if edgemesh else {}
         sent = [(k.encode(), v.encode()) for k, v in (headers or own).items()]
         stream = await self.tls(client_context(identity or self.identity(name)))
-        async with trio.open_nursery() as nursery:
-            connection = await wrap_client_stream(
-                nursery, stream, "localhost", PATH, extra_headers=sent
-            )
-            yield Node(name, connection, stream)
-            nursery.cancel_scope.cancel()
-        await trio.aclose_forcefully(stream)
+        try:
+            async with trio.open_nursery() as nursery:
+                connection = await wrap_client_stream(
+                    nursery, stream, "localhost", PATH, extra_headers=sent
+                )
+                yield Node(name, connection, stream)
+                nursery.cancel_scope.cancel()
+        finally:
+            await trio.aclose_forcefully(stream)
 
 
 @dataclass

@@ -120,9 +120,16 @@ async def test_what_is_not_acknowledged_is_sent_again_and_then_as_it_is_by_then(
         # The older state is not sent any more: nothing waits but the mark.
         session = cloud.hub.sessions.get("n1")
         assert session is not None
-        while session.waiting:
-            frame = await node.next()
-            assert frame["header"]["msg_id"] != first["header"]["msg_id"]
+        async with trio.open_nursery() as nursery:
+
+            async def take_the_rest() -> None:
+                while True:
+                    frame = await node.next()
+                    assert frame["header"]["msg_id"] != first["header"]["msg_id"]
+
+            nursery.start_soon(take_the_rest)
+            await until(lambda: session.waiting == 0)
+            nursery.cancel_scope.cancel()
 
 
 async def test_a_node_has_no_more_unacknowledged_messages_than_its_window(
