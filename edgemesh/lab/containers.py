@@ -19,6 +19,7 @@ _APP_OF_IMAGE = {
     "line_echo": "line_echo",
     "byte_echo": "byte_echo",
     "websocket_echo": "websocket_echo",
+    "every_echo": "every_echo",
     "fallible": "fallible",
     "busybox": "idle",
     "idle": "idle",

@@ -153,6 +153,11 @@ def isolate_port(namespace: str, device: str, *, isolated: bool) -> None:
     _run(["bridge", "-n", namespace, "link", "set", "dev", device, "isolated", state])
 
 
+def load_nft(namespace: str, rules: str) -> None:
+    """Load nftables rules in a namespace, all or none."""
+    _run(command_in(namespace, ["nft", "-f", "-"]), rules)
+
+
 def set_sysctl(namespace: str, key: str, value: int | str) -> None:
     """Write one kernel setting, named as sysctl does: ``net.ipv4.ip_forward``."""
     _run(command_in(namespace, ["sysctl", "-q", "-w", f"{key}={value}"]))

@@ -16,6 +16,7 @@ from edgemesh.lab.network import (
     delete_link,
     delete_namespace,
     isolate_port,
+    load_nft,
     namespaces,
     set_sysctl,
 )
@@ -30,6 +31,18 @@ _NODE_SETTINGS = {
     "net.ipv4.conf.default.rp_filter": 0,
 }
 _NODE_RESOLV_CONF_NAMESPACE = "default"
+# What a NAT lets in is answers: neither connections from outside nor datagrams. It stands ahead of
+# everything (raw is -300), with no need for connection tracking.
+_NAT = """
+table inet edgemesh-lab-nat {
+    chain prerouting {
+        type filter hook prerouting priority -400; policy accept;
+        iifname "eth0" tcp flags & (syn | ack) == syn drop
+        iifname "eth0" meta l4proto udp drop
+    }
+}
+"""
+_NO_NAT = "delete table inet edgemesh-lab-nat"
 
 
 def build(lab: str, nodes: Sequence[Node]) -> None:
@@ -51,20 +64,23 @@ def build(lab: str, nodes: Sequence[Node]) -> None:
 
 
 def part(nodes: Sequence[Node]) -> None:
-    """Keep edge nodes from each other, as if each were behind a NAT; all reach the cloud."""
-    _set_isolated(nodes, isolated=True)
+    """Put each edge node behind a NAT of its own: it reaches the cloud, and nobody reaches it."""
+    for node in _edges(nodes):
+        port = plan.node_link(node)[1]
+        isolate_port(port.namespace, port.device, isolated=True)
+        load_nft(node.namespace, _NAT)
 
 
 def join(nodes: Sequence[Node]) -> None:
-    """Open the way between edge nodes that `part` has closed."""
-    _set_isolated(nodes, isolated=False)
+    """Open the ways between nodes that `part` has closed."""
+    for node in _edges(nodes):
+        port = plan.node_link(node)[1]
+        isolate_port(port.namespace, port.device, isolated=False)
+        load_nft(node.namespace, _NO_NAT)
 
 
-def _set_isolated(nodes: Sequence[Node], *, isolated: bool) -> None:
-    for node in nodes:
-        if not node.is_cloud:
-            port = plan.node_link(node)[1]
-            isolate_port(port.namespace, port.device, isolated=isolated)
+def _edges(nodes: Sequence[Node]) -> list[Node]:
+    return [node for node in nodes if not node.is_cloud]
 
 
 def add_pod(node: Node, slot: int, namespace: str, kubernetes_namespace: str) -> None:

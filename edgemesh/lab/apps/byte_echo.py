@@ -24,12 +24,13 @@ def main() -> None:
 
 async def _serve(port: int) -> None:
     async with trio.open_nursery() as nursery:
-        await nursery.start(serve_tcp, _echo, port)
+        await nursery.start(serve_tcp, echo_bytes, port)
         await nursery.start(serve_udp, bytes, port)
         tell_ready()
 
 
-async def _echo(stream: trio.SocketStream) -> None:
+async def echo_bytes(stream: trio.SocketStream) -> None:
+    """Echo the bytes of one connection, and its end after them."""
     while data := await stream.receive_some(_CHUNK_BYTES):
         await stream.send_all(data)
     await stream.send_eof()

@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 import trio
 
+from edgemesh.lab.apps.reading import Reader
 from edgemesh.lab.apps.serving import serve_tcp, tell_ready
 
-_MAX_HEAD_BYTES = 65536
 _MAX_PAYLOAD_BYTES = 16 * 1024 * 1024
 _ACCEPT_SUFFIX = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 section 1.3
 _CLOSE, _PING, _PONG = 0x8, 0x9, 0xA  # RFC 6455 section 5.2
@@ -30,38 +30,6 @@ class Frame(NamedTuple):
         return self.first & 0x0F
 
 
-class _Reader:
-    """Exactly as many bytes as asked for, from a stream."""
-
-    def __init__(self, stream: trio.SocketStream) -> None:
-        self._stream = stream
-        self._received = bytearray()
-
-    async def take(self, count: int) -> bytes:
-        """The next ``count`` bytes; EOFError when the stream ends before."""
-        while len(self._received) < count:
-            await self._more()
-        taken = bytes(self._received[:count])
-        del self._received[:count]
-        return taken
-
-    async def take_head(self) -> bytes:
-        """Everything before the first empty line, which is dropped."""
-        while (end := self._received.find(b"\r\n\r\n")) < 0:
-            if len(self._received) > _MAX_HEAD_BYTES:
-                raise EOFError
-            await self._more()
-        head = await self.take(end)
-        await self.take(4)
-        return head
-
-    async def _more(self) -> None:
-        data = await self._stream.receive_some()
-        if not data:
-            raise EOFError
-        self._received += data
-
-
 def main() -> None:
     """Serve on one port, any path."""
     parser = argparse.ArgumentParser(prog="websocket_echo")
@@ -71,12 +39,13 @@ def main() -> None:
 
 async def _serve(port: int) -> None:
     async with trio.open_nursery() as nursery:
-        await nursery.start(serve_tcp, _handle, port)
+        await nursery.start(serve_tcp, echo_messages, port)
         tell_ready()
 
 
-async def _handle(stream: trio.SocketStream) -> None:
-    reader = _Reader(stream)
+async def echo_messages(stream: trio.SocketStream) -> None:
+    """Echo the messages of one connection until it ends."""
+    reader = Reader(stream)
     try:
         if await _shake_hands(stream, await reader.take_head()):
             await _echo(stream, reader)
@@ -104,7 +73,7 @@ async def _shake_hands(stream: trio.SocketStream, head: bytes) -> bool:
     return True
 
 
-async def _echo(stream: trio.SocketStream, reader: _Reader) -> None:
+async def _echo(stream: trio.SocketStream, reader: Reader) -> None:
     while True:
         frame = await _read_frame(reader)
         if frame.opcode == _PONG:
@@ -116,7 +85,7 @@ async def _echo(stream: trio.SocketStream, reader: _Reader) -> None:
             return
 
 
-async def _read_frame(reader: _Reader) -> Frame:
+async def _read_frame(reader: Reader) -> Frame:
     first, second = await reader.take(2)
     length = second & 0x7F
     if length == 126:

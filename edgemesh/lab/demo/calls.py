@@ -1,7 +1,7 @@
 """Calls that the demo makes from pods, beyond what curl can do.
 
-Run as ``python -m edgemesh.lab.demo.calls lines|datagrams|half-close|websocket HOST PORT``; prints
-one JSON object: the caller's own port, and what came back.
+Run as ``python -m edgemesh.lab.demo.calls KIND HOST PORT``, where KIND is lines, datagrams, grpc,
+half-close or websocket; prints one JSON object: the caller's own port, and what came back.
 """
 
 from __future__ import annotations
@@ -16,6 +16,13 @@ import sys
 import threading
 from collections.abc import Callable
 from typing import Any
+
+import hpack
+import trio
+
+from edgemesh.lab.apps.grpc_echo import read_frame, request
+from edgemesh.lab.apps.reading import Reader
+from edgemesh.wire.http2.codes import DATA, END_STREAM, HEADERS
 
 HALF_CLOSED_BYTES = 64 * 1024 * 1024
 DATAGRAM_SIZES = (5, 1400, 60000)
@@ -107,9 +114,43 @@ def call_websocket(host: str, port: int) -> Answer:
         return {"port": port_of_call, "status": status, "equal": echo == text}
 
 
+def call_grpc(host: str, port: int) -> Answer:
+    """One unary call; the message comes back, and trailers with the status and the pod."""
+    message = b"hello by gRPC"
+
+    async def call() -> Answer:
+        stream = await trio.open_tcp_stream(host, port)
+        async with stream:
+            await stream.send_all(request("/lab.Echo/Say", f"{host}:{port}", message))
+            reader, decoder, received = Reader(stream), hpack.Decoder(), b""
+            trailers: dict[str, str] = {}
+            ended = False
+            while not ended:
+                kind, flags, stream_id, payload = await read_frame(reader)
+                ended = bool(stream_id and flags & END_STREAM and kind in {DATA, HEADERS})
+                if kind == DATA:
+                    received += payload
+                elif kind == HEADERS:
+                    trailers.update((str(n), str(v)) for n, v in decoder.decode(payload))
+            port_of_call = stream.socket.getsockname()[1]
+        return {
+            "port": port_of_call,
+            "status": trailers.get("grpc-status"),
+            "pod": trailers.get("pod"),
+            "equal": received[5:] == message,
+        }
+
+    async def call_in_time() -> Answer:
+        with trio.fail_after(_TIMEOUT_SECONDS):
+            return await call()
+
+    return trio.run(call_in_time)
+
+
 _CALLS: dict[str, Callable[[str, int], Answer]] = {
     "lines": call_lines,
     "datagrams": call_datagrams,
+    "grpc": call_grpc,
     "half-close": call_half_closed,
     "websocket": call_websocket,
 }
