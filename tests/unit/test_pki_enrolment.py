@@ -307,10 +307,19 @@ def test_a_request_for_something_else_is_refused() -> None:
         read_request(request_with(key, "root"))
 
 
+def test_secrets_are_not_in_what_might_be_logged(cloud: Cloud) -> None:
+    state = AuthorityState.create()
+    assert "PRIVATE" not in repr(state)
+    assert state.token_secret not in repr(state)
+    assert "PRIVATE" not in repr(make_request(NODE))
+    assert "PRIVATE" not in repr(cloud.authority.issue_server("c", ["localhost"], 60.0))
+    token = cloud.token()
+    assert token.jwt not in repr(token)
+
+
 def test_a_damaged_ca_is_named() -> None:
     state = AuthorityState.create()
     other = AuthorityState.create()
-    assert state.token_secret not in repr(state)
     with pytest.raises(CertificateProblem, match="cannot be read"):
         Authority(AuthorityState("", "", ""))
     with pytest.raises(CertificateProblem, match="not the one of its certificate"):

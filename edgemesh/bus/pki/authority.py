@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from cryptography import x509
@@ -51,12 +51,8 @@ class AuthorityState:
     """
 
     certificate: str
-    key: str
-    token_secret: str
-
-    def __repr__(self) -> str:
-        """Without the secrets, so that no log ever has them."""
-        return "AuthorityState(...)"
+    key: str = field(repr=False)
+    token_secret: str = field(repr=False)
 
     @classmethod
     def create(cls, clock: Clock = clock_now) -> AuthorityState:
@@ -85,7 +81,7 @@ class ServerCertificate:
     """A certificate and its key, just made: DER and PEM."""
 
     certificate: bytes
-    key: bytes
+    key: bytes = field(repr=False)
 
 
 class Authority:

@@ -137,6 +137,7 @@ def enrolment_context(
     context.verify_mode = ssl.CERT_NONE  # CheckedSession does it; see above
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.anchors = tuple(anchors)
+    context.options |= ssl.OP_NO_RENEGOTIATION  # the certificate was checked once
     context.expected = expected
     context.clock = clock
     return context
@@ -177,7 +178,7 @@ def server_context(
     )
     # A resumed session would not look at the certificate again.
     context.num_tickets = 0
-    context.options |= ssl.OP_NO_TICKET
+    context.options |= ssl.OP_NO_TICKET | ssl.OP_NO_RENEGOTIATION
     _show(context, identity)
     if alpn:
         context.set_alpn_protocols(list(alpn))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from cryptography import x509
@@ -38,7 +39,8 @@ class NodeRequest(NamedTuple):
     edgemesh: bool
 
 
-class NewRequest(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class NewRequest:
     """A key that was just made, and the request for its certificate.
 
     Args:
@@ -46,7 +48,7 @@ class NewRequest(NamedTuple):
         request: DER, PKCS #10.
     """
 
-    key: bytes
+    key: bytes = field(repr=False)
     request: bytes
 
 

@@ -46,6 +46,10 @@ class Token(msgspec.Struct, frozen=True):
     authority: str
     jwt: str
 
+    def __repr__(self) -> str:
+        """Without what is secret in it."""
+        return f"Token({self.authority!r}, ...)"
+
     def __str__(self) -> str:
         """The token as it is handed to a node."""
         return f"{self.authority}.{self.jwt}"

@@ -1,0 +1,135 @@
+"""Our cloudhub with EdgeCores that keep to the recorded one in everything, over real TLS."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+from cloud_fixtures import Cloud, serving
+from kubeedge_edgecore import FakeEdgeCore, run_edgecore
+from kubeedge_pace import RESENDS, Pace
+from pki_fixtures import a_node
+
+from edgemesh.bus.pki.identity import Identity
+from edgemesh.model.objects import ObjectKey
+from edgemesh.wire.message import Operation
+
+NODE = "edge-1"
+OWN = f"null/node/{NODE}"
+POD = "default/pod/web"
+PACE = Pace(0.02)
+
+
+def node_body(**labels: str) -> dict[str, Any]:
+    metadata = {"name": NODE, "labels": labels}
+    return {"apiVersion": "v1", "kind": "Node", "metadata": metadata, "spec": {}}
+
+
+def pod_body(**labels: str) -> dict[str, Any]:
+    metadata = {"name": "web", "namespace": "default", "labels": labels}
+    spec = {"nodeName": NODE, "containers": []}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
+
+
+@pytest.fixture
+async def cloud(tmp_path: Path) -> AsyncIterator[Cloud]:
+    times = {"resend_seconds": PACE.resend, "silence_seconds": PACE.silence}
+    async with serving(tmp_path, **times) as cloud:
+        yield cloud
+
+
+@pytest.fixture
+def identity(cloud: Cloud, tmp_path: Path) -> Identity:
+    return a_node(cloud.credentials.authority, tmp_path, NODE, kubeedge=True)
+
+
+@asynccontextmanager
+async def edgecore(cloud: Cloud, identity: Identity) -> AsyncIterator[FakeEdgeCore]:
+    async with run_edgecore(identity, cloud.port, pace=PACE, host="localhost") as edge:
+        yield edge
+        assert edge.violations == []
+
+
+async def test_an_edge_is_pushed_its_node_and_its_pods(cloud: Cloud, identity: Identity) -> None:
+    await cloud.apply(node_body(), pod_body(v="1"))
+    async with edgecore(cloud, identity) as edge:
+        await edge.wait_until(lambda: set(edge.objects) == {OWN, POD})
+        await cloud.apply(pod_body(v="2"))
+        await edge.wait_until(lambda: edge.objects[POD]["metadata"]["labels"] == {"v": "2"})
+        await cloud.delete(ObjectKey("Pod", "default", "web"))
+        await edge.wait_until(lambda: POD not in edge.objects)
+
+
+async def test_the_first_push_is_its_node(cloud: Cloud, identity: Identity) -> None:
+    await cloud.apply(pod_body(), node_body())
+    async with edgecore(cloud, identity) as edge:
+        await edge.wait_until(lambda: len(edge.kept) >= 2)
+        assert [resource for _, _, resource in edge.kept] == [OWN, POD]
+
+
+async def test_what_is_not_acknowledged_is_sent_five_times_and_then_its_newest_state(
+    cloud: Cloud, identity: Identity
+) -> None:
+    await cloud.apply(node_body(v="1"))
+    async with edgecore(cloud, identity) as edge:
+        edge.deaf = True
+        await edge.wait_until(lambda: len(edge.heard) >= 1)
+        await cloud.apply(node_body(v="2"))
+        await edge.wait_until(lambda: len(edge.heard) >= RESENDS + 2)
+        heard = edge.heard[: RESENDS + 2]
+        assert len({one.header.msg_id for one in heard[:-1]}) == 1
+        assert heard[-1].header.msg_id != heard[0].header.msg_id
+        assert heard[-1].value()["metadata"]["labels"] == {"v": "2"}
+
+
+async def test_while_one_message_waits_no_other_is_sent(cloud: Cloud, identity: Identity) -> None:
+    await cloud.apply(node_body(), pod_body())
+    async with edgecore(cloud, identity) as edge:
+        edge.deaf = True
+        await edge.wait_until(lambda: len(edge.heard) >= RESENDS)
+        assert {one.route.resource for one in edge.heard[:RESENDS]} == {OWN}
+        edge.deaf = False
+        await edge.wait_until(lambda: POD in edge.objects)
+
+
+async def test_keepalives_hold_a_session_and_silence_ends_it(
+    cloud: Cloud, identity: Identity
+) -> None:
+    async with edgecore(cloud, identity) as edge:
+        with trio.move_on_after(2 * PACE.silence):
+            await edge.ended.wait()
+        assert not edge.ended.is_set()
+        edge.mute = True
+        await edge.ended.wait()
+
+
+async def test_a_second_connection_ends_the_first(cloud: Cloud, identity: Identity) -> None:
+    await cloud.apply(node_body())
+    async with edgecore(cloud, identity) as first, edgecore(cloud, identity) as second:
+        await first.ended.wait()
+        await second.wait_until(lambda: OWN in second.objects)
+
+
+async def test_questions_are_answered_as_cloudcore_does(cloud: Cloud, identity: Identity) -> None:
+    await cloud.apply(node_body())
+    async with edgecore(cloud, identity) as edge:
+        found = await edge.ask_meta(Operation.QUERY, f"default/node/{NODE}")
+        assert found.object["metadata"]["name"] == NODE
+        refused = await edge.ask_meta(Operation.QUERY, "default/secret/of-nobody")
+        assert refused.status is not None
+
+
+async def test_an_edge_that_reconnects_gets_what_it_has_missed(
+    cloud: Cloud, identity: Identity
+) -> None:
+    await cloud.apply(node_body(), pod_body(v="1"))
+    async with edgecore(cloud, identity) as edge:
+        await edge.wait_until(lambda: POD in edge.objects)
+    await cloud.apply(pod_body(v="2"))
+    async with edgecore(cloud, identity) as edge:
+        await edge.wait_until(lambda: POD in edge.objects)
+        assert edge.objects[POD]["metadata"]["labels"] == {"v": "2"}
