@@ -54,7 +54,7 @@ def test_the_annotation_wins_over_the_image() -> None:
 
 def test_a_wrong_annotation_is_refused_with_the_known_apps() -> None:
     with pytest.raises(
-        OperatorError, match=r"Pod shop/web-1: .*'nginx'.*byte_echo, fallible, idle"
+        OperatorError, match=r"Pod shop/web-1: .*'nginx'.*byte_echo, every_echo, fallible, idle"
     ):
         program({APP_ANNOTATION: "nginx"}, image="busybox")
 
