@@ -45,6 +45,7 @@ class Plane(Context):
     Attributes:
         sessions: UDP sessions that are not over, the longest silent one first.
         pipes: of flows that are spliced.
+        at_end: what else `serve` ends with, while the reactor still works.
         ended: set when everything is over that `serve` has forwarded.
     """
 
@@ -87,6 +88,7 @@ class Plane(Context):
             request_log=request_log,
         )
         self.sessions: Sessions = OrderedDict()
+        self.at_end: list[Callable[[], None]] = []
         self.ended = trio.Event()
         self.pipes = Pipes(settings.max_pipes, settings.splice_bytes)
         if settings.splice == "auto":
@@ -145,6 +147,8 @@ class Plane(Context):
                 await self.reactor.run(task_status=task_status)
             finally:
                 self._cut_all()
+                for end in list(self.at_end):
+                    end()
                 self.ended.set()
 
     async def drain(self, grace_seconds: float) -> None:
