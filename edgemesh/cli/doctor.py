@@ -17,6 +17,7 @@ from edgemesh.app.prerequisites import Check, State, check_host, check_ports, ch
 from edgemesh.cli.doctor_page import doctor_page
 from edgemesh.cli.status_page import not_needed
 from edgemesh.meta.client import AgentGoneError
+from edgemesh.model.edgehub_status import EdgehubStatus
 from edgemesh.model.errors import OperatorError
 from edgemesh.model.settings import Settings
 from edgemesh.model.status import AgentStatus, InterceptionStatus
@@ -54,6 +55,7 @@ async def examine(settings: Settings) -> list[Check]:
             *check_bpf(settings.bpf),
             *check_rules(settings),
             *check_ports(settings, agent_pid),
+            *_check_identity(settings),
             *agent,
         ]
 
@@ -70,7 +72,28 @@ async def _check_agent(settings: Settings) -> tuple[list[Check], int | None]:
         return [Check("agent", State.MISSING, error.problem, error.remedy)], None
     answers = Check("agent", State.MET, f"answers on {path}, pid {status.pid}")
     paths = [_check_path(*found) for found in status.paths.items() if settings.bpf.enabled]
-    return [answers, *_check_need(status.interception), *paths], status.pid
+    need = _check_need(status.interception)
+    return [answers, *need, *paths, *_check_cloud(status.cloud)], status.pid
+
+
+def _check_identity(settings: Settings) -> list[Check]:
+    if not settings.bus.cloud:
+        return []
+    # Reading certificates costs time that a node which stands alone need not spend.
+    from edgemesh.app.cloud_prerequisites import check_identity  # noqa: PLC0415
+
+    return [check_identity(settings)]
+
+
+def _check_cloud(cloud: EdgehubStatus | None) -> list[Check]:
+    if cloud is None:
+        return []
+    problems = [Check("cloud", State.LACKING, problem) for problem in cloud.problems()]
+    if not cloud.connected:
+        return problems
+    peer = f"{cloud.address} ({cloud.peer})"
+    connected = Check("cloud", State.MET, f"connected to {peer}, revision {cloud.revision}")
+    return [connected, *problems]
 
 
 def _check_need(interception: InterceptionStatus) -> list[Check]:

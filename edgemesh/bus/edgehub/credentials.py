@@ -87,7 +87,7 @@ class Credentials:
         if isinstance(found, x509.Certificate):
             self._take(found)
         else:
-            token = await trio.to_thread.run_sync(self._read_token, found)
+            token = await trio.to_thread.run_sync(self._token, found)
             await self._keep(await self._client.enrol(token))
             _log.info("enrolled", node=self.identity.node, expires=f"{self.expires:%FT%TZ}")
         return self.identity
@@ -137,18 +137,11 @@ class Credentials:
         for use in self._users if is_new else ():
             use(self.identity)
 
-    def _read_token(self, problem: str) -> Token:
-        path = self._settings.token_file
-        remedy = (
-            f"put a token there; on the cloud, `edgemesh cloud token --node {self.identity.node}` "
-            "prints one"
-        )
+    def _token(self, problem: str) -> Token:
         try:
-            return Token.parse(path.read_text())
-        except OSError as error:
-            raise OperatorError(f"{problem}, and {path}: {error.strerror}", remedy) from error
-        except (CertificateProblem, UnicodeDecodeError) as error:
-            raise OperatorError(f"{problem}, and {path}: {error}", remedy) from error
+            return read_token(self._settings.token_file, self.identity.node)
+        except OperatorError as error:
+            raise OperatorError(f"{problem}, and {error.problem}", error.remedy) from error
 
     async def _keep(self, issued: Issued) -> None:
         def write() -> x509.Certificate:
@@ -175,3 +168,18 @@ class Credentials:
 def identity_folder(state_dir: Path) -> Path:
     """Where a node keeps what says who it is."""
     return state_dir / "pki"
+
+
+def read_token(path: Path, node: str) -> Token:
+    """The token in a file. Blocks.
+
+    Raises:
+        OperatorError: there is none.
+    """
+    remedy = f"put a token there; on the cloud, `edgemesh cloud token --node {node}` prints one"
+    try:
+        return Token.parse(path.read_text())
+    except OSError as error:
+        raise OperatorError(f"{path}: {error.strerror}", remedy) from error
+    except (CertificateProblem, UnicodeDecodeError) as error:
+        raise OperatorError(f"{path}: {error}", remedy) from error
