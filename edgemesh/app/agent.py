@@ -10,7 +10,8 @@
     guard                a process that clears away what outlives an agent that is killed
     dns                  resolver of the pods
     interceptor          the kernel's rules, last to come: nothing is diverted to nobody
-    cloud                the connection to the cloud, where one is configured
+    links                to other nodes and to the cloud, where one is configured
+    cloud                the connection to the cloud
 
 SIGTERM or Ctrl-C: new calls pass by, and the plane drains while everything else goes on; then
 the tree is cancelled and unwinds in reverse.
@@ -62,6 +63,7 @@ from edgemesh.store.store import Store
 
 if TYPE_CHECKING:
     from edgemesh.app.edgehub import CloudConnection
+    from edgemesh.app.links import NodeLinks
 
 _log = get_logger("agent")
 
@@ -107,6 +109,8 @@ async def run_agent(
                 await wait_for_the_end()
                 _log.info("draining", flows=state.plane.open_flows)
                 await state.interceptor.release()
+                if state.links is not None:
+                    state.links.drain()
                 await state.plane.drain(settings.proxy.drain_grace_seconds)
                 nursery.cancel_scope.cancel()
         _log.info("stopped")
@@ -148,6 +152,7 @@ async def _start(
     follower.on_snapshot(kernel_paths.want)
     dns = DnsCounters()
     cloud = _cloud_connection(settings, store)
+    links = _node_links(settings, plane, cloud, metamanager)
     state = AgentState(
         settings,
         store,
@@ -158,6 +163,7 @@ async def _start(
         kernel_paths=kernel_paths,
         dns=dns,
         cloud=cloud,
+        links=links,
     )
     metamanager.add_query("status", state.status)
     metamanager.add_query("breakers", state.breakers)
@@ -180,6 +186,9 @@ async def _start(
         await nursery.start(serve_resolver, settings, lambda: plane.decider.snapshot, dns)
     if settings.netfilter.enabled:
         await nursery.start(interceptor.run)
+    if links is not None:
+        metamanager.add_query("peers", links.peers)
+        await nursery.start(links.run)
     if cloud is not None:
         await nursery.start(cloud.run)
     state.serving = True
@@ -193,6 +202,18 @@ def _cloud_connection(settings: Settings, store: Store) -> CloudConnection | Non
     from edgemesh.app.edgehub import CloudConnection  # noqa: PLC0415
 
     return CloudConnection(settings, store)
+
+
+def _node_links(
+    settings: Settings, plane: Plane, cloud: CloudConnection | None, metamanager: Metamanager
+) -> NodeLinks | None:
+    if cloud is None or settings.bus.links == "off":
+        return None
+    # As above.
+    from edgemesh.app.links import NodeLinks  # noqa: PLC0415
+
+    feed = metamanager.subscribe_changes()
+    return NodeLinks(settings, plane, cloud.credentials, cloud.edgehub, feed)
 
 
 def _health_checks(settings: Settings, plane: Plane) -> HealthChecks:

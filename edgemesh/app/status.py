@@ -44,6 +44,7 @@ from edgemesh.wire.message import Message
 
 if TYPE_CHECKING:
     from edgemesh.app.edgehub import CloudConnection
+    from edgemesh.app.links import NodeLinks
 
 Question = TypeVar("Question")
 
@@ -52,7 +53,7 @@ class AgentState:
     """The agent's parts, for those who ask about them; it only looks at what others own.
 
     Attributes:
-        store, plane, interceptor, health: see there.
+        store, plane, interceptor, health, links: see there.
         serving: everything has been started.
     """
 
@@ -68,6 +69,7 @@ class AgentState:
         kernel_paths: KernelPaths,
         dns: DnsCounters,
         cloud: CloudConnection | None = None,
+        links: NodeLinks | None = None,
     ) -> None:
         """Count the uptime from now."""
         self._settings = settings
@@ -75,6 +77,7 @@ class AgentState:
         self._kernel_paths = kernel_paths
         self._dns = dns
         self._cloud = cloud
+        self.links = links
         self.store = store
         self._follower = follower
         self.interceptor = interceptor

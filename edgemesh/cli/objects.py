@@ -13,6 +13,7 @@ from edgemesh.cli import breakers
 from edgemesh.cli.connection import NO_OPTIONS, AgentOptions
 from edgemesh.cli.manifests import read_manifests
 from edgemesh.cli.paths import ask_paths, path_columns
+from edgemesh.cli.peers import ask_peers, peer_columns
 from edgemesh.cli.printing import Output, Printer
 from edgemesh.cli.targets import Target, namespace_word, parse_targets, qualified_word
 from edgemesh.cli.watching import watch_objects
@@ -117,7 +118,9 @@ async def get(
         found = {target: await _query(client, target, where, selector) for target in targets}
         if output == "wide" and any(target.kind.name == "Service" for target in targets):
             paths = await ask_paths(client, "" if all_namespaces else namespace)
-            printer.more = {"Service": path_columns(paths)}
+            printer.more["Service"] = path_columns(paths)
+        if output == "wide" and any(target.kind.name == "Node" for target in targets):
+            printer.more["Node"] = peer_columns(await ask_peers(client))
     if not any(found.values()) and output in {"table", "wide"}:
         place = "" if all_namespaces else f" in {namespace} namespace"
         print(f"No resources found{place}.", file=sys.stderr)

@@ -42,7 +42,7 @@ class Printer:
     """
 
     def __init__(self, output: Output, *, several: bool, namespaced: bool) -> None:
-        self.more: Mapping[str, Sequence[Column]] = {}
+        self.more: dict[str, Sequence[Column]] = {}
         self._output = output
         self._several = several
         self._namespaced = namespaced

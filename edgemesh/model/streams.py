@@ -8,6 +8,8 @@ from edgemesh.model.services import PortKey, Transport
 
 # The end that is no node.
 CLOUD = "cloud"
+# Of Node objects: where the node takes links, ``address:port`` each, with commas between.
+LINK_ANNOTATION = "edgemesh.io/link"
 
 
 class StreamRequest(NamedTuple):

@@ -15,7 +15,7 @@ from functools import partial
 
 from edgemesh.bus.link.attendance import Attendance
 from edgemesh.bus.link.mux import Mux
-from edgemesh.bus.link.roles import Owner
+from edgemesh.bus.link.roles import CONNECTING, GREETING, OVER, SHAKING, UP, Owner
 from edgemesh.bus.link.secured import Secured
 from edgemesh.bus.link.shared import Shared
 from edgemesh.bus.link.stream import Near, Stream
@@ -26,12 +26,6 @@ from edgemesh.reactor.reactor import HANGUP_IN, IN, OUT, Handler
 from edgemesh.reactor.timers import Timer
 from edgemesh.wire.link.frames import Hello, LinkError, Violation, goaway, hello
 from edgemesh.wire.link.opening import Opening, decode_opening, encode_opening
-
-CONNECTING = 0
-SHAKING = 1
-GREETING = 2
-UP = 3
-OVER = 4
 
 # Before a certificate ends no streams are opened any more.
 _LAST_SECONDS = 60.0
@@ -171,6 +165,13 @@ class Link:
         return stream
 
     # How it ends.
+
+    def check_again(self) -> None:
+        """End when the other end's certificate was revoked."""
+        try:
+            self._shared.check(self._secured.certificate())
+        except CertificateProblem as problem:
+            self.end(str(problem))
 
     def drain(self, reason: str) -> None:
         """Take and open no streams any more, and end when the last one has ended."""

@@ -62,6 +62,7 @@ class Links:
         self._replicas: dict[Address, Replica] = {}
         self._from_replicas: set[Link] = set()
         self._timer: Timer[Handler] | None = None
+        self._closed = False
         self.arriving: set[Link] = set()
         self.refused = 0
 
@@ -90,11 +91,9 @@ class Links:
         """Make new links with another certificate; others last as long as the ones they show."""
         self._shared.tls = tls
 
-    def cut(self, node: str, reason: str) -> None:
-        """End all links of a node, whose certificate was revoked for instance."""
-        peer = self._peers.get(node)
-        if peer is not None:
-            self._reactor.call(self, partial(peer.cut, reason))
+    def check_again(self) -> None:
+        """End the links of those whose certificates were revoked meanwhile."""
+        self._reactor.call(self, self._check_again)
 
     def drain(self) -> None:
         """Open and take no streams any more."""
@@ -154,7 +153,7 @@ class Links:
         """The same for anything that another end takes."""
         node = opening.destination
         peer = self._cloud if node == CLOUD else self._peers.get(node)
-        if peer is None:
+        if peer is None or self._closed:
             return None
         sock = VirtualSocket(self._reactor, datagrams=opening.transport is Transport.UDP)
         if peer.connect(opening, sock):
@@ -166,7 +165,7 @@ class Links:
 
     def take(self, sock: socket.socket) -> None:
         """Take a connection within the reactor's turn."""
-        if len(self.arriving) >= self._shared.settings.max_handshakes:
+        if self._closed or len(self.arriving) >= self._shared.settings.max_handshakes:
             self.refused += 1
             sock.close()
             return
@@ -281,6 +280,8 @@ class Links:
                 peer.moved(tuple(addresses))
 
     def _know_cloud(self, host: str, addresses: Sequence[Address]) -> None:
+        if self._closed:
+            return
         if self._cloud is None:
             self._cloud = Peer(self._shared, CLOUD, lambda: None, self)
             self._cloud.known = True
@@ -305,11 +306,17 @@ class Links:
             else:
                 del self._peers[node]
 
+    def _check_again(self) -> None:
+        for peer in self._everybody():
+            for link in peer.links():
+                link.check_again()
+
     def _drain(self) -> None:
         for link in self._all_links():
             link.drain("this end is about to stop")
 
     def _close(self) -> None:
+        self._closed = True
         reason = "this end has stopped"
         if self._timer is not None:
             self._timer.cancel()

@@ -130,13 +130,12 @@ class Peer:
         if link is None and way is Way.LINK:
             way = Way.NONE
         shown = self._hub() if way is Way.HUB else link
-        links = self._old if link is None else [link, *self._old]
         return PeerStatus(
             node=self.node,
             route=Way.CLOUD if self.node == CLOUD and link is not None else way,
             address=shown.address if shown is not None else "",
             since=max(now - self.route.since, 0.0),
-            streams=sum(len(each.mux.streams) for each in links),
+            streams=sum(len(each.mux.streams) for each in self.links()),
             round_trip_seconds=shown.attendance.round_trip_seconds if shown is not None else 0.0,
             problem=self.route.problem,
         )
@@ -146,6 +145,10 @@ class Peer:
         return self.route.choose(self._shared.reactor.now, hub=self._hub() is not None)
 
     # Its links.
+
+    def links(self) -> list[Link]:
+        """All there are, those too whose last streams are still to end."""
+        return [*self._old] if self.link is None else [self.link, *self._old]
 
     def probe(self) -> None:
         """Try again to reach it directly, if somebody wants that and it is time."""
@@ -188,7 +191,7 @@ class Peer:
     def cut(self, reason: str) -> None:
         """End all that there is."""
         self._stop_race()
-        for link in [*self._old, *([self.link] if self.link else [])]:
+        for link in self.links():
             link.end(reason)
         self._fail_pending(reason)
 

@@ -12,6 +12,13 @@ if TYPE_CHECKING:
     from edgemesh.bus.link.link import Link
     from edgemesh.bus.link.stream import Stream
 
+# How far a link has come.
+CONNECTING = 0
+SHAKING = 1
+GREETING = 2
+UP = 3
+OVER = 4
+
 
 class Carrier(Writer, Protocol):
     """Who has the connection; called within the reactor's turn."""

@@ -9,6 +9,7 @@ from typing import Any
 from edgemesh.bus.link.shared import READ_BYTES, Shared
 from edgemesh.bus.link.tls import ALPN
 from edgemesh.bus.pki.problems import CertificateProblem
+from edgemesh.kernel.sockets import fin_on_close
 
 # linux/tcp.h. What the kernel has not sent yet delays whatever comes after it, so it is not given
 # more than keeps it busy.
@@ -61,6 +62,8 @@ class Secured:
         self.closed = False
         self.bytes_in = 0
         self.bytes_out = 0
+        # Last words reach the other end.
+        fin_on_close(sock)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, _NOT_SENT_BYTES)
 

@@ -1,0 +1,367 @@
+"""Links between nodes and by the cloud: who is reached how, and what follows when a way ends."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from link_fixtures import Clock, Pki, Talker, a_reactor, shared_of, until
+
+from edgemesh.bus.link.links import Links
+from edgemesh.bus.link.listener import LinkListener
+from edgemesh.bus.pki.problems import CertificateProblem
+from edgemesh.model.peers import Way
+from edgemesh.model.services import Transport
+from edgemesh.model.streams import CLOUD, InboundStream, StreamRequest
+from edgemesh.reactor.reactor import Reactor
+from edgemesh.reactor.virtual import VirtualSocket
+
+Address = tuple[str, int]
+
+
+@pytest.fixture(scope="module")
+def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
+    return Pki(tmp_path_factory.mktemp("pki"))
+
+
+class Node:
+    """One end: its links, its listener, and the streams that came."""
+
+    def __init__(self, world: World, name: str, **of: object) -> None:
+        self.world = world
+        self.name = name
+        self.revoked: set[bytes] = set()
+        self.shared = shared_of(name, world.reactor, world.pki.tls(name), self._check, **of)
+        self.links = Links(self.shared, world.elsewhere.get)
+        self.links.take_services(self._enter)
+        self.came: list[tuple[VirtualSocket, InboundStream]] = []
+        self.talkers: list[Talker] = []
+        self.answer_size = 1000
+        self.takes = self.talks = True
+        self._sock = socket.create_server(("127.0.0.1", 0))
+        self._sock.setblocking(False)
+        self.address: Address = self._sock.getsockname()
+        self._listener = LinkListener(world.reactor, self._sock, self.links.take)
+        self.listen()
+        self.links.start()
+
+    def listen(self) -> None:
+        self.world.reactor.call(self._listener, self._listener.start)
+
+    def deaf(self) -> None:
+        """Connections are not answered any more: the kernel takes them, nobody else."""
+        self.world.reactor.call(self._listener, self._listener.stop)
+
+    def close(self) -> None:
+        self.deaf()
+        self._sock.close()
+        self.links.close()
+
+    def call(self, node: str, transport: Transport = Transport.TCP) -> VirtualSocket | None:
+        request = StreamRequest(
+            node, ("default", "web", transport, 80), "", ("10.244.1.5", 4000), "", transport
+        )
+        made: list[VirtualSocket | None] = []
+        self.world.reactor.call(self.links, lambda: made.append(self.links.connect(request)))
+        return made[0]
+
+    def talk(self, node: str, size: int = 1000) -> Talker:
+        sock = self.call(node)
+        assert sock is not None
+        return Talker(sock, self.world.reactor, size, 1)
+
+    def way(self, node: str) -> Way:
+        return next(peer.route for peer in self.links.peers() if peer.node == node)
+
+    def problem(self, node: str) -> str:
+        return next(peer.problem for peer in self.links.peers() if peer.node == node)
+
+    def _check(self, der: bytes) -> None:
+        if der in self.revoked:
+            raise CertificateProblem("revoked")
+
+    def _enter(self, sock: VirtualSocket, wanted: InboundStream) -> None:
+        self.came.append((sock, wanted))
+        if not self.takes:
+            sock.refuse(errno.EACCES, "no such Service here")
+            return
+        sock.accept()
+        if self.talks:
+            self.talkers.append(Talker(sock, self.world.reactor, self.answer_size, 2))
+
+
+class World:
+    def __init__(self, reactor: Reactor, pki: Pki, clock: Clock) -> None:
+        self.reactor = reactor
+        self.pki = pki
+        self.clock = clock
+        self.elsewhere: dict[str, Address] = {}
+        self.nodes: list[Node] = []
+
+    def node(self, name: str, **of: object) -> Node:
+        node = Node(self, name, **of)
+        self.nodes.append(node)
+        return node
+
+    def with_cloud(self, *nodes: Node) -> Node:
+        cloud = self.node(CLOUD)
+        for node in nodes:
+            node.links.know_cloud("127.0.0.1", [cloud.address])
+        return cloud
+
+
+@asynccontextmanager
+async def a_world(pki: Pki) -> AsyncIterator[World]:
+    clock = Clock()
+    async with a_reactor(clock) as reactor:
+        world = World(reactor, pki, clock)
+        try:
+            yield world
+        finally:
+            for node in world.nodes:
+                node.close()
+        await until(lambda: len(reactor) == 0)
+
+
+async def exchanged(asking: Talker, node: Node) -> None:
+    """The call went to ``node``, and all was heard on both sides."""
+    await until(lambda: asking.done and node.talkers and node.talkers[-1].done)
+    answering = node.talkers[-1]
+    assert (asking.problem, answering.problem) == (0, 0)
+    assert asking.said == answering.heard
+    assert answering.said == asking.heard
+
+
+async def test_the_first_call_waits_for_the_link_that_it_begins(pki: Pki) -> None:
+    async with a_world(pki) as world:
+        a, b = world.node("node-a"), world.node("node-b")
+        a.links.know({"node-b": [b.address]})
+        assert a.links.route("node-b") == "link"
+        await exchanged(a.talk("node-b"), b)
+        assert a.way("node-b") is Way.LINK
+        wanted = b.came[0][1]
+        assert wanted.from_node == "node-a"
+        assert wanted.port == ("default", "web", "TCP", 80)
+        assert wanted.client == ("10.244.1.5", 4000)
+
+
+async def test_the_end_that_was_dialled_uses_the_same_link(pki: Pki) -> None:
+    async with a_world(pki) as world:
+        a, b = world.node("node-a"), world.node("node-b")
+        a.links.know({"node-b": [b.address]})
+        await exchanged(a.talk("node-b"), b)
+        assert b.links.route("node-a") == "link"
+        await exchanged(b.talk("node-a"), a)
+
+
+async def test_nodes_that_are_not_of_the_mesh_are_dialled_at_their_own_addresses(pki: Pki) -> None:
+    async with a_world(pki) as world:
+        a = world.node("node-a")
+        assert a.links.route("node-x") == ""
+        assert a.links.route(CLOUD) == ""
+        assert a.call("node-x") is None
+
+
+async def test_a_node_that_has_no_address_is_reached_by_the_hub(pki: Pki) -> None:
+    async with a_world(pki) as world:
+        a, b = world.node("node-a"), world.node("node-b")
+        cloud = world.with_cloud(a, b)
+        await until(lambda: len(cloud.links.peers()) == 2)
+        await until(lambda: a.links.peers()[0].route is Way.CLOUD)
+        a.links.know({"node-b": []})
+        b.answer_size = 3_000_000
+        await exchanged(a.talk("node-b", 3_000_000), b)
+        assert a.way("node-b") is Way.HUB
+        assert b.came[0][1].from_node == "node-a"
+
+
+async def test_calls_go_by_the_hub_when_the_link_ends_and_by_a_link_when_it_is_back(
+    pki: Pki,
+) -> None:
+    async with a_world(pki) as world:
+        a, b = world.node("node-a", probe_seconds=0.5), world.node("node-b")
+        world.with_cloud(a, b)
+        await until(lambda: a.links.peers()[0].route is Way.CLOUD)
+        a.links.know({"node-b": [b.address]})
+        await exchanged(a.talk("node-b"), b)
+        assert a.way("node-b") is Way.LINK
+        link = a.links._peers["node-b"].link
+        assert link is not None
+        b.deaf()
+        world.reactor.call(link, lambda: link.end("cut by the test"))
+        await exchanged(a.talk("node-b"), b)
+        assert a.way("node-b") is Way.HUB
+        assert a.problem("node-b")
+        b.listen()
+        await until(lambda: a.way("node-b") is Way.LINK)
+        await exchanged(a.talk("node-b"), b)
+
+
+async def test_streams_of_a_link_that_ends_are_reset_and_say_why(pki: Pki) -> None:
+    async with a_world(pki) as world:
+        a, b = world.node("node-a"), world.node("node-b")
+        a.links.know({"node-b": [b.address]})
+        b.talks = False
+        sock = a.call("node-b")
+        assert sock is not None
+        await until(lambda: b.came)
+        await until(lambda: not sock.connecting)
+        link = a.links._peers["node-b"].link
+        assert link is not None
+        world.reactor.call(link, lambda: link.end("cut by the test"))
+        with pytest.raises(ConnectionResetError):
+            sock.recv(1)
+        assert "cut by the test" in sock.reason
+        sock.close()
+
+
+async def test_a_call_that_no_way_leads_to_is_refused_with_the_reason(pki: Pki) -> None:
+    async with a_world(pki) as world:
+        a, b = world.node("node-a"), world.node("node-b")
+        b.deaf()
+        b._sock.close()
+        a.links.know({"node-b": [b.address]})
+        sock = a.call("node-b")
+        assert sock is not None
+        await until(lambda: sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
+        assert "connection refused" in sock.reason
+        sock.close()
+
+
+async def test_what_the_other_end_does_not_take_is_refused_with_its_errno_and_reason(
+    pki: Pki,
+) -> None:
+    async with a_world(pki) as world:
+        a, b = world.node("node-a"), world.node("node-b")
+        a.links.know({"node-b": [b.address]})
+        b.takes = False
+        sock = a.call("node-b")
+        assert sock is not None
+        found: list[int] = []
+        await until(
+            lambda: found.append(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)) or found[-1]
+        )
+        assert found[-1] == errno.EACCES
+        assert sock.reason == "no such Service here"
+        sock.close()
+
+
+async def test_the_cloud_names_a_node_that_is_not_connected(pki: Pki) -> None:
+    async with a_world(pki) as world:
+        a = world.node("node-a")
+        world.with_cloud(a)
+        await until(lambda: a.links.peers()[0].route is Way.CLOUD)
+        a.links.know({"node-x": []})
+        sock = a.call("node-x")
+        assert sock is not None
+        await until(lambda: sock.reason)
+        assert sock.reason == "node-x is not connected here"
+        sock.close()
+
+
+async def test_another_replica_of_the_cloud_passes_streams_on(pki: Pki) -> None:
+    async with a_world(pki) as world:
+        a, b = world.node("node-a"), world.node("node-b")
+        first, second = world.with_cloud(a), world.with_cloud(b)
+        world.elsewhere["node-b"] = second.address
+        await until(lambda: first.links.peers() and second.links.peers())
+        await until(lambda: a.links.peers()[0].route is Way.CLOUD)
+        a.links.know({"node-b": []})
+        await exchanged(a.talk("node-b", 500_000), b)
+        await exchanged(a.talk("node-b", 500_000), b)
+
+
+async def test_replicas_do_not_send_a_stream_round_and_round(pki: Pki) -> None:
+    async with a_world(pki) as world:
+        a = world.node("node-a")
+        first, second = world.with_cloud(a), world.node(CLOUD)
+        world.elsewhere["node-x"] = second.address
+        await until(lambda: first.links.peers())
+        await until(lambda: a.links.peers()[0].route is Way.CLOUD)
+        a.links.know({"node-x": []})
+        sock = a.call("node-x")
+        assert sock is not None
+        await until(lambda: sock.reason)
+        assert sock.reason == "node-x is not connected here"
+        sock.close()
+
+
+async def test_a_node_that_calls_itself_another_is_refused(pki: Pki) -> None:
+    async with a_world(pki) as world:
+        a, b = world.node("node-a", probe_seconds=0.5), world.node("node-b")
+        a.links.know({"node-c": [b.address]})
+        sock = a.call("node-c")
+        assert sock is not None
+        await until(lambda: sock.reason)
+        assert "CN=system:node:node-b" in sock.reason
+        assert "node-c" in sock.reason
+        sock.close()
+
+
+async def test_a_link_of_a_revoked_certificate_ends_and_none_comes_again(pki: Pki) -> None:
+    async with a_world(pki) as world:
+        a = world.node("node-a", probe_seconds=0.2)
+        cloud = world.with_cloud(a)
+        await until(lambda: a.links.peers()[0].route is Way.CLOUD)
+        peer = cloud.links._peers["node-a"].link
+        assert peer is not None
+        cloud.revoked.add(peer._secured.certificate())
+        cloud.links.check_again()
+        await until(lambda: cloud.links.refused)
+        assert cloud.links.peers() == []
+
+
+async def test_a_node_that_leaves_ends_its_streams_in_peace(pki: Pki) -> None:
+    async with a_world(pki) as world:
+        a, b = world.node("node-a"), world.node("node-b")
+        a.links.know({"node-b": [b.address]})
+        b.answer_size = 2_000_000
+        talking = a.talk("node-b", 2_000_000)
+        await until(lambda: b.talkers and b.talkers[0].received)
+        b.links.drain()
+        await exchanged(talking, b)
+        await until(lambda: not b.links._peers["node-a"].links())
+
+
+async def test_both_ends_dial_at_once_and_agree_on_one_link(pki: Pki) -> None:
+    async with a_world(pki) as world:
+        a, b = world.node("node-a"), world.node("node-b")
+        a.links.know({"node-b": [b.address]})
+        b.links.know({"node-a": [a.address]})
+        calls = [a.talk("node-b"), b.talk("node-a")]
+        await until(lambda: all(each.done for each in calls))
+        assert [each.problem for each in calls] == [0, 0]
+        await until(
+            lambda: all(
+                len(one.links._peers[other].links()) == 1
+                for one, other in ((a, "node-b"), (b, "node-a"))
+            )
+        )
+        link = a.links._peers["node-b"].link
+        assert link is not None
+        assert link.dialler
+
+
+async def test_an_address_that_does_not_answer_does_not_keep_the_next_one_waiting(
+    pki: Pki,
+) -> None:
+    async with a_world(pki) as world:
+        a, b, silent = world.node("node-a"), world.node("node-b"), world.node("node-c")
+        silent.deaf()
+        a.links.know({"node-b": [silent.address, b.address]})
+        await exchanged(a.talk("node-b"), b)
+
+
+async def test_a_call_does_not_wait_for_a_link_for_long_where_there_is_a_hub(pki: Pki) -> None:
+    async with a_world(pki) as world:
+        a, b, silent = world.node("node-a"), world.node("node-b"), world.node("node-c")
+        world.with_cloud(a, b)
+        silent.deaf()
+        await until(lambda: a.links.peers()[0].route is Way.CLOUD)
+        a.links.know({"node-b": [silent.address]})
+        await exchanged(a.talk("node-b"), b)
+        assert a.way("node-b") is Way.HUB
+        assert "no link within" in a.problem("node-b")
