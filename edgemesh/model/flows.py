@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from edgemesh.model.services import Transport
+from edgemesh.model.streams import InboundStream
 
 
 class Refusal(StrEnum):
@@ -13,6 +14,7 @@ class Refusal(StrEnum):
 
     SELF_DESTINATION = "self-destination"
     NO_SERVICE = "no-service"
+    NOT_ALLOWED = "not-allowed"
     NO_ENDPOINT = "no-endpoint"
     LIMIT = "limit"
     MALFORMED = "malformed"
@@ -68,6 +70,7 @@ class FlowFacts:
         application_protocol: what was resolved, "" when it was not.
         server_name: from the ClientHello or the Host, "" when there was none.
         alpn: what a TLS client offers, in its order.
+        stream: of another end of the mesh that it has come by, None where it came by itself.
     """
 
     transport: Transport
@@ -76,6 +79,7 @@ class FlowFacts:
     application_protocol: str = ""
     server_name: str = ""
     alpn: tuple[str, ...] = ()
+    stream: InboundStream | None = None
 
 
 @dataclass(slots=True)
@@ -86,7 +90,8 @@ class FlowReport:
     from endpoint to client. ``service`` is the one that was called, and ``route`` the key of what
     led elsewhere. ``movers`` are those that moved bytes of it, in the order of their first.
     ``requests`` and ``refused_requests`` were counted on the way where a policy asks for it;
-    ``unobserved`` says why not to the end.
+    ``unobserved`` says why not to the end. ``way`` is how the endpoint was reached where that is
+    by the bus, ``from_node`` the end of the mesh whose stream it was.
     """
 
     transport: str
@@ -111,3 +116,5 @@ class FlowReport:
     requests: int = 0
     refused_requests: int = 0
     unobserved: str = ""
+    way: str = ""
+    from_node: str = ""

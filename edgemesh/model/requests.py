@@ -27,6 +27,8 @@ class RequestReport(msgspec.Struct, frozen=True, gc=False):
         duration: in seconds, from the first byte of the request to the last of the response.
         upstream_duration: in seconds, from sending to the response's head; of the last attempt.
         query: after the ``?``; the access log writes it only when it is told to.
+        way: how the endpoint was reached where that is by the bus.
+        from_node: the end of the mesh that the request's stream came from, "" for none.
     """
 
     protocol: str
@@ -48,3 +50,5 @@ class RequestReport(msgspec.Struct, frozen=True, gc=False):
     duration: float
     upstream_duration: float
     query: str = ""
+    way: str = ""
+    from_node: str = ""

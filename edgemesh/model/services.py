@@ -112,6 +112,7 @@ class ServicePort:
             one that none of them matches goes to the endpoints above.
         inbound: it is the port as calls see it that reach its one endpoint, of this node, at the
             endpoint's own address (`policy.inbound`).
+        by_stream: the same for calls that come by a stream of another end of the mesh.
     """
 
     namespace: str
@@ -128,13 +129,15 @@ class ServicePort:
     routes: tuple[Route, ...] = ()
     connection_routes: tuple[ConnectionRoute, ...] = ()
     inbound: bool = False
+    by_stream: bool = False
 
     @property
     def key(self) -> PortKey:
         """Identity that outlives snapshots: state such as a round-robin position hangs on it."""
         if self.inbound:
             (endpoint,) = self.endpoints
-            where = f"{self.transport} at {endpoint.address} {endpoint.port}"
+            way = "by stream at" if self.by_stream else "at"
+            where = f"{self.transport} {way} {endpoint.address} {endpoint.port}"
             return (self.namespace, self.service, where, self.port)
         return self.limits_key
 
@@ -213,6 +216,8 @@ class Snapshot:
         services: by (namespace, name).
         pods: by address.
         ports: Service ports by their key, those without an address and inbound ones, too.
+        ruled: Services that a Rule leads to, with the numbers of the ports that it means; none for
+            all of them.
     """
 
     revision: int = 0
@@ -227,3 +232,4 @@ class Snapshot:
     services: Mapping[tuple[str, str], Service] = field(default_factory=dict)
     pods: Mapping[str, PodIdentity] = field(default_factory=dict)
     ports: Mapping[PortKey, ServicePort] = field(default_factory=dict)
+    ruled: Mapping[ServiceName, frozenset[int]] = field(default_factory=dict)

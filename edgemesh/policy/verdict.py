@@ -16,6 +16,7 @@ from edgemesh.model.policies import (
 )
 from edgemesh.model.routes import Backend, ConnectionRoute
 from edgemesh.model.services import ServicePort, Snapshot, Source, Transport
+from edgemesh.model.streams import InboundStream
 from edgemesh.policy.paths import forwarding_path
 from edgemesh.policy.routing.backends import backend_port, by_weight, pick_backend
 from edgemesh.policy.routing.connections import connection_route
@@ -97,6 +98,7 @@ def decide(
     *,
     listener_port: int,
     available: AvailablePaths = NOT_LOOKED_AT,
+    entered: ServicePort | None = None,
 ) -> Verdict:
     """Decide about one flow that is relayed, or whose requests are counted on the way.
 
@@ -107,8 +109,9 @@ def decide(
         now: monotonic seconds.
         listener_port: our own; a flow that was addressed to it would come back for ever.
         available: what works on this node.
+        entered: the port that a stream was let in to, None for a flow that came by itself.
     """
-    port = find_port(snapshot, facts.transport, facts.destination)
+    port = entered or find_port(snapshot, facts.transport, facts.destination)
     if port is None:
         return _unknown(facts, listener_port)
     path = Path.RELAY
@@ -122,10 +125,10 @@ def decide(
         if not upstream.may_connect():
             return Verdict(port, refusal=Refusal.OVERFLOW, route=route)
         limited = (port,) if target.key == port.key else (port, target)
-        client = facts.client[0]
+        caller = caller_key(snapshot, facts.client[0], facts.stream)
         # Where requests are counted on the way, each of them takes its own token.
         if path is Path.RELAY and any(
-            client_quota_wait(snapshot, traffic, each, client, now, route=route) for each in limited
+            client_quota_wait(traffic, each, caller, now, route=route) for each in limited
         ):
             return Verdict(port, refusal=Refusal.QUOTA, route=route)
     call = _call(facts, upstream.policy.balancing)
@@ -190,10 +193,9 @@ def preview(
 
 
 def client_quota_wait(
-    snapshot: Snapshot,
     traffic: Traffic,
     port: ServicePort,
-    client: str,
+    caller: str,
     now: float,
     *,
     route: str = "",
@@ -201,10 +203,9 @@ def client_quota_wait(
     """Take one token for a connection or a datagram of a client.
 
     Args:
-        snapshot: what is known about Pods.
         traffic: where the buckets are.
         port: whose quota it is.
-        client: its address.
+        caller: see `caller_key`.
         now: monotonic seconds.
         route: the key of the one that was taken, "" for none.
 
@@ -216,12 +217,23 @@ def client_quota_wait(
         return 0.0
     scope = quota.quota.scope
     if scope is QuotaScope.SOURCE:
-        return quota.take(workload_key(snapshot, client), now)
+        return quota.take(caller, now)
     return quota.take(route if scope is QuotaScope.ROUTE else "", now)
 
 
-def workload_key(snapshot: Snapshot, client: str) -> str:
-    """The name under which quotas by source count a client: its workload's, else its address."""
+def caller_key(snapshot: Snapshot, client: str, stream: InboundStream | None) -> str:
+    """The name under which quotas by source count a client: its workload's, else its address.
+
+    Addresses are each node's own, so of a stream's client the other end's word is taken, and
+    without that it is the other end that counts.
+
+    Args:
+        snapshot: what is known about Pods.
+        client: its address.
+        stream: that its call has come by, None for none.
+    """
+    if stream is not None:
+        return stream.workload or stream.from_node
     pod = snapshot.pods.get(client)
     return f"{pod.namespace}/{pod.workload or pod.name}" if pod else client
 
@@ -253,6 +265,8 @@ def _route(snapshot: Snapshot, facts: FlowFacts, port: ServicePort) -> Connectio
 
 
 def _caller(snapshot: Snapshot, facts: FlowFacts) -> Caller | None:
+    if facts.stream is not None:
+        return None
     pod = snapshot.pods.get(facts.client[0])
     return Caller(pod.namespace, pod.labels) if pod else None
 

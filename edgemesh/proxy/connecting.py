@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import socket
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from edgemesh.kernel.sockets import Address, Socket, dialling_socket, is_own_address
 from edgemesh.model.services import Endpoint, ServicePort, Source
@@ -15,6 +16,12 @@ from edgemesh.reactor.reactor import OUT, Handler
 from edgemesh.reactor.timers import Timer
 from edgemesh.reactor.virtual import VirtualSocket
 from edgemesh.wire.host_port import joined
+
+if TYPE_CHECKING:
+    from edgemesh.proxy.flow import Flow
+
+# Members of an enum are looked up slowly.
+_NODE = Source.NODE
 
 
 def connecting_socket(
@@ -81,22 +88,25 @@ def connecting_stream(
     return (None, errno.ENETUNREACH) if sock is None else (sock, 0)
 
 
-def pool_key(
-    context: Context, state: EndpointState, source: Source, client: str
-) -> tuple[EndpointState, str, str]:
+def pool_key(flow: Flow, state: EndpointState, source: Source) -> tuple[EndpointState, str, str]:
     """What connections have in common that a request may be sent on.
 
     Streams by the bus are for one client each: the other end is told whose they are, since
     policies there may count by that, and another stream costs little.
 
     Args:
-        context: of the data plane.
+        flow: the client's.
         state: of the endpoint.
         source: which client address it sees.
-        client: whose request it is.
     """
+    context = flow.context
+    if source is _NODE and context.remote is None:
+        return state, "", ""
     way = context.way_to(state.endpoint)
-    return state, client if way else source_address(client, state.endpoint, source), way
+    client = flow.client_address[0]
+    if way:
+        return state, client, way
+    return state, "" if flow.stream else source_address(client, state.endpoint, source), ""
 
 
 def pooled_socket(

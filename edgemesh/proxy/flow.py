@@ -6,10 +6,13 @@ from typing import Protocol
 
 from edgemesh.kernel.sockets import Socket, fin_on_close
 from edgemesh.model.flows import Ending, FlowFacts, Mover
-from edgemesh.model.services import Endpoint, Transport
-from edgemesh.policy.verdict import Verdict
+from edgemesh.model.services import Endpoint, ServicePort, Transport
+from edgemesh.model.streams import InboundStream
+from edgemesh.policy.bus.refused import problem_of
+from edgemesh.policy.verdict import Verdict, caller_key
 from edgemesh.proxy.context import Context
 from edgemesh.proxy.forward.attempt import Attempt
+from edgemesh.reactor.virtual import VirtualSocket
 from edgemesh.wire.sniff import Sniffed
 
 
@@ -45,6 +48,7 @@ class Flow:
         "server_name",
         "stage",
         "started",
+        "stream",
         "unobserved",
         "upstream",
         "verdict",
@@ -57,12 +61,22 @@ class Flow:
         client: Socket,
         client_address: tuple[str, int],
         destination: tuple[str, int],
+        stream: InboundStream | None = None,
     ) -> None:
-        """Begin a flow that was just accepted."""
+        """Begin a flow that was just accepted.
+
+        Args:
+            context: of the data plane.
+            client: its socket.
+            client_address: who calls.
+            destination: what was called.
+            stream: of another end of the mesh that is ``client``, None for none.
+        """
         self.context = context
         self.client = client
         self.client_address = client_address
         self.destination = destination
+        self.stream = stream
         self.started = context.reactor.now
         self.stage: Stage | None = None
         self.application_protocol = ""
@@ -92,7 +106,22 @@ class Flow:
             self.application_protocol,
             self.server_name,
             self.alpn,
+            self.stream,
         )
+
+    def called_port(self) -> ServicePort | None:
+        """The Service port that is called, as it is now."""
+        return self.context.decider.called_port(Transport.TCP, self.destination, self.stream)
+
+    def caller(self) -> str:
+        """Under which name quotas by source count it."""
+        snapshot = self.context.decider.snapshot
+        return caller_key(snapshot, self.client_address[0], self.stream)
+
+    def take_client(self) -> None:
+        """Somebody reads what the client sends from now on: tell it if it waits for that."""
+        if isinstance(self.client, VirtualSocket):
+            self.client.accept()
 
     @property
     def has_virtual_socket(self) -> bool:
@@ -124,6 +153,8 @@ class Flow:
             self.stage = None
         if self.attempt is not None:
             self.attempt.end_with(ending, self.bytes_sent)
+        if isinstance(self.client, VirtualSocket) and self.client.connecting:
+            self.client.refuse(problem_of(ending, reason), reason or ending)
         for sock in (self.client, self.upstream):
             if sock is not None:
                 if not reset:
@@ -139,6 +170,7 @@ class Flow:
             requests=self.requests,
             refused_requests=self.refused_requests,
             unobserved=self.unobserved,
+            way=self.way,
             attempts=self.attempts,
             bytes_sent=self.bytes_sent,
             bytes_received=self.bytes_received,

@@ -18,11 +18,13 @@ from edgemesh.model.flows import Ending, FlowReport, Mover
 from edgemesh.model.policies import Path
 from edgemesh.model.services import Snapshot
 from edgemesh.model.settings import Http2Settings, HttpSettings, NetfilterSettings, ProxySettings
+from edgemesh.model.streams import InboundStream
 from edgemesh.observe.log import get_logger
 from edgemesh.observe.metrics.metrics import Metrics
 from edgemesh.policy.traffic.traffic import RemovedEndpoint
 from edgemesh.proxy.accept import TcpAcceptor
 from edgemesh.proxy.context import Context
+from edgemesh.proxy.entering import Entrance
 from edgemesh.proxy.forward.bulk import begin_bulk
 from edgemesh.proxy.forward.datagram import DatagramAcceptor
 from edgemesh.proxy.forward.movers import Movers
@@ -30,6 +32,7 @@ from edgemesh.proxy.forward.pipes import Pipes
 from edgemesh.proxy.forward.relay import resume_relay
 from edgemesh.proxy.forward.session import Session, Sessions
 from edgemesh.proxy.http.shared import RequestLog
+from edgemesh.reactor.virtual import VirtualSocket
 
 _log = get_logger("plane")
 
@@ -47,6 +50,7 @@ class Plane(Context):
         pipes: of flows that are spliced.
         at_end: what else `serve` ends with, while the reactor still works.
         ended: set when everything is over that `serve` has forwarded.
+        entrance: where streams come in.
     """
 
     def __init__(
@@ -61,6 +65,7 @@ class Plane(Context):
         http: HttpSettings | None = None,
         http2: Http2Settings | None = None,
         request_log: RequestLog | None = None,
+        listening: bool = True,
     ) -> None:
         """Put the parts together; nothing listens before `serve`.
 
@@ -75,6 +80,8 @@ class Plane(Context):
             http: limits and deadlines of the ``http`` path.
             http2: what HTTP/2 has besides.
             request_log: takes reports of requests.
+            listening: False where calls come by streams only, as in the cloud; endpoints are
+                chosen here then.
         """
         super().__init__(
             settings,
@@ -101,6 +108,20 @@ class Plane(Context):
             "both": (socket.AF_INET, socket.AF_INET6),
         }[netfilter.family]
         self._acceptors: list[TcpAcceptor | DatagramAcceptor] = []
+        self._listening = listening
+        self.decider.chooses = not listening
+        self.entrance = Entrance(self, self.sessions)
+
+    def enter(self, stream: VirtualSocket, wanted: InboundStream) -> None:
+        """Let a stream of another end of the mesh in, or refuse it; from within a turn.
+
+        Args:
+            stream: neither accepted nor refused yet.
+            wanted: what it is for.
+
+        Ownership: the stream is closed by the plane.
+        """
+        self.entrance.enter(stream, wanted)
 
     def swap(self, snapshot: Snapshot) -> None:
         """Decide by ``snapshot`` from now on.
@@ -114,7 +135,7 @@ class Plane(Context):
         if before.keys() - snapshot.udp_inbound.keys():
             # What answers in an endpoint's place would take datagrams that are for it again.
             self._end_sessions(Session.is_stale, Ending.CLOSED, "endpoint removed")
-        self.http.plans.forget(snapshot)
+        self.http.plans.forget(self.decider.snapshot)
         self.inbound.look_again()
 
     def _close_relayed(self, removed: AbstractSet[RemovedEndpoint]) -> None:
@@ -149,6 +170,8 @@ class Plane(Context):
                 self._cut_all()
                 for end in list(self.at_end):
                     end()
+                # Who carries streams is told of their end.
+                self.reactor.settle()
                 self.ended.set()
 
     async def drain(self, grace_seconds: float) -> None:
@@ -170,6 +193,8 @@ class Plane(Context):
 
     def _listen(self, listeners: ExitStack) -> None:
         transparent = not self._redirected
+        if not self._listening:
+            return
         for family in self._families:
             if family == socket.AF_INET6 and len(self._families) > 1 and not ipv6_available():
                 _log.info("IPv6 is left alone: this kernel has none")

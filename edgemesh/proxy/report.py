@@ -11,6 +11,7 @@ from edgemesh.model.flows import Ending, FlowFacts, FlowReport, Mover, Refusal
 from edgemesh.model.meters import Meter
 from edgemesh.model.policies import Path
 from edgemesh.model.services import Endpoint, ServicePort, Snapshot, Transport
+from edgemesh.model.streams import InboundStream
 from edgemesh.observe.log import get_logger
 from edgemesh.observe.metrics.metrics import Metrics
 from edgemesh.policy.traffic.events import Event, EventKind
@@ -33,6 +34,27 @@ def failure(endpoint: Endpoint, problem: int, reason: str = "") -> str:
     else:
         why = "this is edgemesh's own listener" if problem == errno.ELOOP else os.strerror(problem)
     return f"{joined(endpoint.address, endpoint.port)}: {why}"
+
+
+def pod_name(snapshot: Snapshot, client: str, stream: InboundStream | None) -> str:
+    """Who has called, ``namespace/name``, "" when it is no Pod.
+
+    Args:
+        snapshot: what is known about Pods.
+        client: its address.
+        stream: that its call has come by: then it is the caller's workload, as the other end says.
+    """
+    if stream is not None:
+        return stream.workload
+    pod = snapshot.pods.get(client)
+    return f"{pod.namespace}/{pod.name}" if pod else ""
+
+
+def named_way(way: str, endpoint: Endpoint | None) -> str:
+    """``link to node-b``, ``cloud``; "" for a call that did not go by the bus."""
+    if not way or endpoint is None or endpoint.node == way:
+        return way
+    return f"{way} to {endpoint.node}"
 
 
 def _path(verdict: Verdict | None, movers: tuple[Mover, ...]) -> str:
@@ -139,6 +161,7 @@ class Reports:
         requests: int = 0,
         refused_requests: int = 0,
         unobserved: str = "",
+        way: str = "",
         attempts: int,
         bytes_sent: int,
         bytes_received: int,
@@ -162,12 +185,12 @@ class Reports:
                 meter.bytes_sent += bytes_sent
                 meter.bytes_received += bytes_received
                 meter.resets += ending is Ending.ENDPOINT_RESET
-        pod = snapshot.pods.get(facts.client[0])
+        stream = facts.stream
         self._write(
             FlowReport(
                 transport=facts.transport,
                 client=joined(*facts.client),
-                client_pod=f"{pod.namespace}/{pod.name}" if pod else "",
+                client_pod=pod_name(snapshot, facts.client[0], stream),
                 destination=joined(*facts.destination),
                 service=str(verdict.port) if verdict and verdict.port else "",
                 route=verdict.route if verdict else "",
@@ -187,6 +210,8 @@ class Reports:
                 requests=requests,
                 refused_requests=refused_requests,
                 unobserved=unobserved,
+                way=named_way(way, endpoint),
+                from_node=stream.from_node if stream else "",
             )
         )
 

@@ -29,7 +29,7 @@ _HTTP2 = frozenset({"http2", "grpc"})
 def resolve(flow: Flow) -> None:
     """Take a flow on to its decision, now or when its protocol is known."""
     context = flow.context
-    port = context.decider.declared_port(flow.destination)
+    port = flow.called_port()
     if port is None:
         dial(flow)
         return
@@ -49,6 +49,7 @@ def _go_on(flow: Flow, port: ServicePort) -> None:
         dial(flow)
         return
     flow.verdict = Verdict(port, path=Path.HTTP, source=port.source)
+    flow.take_client()
     if flow.application_protocol in _HTTP2:
         http2.serve(flow)
     else:
@@ -70,6 +71,7 @@ class _Peek:
     def start(self) -> None:
         """Look at what comes; what is there already comes with the next turn."""
         self._flow.stage = self
+        self._flow.take_client()
         self._flow.context.reactor.watch_newcomer(self._flow.client.fileno(), self, IN | HANGUP_IN)
 
     def stop(self) -> None:

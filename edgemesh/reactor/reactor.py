@@ -302,9 +302,11 @@ class Reactor:
 
     def settle(self) -> None:
         """Do what was left for the end of the turn; not for handlers, who are within one."""
-        while self._soon:
-            self._guard(*self._soon.popleft())
-        self._close_all()
+        while self._soon or self._closing:
+            while self._soon:
+                self._guard(*self._soon.popleft())
+            # To close a virtual socket is news for who carries it.
+            self._close_all()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled.
@@ -383,6 +385,6 @@ class Reactor:
         handler.on_bug(error)
 
     def _close_all(self) -> None:
-        for sock in self._closing:
+        closing, self._closing = self._closing, []
+        for sock in closing:
             sock.close()
-        self._closing.clear()

@@ -1,210 +1,182 @@
-"""HTTP/1.1 on trio's streams: bodies stream both ways, and nothing is sent twice."""
+"""HTTP whose endpoint is reached by the bus: two planes and streams between them."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from dataclasses import replace
 
 import pytest
 import trio
-import trio.testing
+from bus_fixtures import NODE_A, NODE_B, Mesh, meshed
+from http1_peers import GET, OK, POST, asked, exchanged, head_of
+from http2_peers import GRPC, h2_client, h2_endpoint
+from plane_fixtures import Peer, Server
 
-from edgemesh.bus.http.client import exchange
-from edgemesh.bus.http.messages import (
-    HttpError,
-    Request,
-    Response,
-    end_to_end,
-    text_response,
-    whole_body,
-)
-from edgemesh.bus.http.server import Handler, Respond, ServerLimits, serve_requests
+from edgemesh.model.policies import Policy, Quota, QuotaScope, ServerLimits
+from edgemesh.model.services import PodIdentity
 
-LIMITS = ServerLimits(head_bytes=1000, idle_seconds=60, silence_seconds=10)
-HOST = ("Host", "edge")
+pytestmark = pytest.mark.root
 
 
-async def echo(request: Request, respond: Respond) -> None:
-    fields = tuple((name, value) for name, value in request.fields if name.startswith("X-"))
-    await respond(Response(201, fields, request.body, request.length))
+async def http(mesh: Mesh, **port: object) -> tuple[Server, Peer]:
+    server = mesh.serve(application_protocol="http", **port)
+    return server, await mesh.a.call()
 
 
-async def collected(body: AsyncGenerator[bytes, None]) -> bytes:
-    return b"".join([part async for part in body])
+async def test_requests_go_one_after_the_other_on_one_stream() -> None:
+    async with meshed() as mesh:
+        server, client = await http(mesh)
+        endpoint = await exchanged(client, server)
+        await client.send(POST)
+        assert await endpoint.receive(len(POST)) == POST
+        await endpoint.send(OK)
+        assert await client.receive(len(OK)) == OK
+        assert len(mesh.bus.asked) == 1
 
 
-async def answer(handler: Handler, request: Request) -> tuple[Response, bytes]:
-    client, server = trio.testing.memory_stream_pair()
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(serve_requests, server, handler, LIMITS)
-        async with exchange(client, request, max_head_bytes=1000, seconds=10) as response:
-            body = await collected(response.body)
-        await client.aclose()
-    return response, body
+async def test_a_body_of_any_size_passes() -> None:
+    body = bytes(range(256)) * 4096
+    head = b"POST / HTTP/1.1\r\nHost: web\r\nContent-Length: %d\r\n\r\n" % len(body)
+    async with meshed() as mesh:
+        server, client = await http(mesh)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(client.send, head + body)
+            endpoint = await server.accept()
+            assert await endpoint.receive(len(head + body)) == head + body
+        await endpoint.send(OK)
+        assert await client.receive(len(OK)) == OK
 
 
-async def said(handler: Handler, *sent: bytes) -> bytes:
-    """What a client hears that sends these bytes and then waits."""
-    client, server = trio.testing.memory_stream_pair()
-
-    async def serve() -> None:
-        await serve_requests(server, handler, LIMITS)
-        await server.aclose()
-
-    heard = b""
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(serve)
-        for part in sent:
-            await client.send_all(part)
-        async for part in client:
-            heard += part
-    return heard
+async def test_clients_have_streams_of_their_own_for_the_other_end_is_told_whose_they_are() -> None:
+    async with meshed() as mesh:
+        server, client = await http(mesh)
+        await exchanged(client, server)
+        other = await mesh.a.call(source="127.0.0.7")
+        await exchanged(other, server)
+        assert [each.client[0] for each in mesh.bus.asked] == ["127.0.0.1", "127.0.0.7"]
 
 
-async def test_status_fields_and_body_come_back_as_they_are() -> None:
-    fields = (HOST, ("X-Edge", "a"), ("X-Edge", "b"))
-    request = Request("POST", "/a?b=c", fields, whole_body(b"hello"), 5)
-    response, body = await answer(echo, request)
-    assert (response.status, response.length, body) == (201, 5, b"hello")
-    assert [value for name, value in response.fields if name == "X-Edge"] == ["a", "b"]
+async def test_connections_of_another_way_are_not_used_any_more() -> None:
+    async with meshed() as mesh:
+        server, client = await http(mesh)
+        await exchanged(client, server)
+        mesh.bus.routes[NODE_B] = "hub"
+        await exchanged(client, server)
+        mesh.bus.routes.clear()
+        await exchanged(client, server)
+        assert len(mesh.bus.asked) == 2
 
 
-async def test_a_body_of_unknown_length_is_streamed_both_ways() -> None:
-    """Each part is sent only after the one before has come back."""
-    returned = trio.Event()
-
-    async def parts() -> AsyncGenerator[bytes, None]:
-        yield b"one"
-        await returned.wait()
-        yield b"two"
-
-    client, server = trio.testing.memory_stream_pair()
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(serve_requests, server, echo, LIMITS)
-        request = Request("POST", "/", (HOST,), parts(), None)
-        async with exchange(client, request, max_head_bytes=1000, seconds=10) as response:
-            assert response.length is None
-            assert await anext(response.body) == b"one"
-            returned.set()
-            assert await anext(response.body) == b"two"
-            with pytest.raises(StopAsyncIteration):
-                await anext(response.body)
-        await client.aclose()
+async def test_a_pooled_stream_of_a_dead_link_is_replaced_without_an_error() -> None:
+    async with meshed() as mesh:
+        server, client = await http(mesh)
+        await exchanged(client, server)
+        mesh.bus.cut()
+        await exchanged(client, server)
+        assert len(mesh.bus.asked) == 2
 
 
-async def test_a_connection_serves_one_request_after_the_other() -> None:
-    one = b"GET / HTTP/1.1\r\nHost: edge\r\n\r\n"
-    last = b"GET / HTTP/1.1\r\nHost: edge\r\nConnection: close\r\n\r\n"
-    assert (await said(echo, one + one, last)).count(b"HTTP/1.1 201 ") == 3
+async def test_a_request_beyond_the_servers_quota_gets_429_from_the_node_of_the_endpoint() -> None:
+    async with meshed() as mesh:
+        limits = ServerLimits(quota=Quota(0.1, 1))
+        server, client = await http(mesh, policy=Policy(server=limits))
+        await exchanged(client, server)
+        await client.send(GET)
+        status, fields = await head_of(client)
+        assert (status, fields["x-edgemesh-reason"]) == (429, "server-quota")
+        assert mesh.b.plane.reports.refused_requests == 1
 
 
-async def test_an_answer_to_head_has_a_length_and_no_body() -> None:
-    async def respond_with_text(_request: Request, respond: Respond) -> None:
-        await respond(text_response(404, "no rule"))
-
-    response, body = await answer(respond_with_text, Request("HEAD", "/", (HOST,)))
-    assert (response.status, body) == (404, b"")
-    assert ("Content-Length", "8") in response.fields
-
-
-@pytest.mark.parametrize("status", [204, 304])
-async def test_an_answer_that_can_have_no_body_announces_none(status: int) -> None:
-    async def respond_empty(_request: Request, respond: Respond) -> None:
-        await respond(Response(status, ()))
-
-    response, body = await answer(respond_empty, Request("GET", "/", (HOST,)))
-    assert (response.status, body) == (status, b"")
-    assert not [name for name, _ in response.fields if name.lower() == "content-length"]
+async def test_a_quota_by_source_counts_the_workload_that_the_other_end_has_named() -> None:
+    async with meshed() as mesh:
+        limits = ServerLimits(quota=Quota(0.1, 1, QuotaScope.SOURCE))
+        server, client = await http(mesh, policy=Policy(server=limits))
+        pods = {
+            "127.0.0.1": PodIdentity("shop", "cart-1", workload="cart"),
+            "127.0.0.7": PodIdentity("shop", "stock-1", workload="stock"),
+        }
+        mesh.a.plane.swap(replace(mesh.a.plane.decider.snapshot, pods=pods))
+        await exchanged(client, server)
+        other = await mesh.a.call(source="127.0.0.7")
+        await exchanged(other, server)
+        await other.send(GET)
+        assert (await head_of(other))[0] == 429
 
 
-async def test_who_waits_for_leave_to_send_a_body_gets_it() -> None:
-    async def take_all(request: Request, respond: Respond) -> None:
-        await respond(text_response(200, (await collected(request.body)).decode()))
-
-    client, server = trio.testing.memory_stream_pair()
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(serve_requests, server, take_all, LIMITS)
-        head = b"POST / HTTP/1.1\r\nHost: e\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n"
-        await client.send_all(head)
-        assert await client.receive_some() == b"HTTP/1.1 100 Continue\r\n\r\n"
-        await client.send_all(b"ok")
-        assert bytes(await client.receive_some()).startswith(b"HTTP/1.1 200 OK\r\n")
-        await client.aclose()
+async def test_a_limit_that_comes_or_goes_holds_for_what_is_asked_next() -> None:
+    async with meshed() as mesh:
+        limited = Policy(server=ServerLimits(quota=Quota(0.1, 1)))
+        server, client = await http(mesh, policy=limited)
+        await exchanged(client, server)
+        port = mesh.b.plane.decider.snapshot.ports["default", "echo", "TCP", 80]
+        mesh.knows(mesh.b, NODE_B, replace(port, policy=Policy()))
+        await exchanged(client, server)
+        mesh.knows(mesh.b, NODE_B, port)
+        await client.send(GET)
+        assert (await head_of(client))[0] == 429
 
 
-@pytest.mark.parametrize(
-    ("sent", "status"),
-    [
-        (b"hello\r\n\r\n", b"400"),
-        (b"GET / HTTP/1.1\r\n\r\n", b"400"),
-        (b"GET / HTTP/1.1\r\nHost: e\r\nX: " + b"x" * 2000, b"431"),
-        (b"POST / HTTP/1.1\r\nHost: e\r\nTransfer-Encoding: gzip\r\n\r\n", b"501"),
-    ],
-)
-async def test_what_is_no_request_is_told_so(sent: bytes, status: bytes) -> None:
-    heard = await said(echo, sent)
-    assert heard.startswith(b"HTTP/1.1 " + status)
-    assert heard.count(b"HTTP/1.1") == 1
+async def test_grpc_passes_with_its_trailers() -> None:
+    async with meshed() as mesh:
+        server = mesh.serve(application_protocol="grpc")
+        client = await h2_client(mesh.a)
+        stream_id = await client.request(GRPC)
+        endpoint = await h2_endpoint(server)
+        assert endpoint.heard[await endpoint.next_request()].head[":path"] == dict(GRPC)[":path"]
+        await endpoint.respond(1, body=b"answer", trailers=(("grpc-status", "0"),))
+        heard = await client.over(stream_id)
+        assert heard.body == b"answer"
+        assert heard.trailers == {"grpc-status": "0"}
 
 
-async def test_a_body_that_was_not_read_ends_the_connection() -> None:
-    async def refuse(_request: Request, respond: Respond) -> None:
-        await respond(text_response(413, "too much"))
-
-    head = b"POST / HTTP/1.1\r\nHost: e\r\nContent-Length: 100000\r\n\r\n"
-    assert (await said(refuse, head, b"x")).count(b"HTTP/1.1 413") == 1
-
-
-async def test_an_answer_that_breaks_off_is_no_answer() -> None:
-    client, server = trio.testing.memory_stream_pair()
-    await server.send_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhe")
-    await server.send_eof()
-    with pytest.raises(HttpError):
-        async with exchange(
-            client, Request("GET", "/", (HOST,)), max_head_bytes=1000, seconds=10
-        ) as response:
-            await collected(response.body)
+async def test_a_grpc_call_beyond_the_servers_quota_gets_its_status_from_the_node() -> None:
+    async with meshed() as mesh:
+        limits = Policy(server=ServerLimits(quota=Quota(0.1, 1)))
+        server = mesh.serve(application_protocol="grpc", policy=limits)
+        client = await h2_client(mesh.a)
+        first = await client.request(GRPC)
+        endpoint = await h2_endpoint(server)
+        await endpoint.respond(await endpoint.next_request(), trailers=(("grpc-status", "0"),))
+        await client.over(first)
+        refused = await client.over(await client.request(GRPC))
+        assert refused.head["x-edgemesh-reason"] == "server-quota"
 
 
-@pytest.mark.parametrize("sent", [b"", b"SSH-2.0\r\n\r\n", b"HTTP/1.1 200 OK\r\nX: " + b"x" * 2000])
-async def test_what_is_no_answer_is_told_so(sent: bytes) -> None:
-    client, server = trio.testing.memory_stream_pair()
-    if sent:
-        await server.send_all(sent)
-    await server.send_eof()
-    with pytest.raises(HttpError):
-        async with exchange(client, Request("GET", "/", (HOST,)), max_head_bytes=1000, seconds=10):
-            pass
+async def test_an_endpoint_that_refuses_is_told_to_the_client() -> None:
+    async with meshed() as mesh:
+        mesh.service(mesh.a.closed(), application_protocol="http")
+        client = await mesh.a.call()
+        await client.send(GET)
+        status, fields = await head_of(client)
+        assert (status, fields["x-edgemesh-reason"]) == (502, "endpoint-failed")
 
 
-async def test_silence_ends_a_request(autojump_clock: trio.testing.MockClock) -> None:
-    client, _server = trio.testing.memory_stream_pair()
-    began = trio.current_time()
-    with pytest.raises(HttpError, match="in time"):
-        async with exchange(client, Request("GET", "/", (HOST,)), max_head_bytes=1000, seconds=10):
-            pass
-    assert trio.current_time() - began == 10
-    assert autojump_clock.rate == 0
-
-
-async def test_an_early_answer_is_heard_while_the_body_is_still_being_sent() -> None:
-    async def endless() -> AsyncGenerator[bytes, None]:
-        while True:
-            await trio.lowlevel.checkpoint()
-            yield b"x" * 1000
-
-    async def refuse(_request: Request, respond: Respond) -> None:
-        await respond(text_response(413, "too much"))
-
-    response, body = await answer(refuse, Request("POST", "/", (HOST,), endless(), None))
-    assert (response.status, body) == (413, b"too much\n")
-
-
-def test_what_is_for_one_connection_is_not_passed_on() -> None:
-    fields = (
-        ("Connection", "close, X-Own"),
-        ("X-Own", "1"),
-        ("Keep-Alive", "5"),
-        ("Transfer-Encoding", "chunked"),
-        ("X-Other", "2"),
+async def test_an_upgraded_connection_carries_bytes_both_ways() -> None:
+    upgrade = (
+        b"GET /chat HTTP/1.1\r\nHost: web\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
     )
-    assert end_to_end(fields) == (("X-Other", "2"),)
+    switching = (
+        b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+    )
+    async with meshed() as mesh:
+        server, client = await http(mesh)
+        await client.send(upgrade)
+        endpoint = await asked(server, upgrade)
+        await endpoint.send(switching + b"hello")
+        assert await client.receive(len(switching) + 5) == switching + b"hello"
+        await client.send(b"\x81\x00")
+        assert await endpoint.receive(2) == b"\x81\x00"
+        client.half_close()
+        assert await endpoint.receive_all() == b""
+        endpoint.half_close()
+        assert (await mesh.a.report()).application_protocol == "websocket"
+
+
+async def test_reports_of_requests_at_the_endpoints_node_name_the_calling_end() -> None:
+    async with meshed() as mesh:
+        server, client = await http(mesh)
+        endpoint = await exchanged(client, server)
+        client.close()
+        await mesh.a.report()
+        endpoint.close()
+        report = await mesh.b.report()
+        assert (report.from_node, report.client.split(":")[0]) == (NODE_A, "127.0.0.1")

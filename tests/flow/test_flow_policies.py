@@ -19,7 +19,7 @@ from edgemesh.model.policies import (
     ServerLimits,
     Timeouts,
 )
-from edgemesh.model.services import Endpoint, PodIdentity, Snapshot
+from edgemesh.model.services import Endpoint, PodIdentity, Snapshot, Transport
 from edgemesh.policy.traffic.breaker import Phase
 from edgemesh.policy.traffic.endpoint_state import EndpointState
 from edgemesh.policy.traffic.upstream import Upstream
@@ -123,7 +123,7 @@ async def test_an_endpoint_that_refuses_is_ejected_and_the_event_is_logged_and_c
             await world.until(lambda: len(world.plane.flows) == 4)
             assert phase(world, dead) is Phase.OPEN
             assert state_of(world, dead).calls == 1
-            port = world.plane.decider.declared_port(("127.0.0.1", world.port))
+            port = world.plane.decider.called_port(Transport.TCP, ("127.0.0.1", world.port))
             assert port is not None
             assert world.plane.metrics.meters.meter(port, dead, "relay").ejections == 1
     (line,) = [line for line in lines if line.get("event") == "endpoint ejected"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -17,6 +18,7 @@ from edgemesh.model.policies import (
     Quota,
     QuotaScope,
 )
+from edgemesh.model.routes import Backend, ConnectionRoute
 from edgemesh.model.services import (
     Endpoint,
     PodIdentity,
@@ -25,9 +27,10 @@ from edgemesh.model.services import (
     Source,
     Transport,
 )
+from edgemesh.model.streams import InboundStream
 from edgemesh.policy.deadlines import policy_or_setting
 from edgemesh.policy.traffic.traffic import Traffic
-from edgemesh.policy.verdict import Verdict, client_quota_wait, decide, preview, workload_key
+from edgemesh.policy.verdict import Verdict, caller_key, client_quota_wait, decide, preview
 
 OURS = 15001
 ENDPOINTS = (Endpoint("10.0.0.1", 8080), Endpoint("10.0.0.2", 8080))
@@ -200,7 +203,7 @@ def test_quotas_by_route_count_for_all_flows_together() -> None:
 
 def test_without_a_quota_nothing_is_taken() -> None:
     called = Called(Policy())
-    assert client_quota_wait(called.snapshot, called.traffic, called.port, "192.0.2.1", 0.0) == 0.0
+    assert client_quota_wait(called.traffic, called.port, "192.0.2.1", 0.0) == 0.0
 
 
 @pytest.mark.parametrize(
@@ -208,7 +211,35 @@ def test_without_a_quota_nothing_is_taken() -> None:
     [("10.244.0.9", "shop/cart"), ("10.244.0.8", "shop/alone"), ("192.0.2.1", "192.0.2.1")],
 )
 def test_a_client_counts_as_its_workload_or_as_its_address(client: str, key: str) -> None:
-    assert workload_key(SNAPSHOT, client) == key
+    assert caller_key(SNAPSHOT, client, None) == key
+
+
+@pytest.mark.parametrize(("workload", "key"), [("shop/cart", "shop/cart"), ("", "node-a")])
+def test_the_client_of_a_stream_counts_as_the_other_end_says(workload: str, key: str) -> None:
+    stream = InboundStream(
+        "node-a", WEB.key, "10.0.0.1:8080", ("10.244.0.9", 4000), workload, Transport.TCP
+    )
+    assert caller_key(SNAPSHOT, "10.244.0.9", stream) == key
+
+
+def test_a_flow_goes_where_its_stream_was_let_in() -> None:
+    snapshot = Snapshot()
+    stream = InboundStream("node-a", WEB.key, "", ("10.244.0.9", 4000), "", Transport.TCP)
+    facts = FlowFacts(Transport.TCP, stream.client, ("", 80), stream=stream)
+    traffic = Traffic(lambda: 0.0)
+    verdict = decide(snapshot, facts, traffic, 0.0, listener_port=OURS, entered=WEB)
+    assert verdict.port is WEB
+    assert verdict.candidates[0].endpoint in ENDPOINTS
+
+
+def test_what_routes_say_of_callers_holds_for_none_that_comes_by_a_stream() -> None:
+    stream = InboundStream("node-a", WEB.key, "", ("10.244.0.9", 4000), "", Transport.TCP)
+    route = ConnectionRoute("mine", (Backend("default", "web", 80),), source_namespace="shop")
+    port = replace(WEB, connection_routes=(route,))
+    facts = FlowFacts(Transport.TCP, stream.client, ("", 80), stream=stream)
+    traffic = Traffic(lambda: 0.0)
+    verdict = decide(SNAPSHOT, facts, traffic, 0.0, listener_port=OURS, entered=port)
+    assert verdict.route == ""
 
 
 def test_connections_beyond_the_limit_are_refused_and_take_no_token() -> None:

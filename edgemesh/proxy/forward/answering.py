@@ -4,9 +4,34 @@ from __future__ import annotations
 
 import socket
 import struct
+from typing import Protocol
 
 from edgemesh.kernel.sockets import IP_PKTINFO, Address, answering_socket
 from edgemesh.proxy.context import Context
+
+
+class Answers(Protocol):
+    """Where a session's answers leave."""
+
+    def borrow(self, service: Address) -> None:
+        """Make sure that answers can leave from ``service`` until `give_back`.
+
+        Raises:
+            OSError: they cannot.
+        """
+        ...
+
+    def give_back(self, service: Address) -> None:
+        """Let go of ``service``."""
+        ...
+
+    def send(self, client: Address, local: Address, data: memoryview) -> None:
+        """Answer ``client`` from ``local``, the address at which its datagrams arrive.
+
+        Raises:
+            OSError: the client's node says no, or a buffer is full.
+        """
+        ...
 
 
 class Answering:

@@ -8,9 +8,10 @@ from collections.abc import Callable
 from edgemesh.model.flows import Ending, Refusal
 from edgemesh.model.policies import Path
 from edgemesh.model.services import ServicePort
+from edgemesh.policy.bus.refused import AT_A_LIMIT
 from edgemesh.policy.traffic.calls import Outcome
 from edgemesh.policy.traffic.endpoint_state import EndpointState
-from edgemesh.policy.verdict import Verdict, workload_key
+from edgemesh.policy.verdict import Verdict
 from edgemesh.proxy.context import Context
 from edgemesh.proxy.transport_server import FREE, CallKind, InboundCall
 from edgemesh.reactor.reactor import Handler
@@ -25,6 +26,8 @@ _OUR_FAULTS = frozenset(
         errno.EADDRINUSE,
         errno.EADDRNOTAVAIL,
         errno.EPERM,
+        # The node of the endpoint lets no more through to it.
+        AT_A_LIMIT,
     }
 )
 _OUTCOMES = {
@@ -65,27 +68,31 @@ class Attempt:
         self.heard = False
 
     def enter(
-        self, client: str, handler: Handler, decided: Callable[[Refusal | None], None]
+        self, caller: str, handler: Handler, decided: Callable[[Refusal | None], None]
     ) -> Refusal | None:
         """Ask this node's transport server, in case the endpoint is here.
+
+        Args:
+            caller: see `caller_key`.
+            handler: as `TransportServer.admit` has it.
+            decided: as above.
 
         Returns:
             Why it may not go on. None when it may, or `waits`: ``decided`` is called then, as
             `TransportServer.admit` has it.
         """
         assert self._verdict.target is not None
-        call = self._inbound_call(self._verdict.target, client, CallKind.CONNECTION)
+        call = self._inbound_call(self._verdict.target, caller, CallKind.CONNECTION)
         self._answer = self._context.inbound.admit(call, handler, decided)
         return self._answer.refusal
 
-    def enter_datagram(self, port: ServicePort, client: str) -> Refusal | None:
+    def enter_datagram(self, port: ServicePort, caller: str) -> Refusal | None:
         """Ask the same for one datagram, by what ``port`` says now; why it is dropped."""
-        call = self._inbound_call(port, client, CallKind.DATAGRAM)
+        call = self._inbound_call(port, caller, CallKind.DATAGRAM)
         return self._context.inbound.admit(call).refusal
 
-    def _inbound_call(self, port: ServicePort, client: str, kind: CallKind) -> InboundCall:
-        source = workload_key(self._context.decider.snapshot, client)
-        return InboundCall(port, self.state.endpoint, source, kind, self._verdict.route)
+    def _inbound_call(self, port: ServicePort, caller: str, kind: CallKind) -> InboundCall:
+        return InboundCall(port, self.state.endpoint, caller, kind, self._verdict.route)
 
     @property
     def waits(self) -> bool:

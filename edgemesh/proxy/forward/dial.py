@@ -57,7 +57,7 @@ class _Dial:
             flow.endpoint = state.endpoint
             flow.attempts += 1
             attempt = flow.attempt = Attempt(flow.context, self._verdict, state)
-            refusal = attempt.enter(flow.client_address[0], self, self._admitted)
+            refusal = attempt.enter(flow.caller(), self, self._admitted)
             if refusal is not None:
                 flow.finish(Ending.REFUSED, refusal)
                 return
@@ -98,10 +98,14 @@ class _Dial:
         if way:
             target = self._verdict.target
             assert target is not None
-            client = flow.client_address
-            flow.upstream, self._problem = connecting_stream(context, target, endpoint, client)
+            flow.upstream, self._problem = connecting_stream(
+                context, target, endpoint, flow.client_address
+            )
         else:
-            source = source_address(flow.client_address[0], endpoint, self._verdict.source)
+            source = ""
+            if flow.stream is None:
+                client = flow.client_address[0]
+                source = source_address(client, endpoint, self._verdict.source)
             flow.upstream, self._problem = connecting_socket(context, endpoint, source)
         if flow.upstream is None:
             return False
@@ -121,6 +125,7 @@ class _Dial:
             return
         assert flow.endpoint is not None
         flow.context.reports.connected(self._verdict, flow.endpoint)
+        flow.take_client()
         observe = flow.context.movers.observe
         splices = self._verdict.path == Path.SPLICE and not flow.has_virtual_socket
         if observe is not None and splices:

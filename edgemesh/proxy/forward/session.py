@@ -8,22 +8,23 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections import OrderedDict
+from collections import OrderedDict, deque
 
-from edgemesh.kernel.sockets import Address, dialling_socket, is_own_address
+from edgemesh.kernel.sockets import Address, Socket, dialling_socket, is_own_address
 from edgemesh.model.flows import Ending, FlowFacts, Refusal
 from edgemesh.model.services import Endpoint, Transport
 from edgemesh.policy.deadlines import policy_or_setting
 from edgemesh.policy.traffic.calls import Outcome
 from edgemesh.policy.traffic.endpoint_state import EndpointState
-from edgemesh.policy.verdict import Verdict, client_quota_wait, find_port
-from edgemesh.proxy.connecting import source_address
+from edgemesh.policy.verdict import Verdict, caller_key, client_quota_wait
+from edgemesh.proxy.connecting import connecting_stream, reason_of, source_address
 from edgemesh.proxy.context import Context
-from edgemesh.proxy.forward.answering import Answering
+from edgemesh.proxy.forward.answering import Answers
 from edgemesh.proxy.forward.attempt import Attempt, outcome_of_problem
 from edgemesh.proxy.report import failure
-from edgemesh.reactor.reactor import IN, Handler
+from edgemesh.reactor.reactor import IN, OUT, Handler
 from edgemesh.reactor.timers import Timer
+from edgemesh.reactor.virtual import VirtualSocket
 from edgemesh.wire.host_port import joined
 
 # The client, and the address at which its datagrams arrive.
@@ -31,6 +32,8 @@ SessionKey = tuple[Address, Address]
 
 # Answers taken from the endpoint at one event.
 _BUDGET = 32
+# Datagrams that are kept until a stream to the endpoint is open.
+_EARLY = 16
 
 
 class Session:
@@ -48,6 +51,7 @@ class Session:
         "_bytes_sent",
         "_context",
         "_deadline",
+        "_early",
         "_endpoint",
         "_facts",
         "_key",
@@ -59,13 +63,14 @@ class Session:
         "_tried",
         "_upstream",
         "_verdict",
+        "_way",
     )
 
     def __init__(
         self,
         context: Context,
         sessions: Sessions,
-        answering: Answering,
+        answering: Answers,
         key: SessionKey,
         *,
         facts: FlowFacts,
@@ -84,7 +89,9 @@ class Session:
         self._port = verdict.port
         self._tried: tuple[EndpointState, ...] = ()
         self._attempt: Attempt | None = None
-        self._upstream: socket.socket | None = None
+        self._upstream: Socket | None = None
+        self._way = ""
+        self._early: deque[bytes] = deque(maxlen=_EARLY)
         self._endpoint: Endpoint | None = None
         self._deadline: Timer[Handler] | None = None
         self._attempts = 0
@@ -117,7 +124,8 @@ class Session:
         if self._swaps == decider.swaps:
             return False
         self._swaps = decider.swaps
-        port = find_port(decider.snapshot, Transport.UDP, self._facts.destination)
+        facts = self._facts
+        port = decider.called_port(Transport.UDP, facts.destination, facts.stream)
         mine = self._endpoint
         if port is None or mine is None:
             return True
@@ -127,13 +135,20 @@ class Session:
     def send(self, data: memoryview) -> None:
         """Pass a client's datagram on; when the endpoint refuses, the next one gets it."""
         self._be_active()
-        if self._is_over_quota():
-            return
+        if not self._is_over_quota():
+            self._pass_on(data)
+
+    def _pass_on(self, data: memoryview) -> None:
+        """The same for one that has taken its tokens."""
         while self._upstream is not None:
             try:
                 self._upstream.send(data)
             except BlockingIOError:
-                return  # The send buffer is full; UDP may lose datagrams.
+                # The send buffer is full, and UDP may lose datagrams; those that wait for their
+                # stream are not lost.
+                if self._is_opening():
+                    self._early.append(bytes(data))
+                return
             except OSError as error:
                 # ECONNREFUSED: an earlier datagram met a closed port (ICMP).
                 self._connect_next(error.errno or errno.EIO)
@@ -141,9 +156,12 @@ class Session:
             self._bytes_sent += len(data)
             return
 
-    def on_events(self, events: int) -> None:  # noqa: ARG002 - recv() tells errors too
+    def on_events(self, events: int) -> None:
         """Answer with what the endpoint has sent, within the turn's budget."""
-        assert self._upstream is not None
+        if events & OUT and not self._is_opening():
+            self._send_early()
+        if self._upstream is None:
+            return
         buffer = self._context.buffer
         for _ in range(_BUDGET):
             try:
@@ -151,7 +169,11 @@ class Session:
             except BlockingIOError:
                 return
             except OSError as error:
-                self._connect_next(error.errno or errno.EIO)
+                if error.errno == errno.ENOTCONN:
+                    # Only streams have an end.
+                    self.finish(Ending.CLOSED, "ended at the other end")
+                else:
+                    self._connect_next(error.errno or errno.EIO)
                 return
             self._be_active()
             self._bytes_received += count
@@ -188,6 +210,7 @@ class Session:
             bytes_sent=self._bytes_sent,
             bytes_received=self._bytes_received,
             duration=context.reactor.now - self._started,
+            way=self._way,
             ending=ending,
             reason=reason,
         )
@@ -199,13 +222,14 @@ class Session:
             return False
         context = self._context
         decider = context.decider
-        client = self._key[0][0]
+        facts = self._facts
+        caller = caller_key(decider.snapshot, facts.client[0], facts.stream)
         now = context.reactor.now
         refusal: Refusal | None = None
-        if client_quota_wait(decider.snapshot, decider.traffic, self._port, client, now):
+        if client_quota_wait(decider.traffic, self._port, caller, now):
             refusal = Refusal.QUOTA
         elif self._attempt is not None:
-            refusal = self._attempt.enter_datagram(self._port, client)
+            refusal = self._attempt.enter_datagram(self._port, caller)
         if refusal is not None:
             context.reports.dropped(self._port, refusal)
         return refusal is not None
@@ -214,6 +238,7 @@ class Session:
         """Go to the next endpoint since the last one had a problem (errno), or end."""
         failed, self._attempt = self._attempt, None
         assert failed is not None
+        reason = reason_of(self._upstream) if self._upstream is not None else ""
         self._hang_up()
         failed.break_off(outcome_of_problem(problem))
         self._tried += (failed.state,)
@@ -227,7 +252,7 @@ class Session:
             state = upstream.choose_connection(self._verdict.call, now, self._tried)
         if isinstance(state, EndpointState) and state not in self._tried:
             return self._try(state)
-        self.finish(Ending.CONNECT_FAILED, failure(failed.state.endpoint, problem))
+        self.finish(Ending.CONNECT_FAILED, failure(failed.state.endpoint, problem, reason))
         return False
 
     def _try(self, state: EndpointState) -> bool:
@@ -244,21 +269,49 @@ class Session:
     def _connect(self, endpoint: Endpoint) -> int:
         """Connect to one endpoint; an errno, ELOOP when it would call us."""
         context = self._context
-        source = source_address(self._key[0][0], endpoint, self._verdict.source)
+        self._way = context.way_to(endpoint)
+        if self._way:
+            return self._connect_by_stream(endpoint)
+        source = ""
+        if self._facts.stream is None:
+            source = source_address(self._facts.client[0], endpoint, self._verdict.source)
         try:
             if endpoint.port == context.settings.udp_port and is_own_address(endpoint.address):
                 return errno.ELOOP
-            self._upstream = dialling_socket(
+            sock = self._upstream = dialling_socket(
                 endpoint.address,
                 socket.SOCK_DGRAM,
                 context.own_mark,
                 source or None,
             )
-            self._upstream.connect((endpoint.address, endpoint.port))
+            sock.connect((endpoint.address, endpoint.port))
         except OSError as error:
             return error.errno or errno.EIO
-        context.reactor.watch(self._upstream.fileno(), self, IN)
+        context.reactor.watch(sock.fileno(), self, IN)
         return 0
+
+    def _connect_by_stream(self, endpoint: Endpoint) -> int:
+        """The same by the bus; datagrams are kept until the other end has accepted."""
+        context = self._context
+        target = self._verdict.target
+        assert target is not None
+        sock, problem = connecting_stream(context, target, endpoint, self._facts.client)
+        if sock is not None:
+            self._upstream = sock
+            context.reactor.watch(sock.fileno(), self, IN | OUT)
+        return problem
+
+    def _is_opening(self) -> bool:
+        """Whether the other end has yet to accept the stream."""
+        return isinstance(self._upstream, VirtualSocket) and self._upstream.connecting
+
+    def _send_early(self) -> None:
+        """The stream is open: send what has waited for that."""
+        assert self._upstream is not None
+        self._context.reactor.watch(self._upstream.fileno(), self, IN)
+        early, self._early = self._early, deque(maxlen=_EARLY)
+        for data in early:
+            self._pass_on(memoryview(data))
 
     def _hang_up(self) -> None:
         if self._upstream is not None:

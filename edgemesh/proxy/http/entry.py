@@ -13,7 +13,6 @@ from edgemesh.policy.routing.hashing import hash_text, wants_cookie
 from edgemesh.policy.routing.request import Caller
 from edgemesh.policy.routing.rewrite import redirect_location
 from edgemesh.policy.routing.table import RouteTable
-from edgemesh.policy.verdict import workload_key
 from edgemesh.proxy.context import Context
 from edgemesh.proxy.http.answers import Answer, direct, redirect, refuse
 from edgemesh.proxy.http.plans import PortPlan
@@ -38,12 +37,12 @@ def enter(exchange: Exchange, context: Context) -> Answer | None:
             return answer
     target = exchange.target
     if plan.client_quota is not None:
-        wait = _take_token(exchange, context, plan)
+        wait = _take_token(exchange, plan)
         if wait:
             return refuse(Refusal.QUOTA, wait_seconds=wait)
     # A subset has the quota of its port, which is taken already.
     if target is not plan and target.client_quota not in (None, plan.client_quota):
-        wait = _take_token(exchange, context, target)
+        wait = _take_token(exchange, target)
         if wait:
             return refuse(Refusal.QUOTA, wait_seconds=wait)
     seconds = target.request_seconds
@@ -60,7 +59,8 @@ def enter(exchange: Exchange, context: Context) -> Answer | None:
 def _take_route(exchange: Exchange, context: Context, table: RouteTable) -> Answer | None:
     caller = None
     if table.needs_caller:
-        pod = context.decider.snapshot.pods.get(exchange.call.client)
+        called_here = exchange.flow.stream is None
+        pod = context.decider.snapshot.pods.get(exchange.call.client) if called_here else None
         caller = Caller(pod.namespace, pod.labels) if pod else None
     route = exchange.route = table.match(exchange.request, caller)
     if route is None:
@@ -86,7 +86,7 @@ def _take_backend(exchange: Exchange, context: Context, route: Route) -> Answer 
     return None
 
 
-def _take_token(exchange: Exchange, context: Context, plan: PortPlan) -> float:
+def _take_token(exchange: Exchange, plan: PortPlan) -> float:
     """Take one of the client's quota: 0.0 when it may pass, else the seconds to wait."""
     quota = plan.client_quota
     assert quota is not None
@@ -94,7 +94,7 @@ def _take_token(exchange: Exchange, context: Context, plan: PortPlan) -> float:
     if scope is _SERVICE:
         return quota.take("", exchange.begun)
     if scope is QuotaScope.SOURCE:
-        key = workload_key(context.decider.snapshot, exchange.call.client)
+        key = exchange.flow.caller()
     else:
         key = exchange.route.key if exchange.route is not None else ""
     return quota.take(key, exchange.begun)

@@ -27,7 +27,6 @@ from edgemesh.policy.retry import may_repeat, pause_seconds, reason_of
 from edgemesh.policy.routing.request import RequestFacts
 from edgemesh.policy.traffic.calls import Call, Outcome
 from edgemesh.policy.traffic.endpoint_state import EndpointState
-from edgemesh.policy.verdict import workload_key
 from edgemesh.proxy.context import Context
 from edgemesh.proxy.flow import Flow
 from edgemesh.proxy.http.answers import Answer, refuse
@@ -195,7 +194,7 @@ class Exchange:
     def _admit(self, state: EndpointState) -> bool:
         """Ask the transport server; false when the call waits or was refused."""
         route = self.route.key if self.route else ""
-        source = workload_key(self._context.decider.snapshot, self.call.client)
+        source = self.flow.caller()
         call = InboundCall(self.target.port, state.endpoint, source, CallKind.REQUEST, route)
         admitted = self._pass = self._context.inbound.admit(call, self._carrier, self._decided)
         if admitted.refusal is not None:

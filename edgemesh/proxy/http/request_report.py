@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from edgemesh.model.requests import RequestReport
 from edgemesh.proxy.context import Context
+from edgemesh.proxy.report import named_way, pod_name
 from edgemesh.wire.host_port import joined
 
 if TYPE_CHECKING:
@@ -15,14 +16,13 @@ if TYPE_CHECKING:
 def write_report(exchange: Exchange, context: Context, reason: str) -> None:
     """Write down an exchange that is over; ``reason`` is "" when all went well."""
     flow, request = exchange.flow, exchange.request
-    pod = context.decider.snapshot.pods.get(flow.client_address[0])
     endpoint = exchange.state.endpoint if exchange.state else None
     answered = exchange.responded_at
     context.http.log.write(
         RequestReport(
             protocol=exchange.protocol,
             client=joined(*flow.client_address),
-            client_pod=f"{pod.namespace}/{pod.name}" if pod else "",
+            client_pod=pod_name(context.decider.snapshot, flow.client_address[0], flow.stream),
             method=request.method,
             host=request.host,
             path=request.path,
@@ -34,6 +34,8 @@ def write_report(exchange: Exchange, context: Context, reason: str) -> None:
             route=exchange.route.key if exchange.route else "",
             endpoint=joined(endpoint.address, endpoint.port) if endpoint else "",
             endpoint_pod=endpoint.pod if endpoint else "",
+            way=named_way(flow.way, endpoint),
+            from_node=flow.stream.from_node if flow.stream else "",
             attempts=exchange.tries,
             bytes_sent=exchange.bytes_sent,
             bytes_received=exchange.bytes_received,

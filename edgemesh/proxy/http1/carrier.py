@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from edgemesh.model.flows import Refusal
 from edgemesh.model.policies import RetryOn
-from edgemesh.model.services import Source
 from edgemesh.policy.traffic.calls import Call, Outcome
 from edgemesh.policy.traffic.endpoint_state import EndpointState
 from edgemesh.proxy.connecting import pool_key
@@ -30,7 +29,6 @@ from edgemesh.wire.http1.heads import Framing, MalformedBody, RequestHead, Respo
 if TYPE_CHECKING:
     from edgemesh.proxy.http1.client import ClientConnection
 
-_NODE = Source.NODE
 _NO_BODY = Framing.NONE
 _PROTOCOLS = ("http/1.0", "http/1.1")
 
@@ -177,10 +175,7 @@ class RequestCarrier:
         http = self._context.http
         target = self.exchange.target
         self._flow.endpoint = state.endpoint
-        if target.port.source is _NODE and self._context.remote is None:
-            key = (state, "", "")
-        else:
-            key = pool_key(self._context, state, target.port.source, self._call.client)
+        key = pool_key(self._flow, state, target.port.source)
         self._flow.way = key[2]
         upstream = http.pool.take(key)
         while upstream is not None and not self._head.idempotent and upstream.has_ended():

@@ -226,7 +226,7 @@ class ClientConnection:
         decider = context.decider
         if self._swaps != decider.swaps:
             self._swaps = decider.swaps
-            port = decider.declared_port(self._flow.destination)
+            port = self._flow.called_port()
             self._plan = context.http.plans.renewed(port, self._plan)
         return self._plan
 

@@ -145,7 +145,7 @@ class ClientLink(Link[ServerConnection]):
         decider = context.decider
         if self._swaps != decider.swaps:
             self._swaps = decider.swaps
-            port = decider.declared_port(self._flow.destination)
+            port = self._flow.called_port()
             self._plan = context.http.plans.renewed(port, self._plan)
         return self._plan
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from edgemesh.model.flows import AT_ITS_LIMIT, REASON_HEADER
 from edgemesh.model.policies import RetryOn
-from edgemesh.model.services import Source
 from edgemesh.policy.traffic.calls import Outcome
 from edgemesh.policy.traffic.endpoint_state import EndpointState
 from edgemesh.proxy.connecting import pool_key
@@ -32,7 +31,6 @@ from edgemesh.wire.http2.stream import Stream
 if TYPE_CHECKING:
     from edgemesh.proxy.http2.client import ClientLink
 
-_NODE = Source.NODE
 _UNAVAILABLE = 503
 
 
@@ -109,10 +107,7 @@ class Http2Request:
         if exchange.try_deadline:
             self._side.set_deadline(exchange.try_deadline)
         target = exchange.target
-        if target.port.source is _NODE and self._context.remote is None:
-            key = (state, "", "")
-        else:
-            key = pool_key(self._context, state, target.port.source, flow.client_address[0])
+        key = pool_key(flow, state, target.port.source)
         flow.way = key[2]
         pool = self._context.http2.pool
         if not pool.queue.is_empty and pool.queue.is_ahead(key):
