@@ -98,6 +98,16 @@ async def stop_agents(home: Home, names: Collection[str]) -> State:
         return await agents.stop_agents(home, load(home), names, _GRACE_SECONDS)
 
 
+async def join_edges(home: Home) -> None:
+    """Let the edge nodes of a lab reach each other, and be reached.
+
+    Raises:
+        OperatorError: there is no such lab.
+    """
+    with locked(home):
+        await trio.to_thread.run_sync(topology.join, load(home).nodes)
+
+
 async def kill_hub(home: Home) -> State:
     """Kill the cloud, as a power cut would.
 

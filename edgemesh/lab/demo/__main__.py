@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import trio
 
 from edgemesh.lab import cluster
-from edgemesh.lab.demo import paths, policies, script, services
+from edgemesh.lab.demo import journeys, paths, policies, script, services
 from edgemesh.lab.demo.removal import remove_without_a_trace, traces
 from edgemesh.lab.demo.stage import Stage, StepFailedError
 from edgemesh.lab.state import home
@@ -48,6 +48,11 @@ async def play_paths(stage: Stage) -> None:
     await _play_steps(paths.steps(), stage)
 
 
+async def play_journeys(stage: Stage) -> None:
+    """Between nodes that do not reach each other, to the cloud and back, in five protocols."""
+    await _play_steps(journeys.STEPS, stage)
+
+
 @dataclass(frozen=True, slots=True)
 class Scenario:
     """One scenario.
@@ -55,16 +60,19 @@ class Scenario:
     Args:
         play: does it, in a lab whose agents are not started yet.
         with_bpf: whether they may use BPF.
+        with_hub: whether a cloud joins them, and edge nodes reach nobody else.
     """
 
     play: Callable[[Stage], Awaitable[None]]
     with_bpf: bool = False
+    with_hub: bool = False
 
 
 _SCENARIOS = {
     "services": Scenario(play_services),
     "policies": Scenario(play_policies),
     "paths": Scenario(play_paths, with_bpf=True),
+    "journeys": Scenario(play_journeys, with_hub=True),
 }
 
 
@@ -120,6 +128,7 @@ async def _play_in_a_lab(name: str) -> str:
             _EDGE_NODES,
             with_agents=False,
             with_bpf=scenario.with_bpf,
+            with_hub=scenario.with_hub,
             settings=_SETTINGS,
         )
         nodes = ", ".join(f"{node.name} {node.addresses[0]}" for node in state.nodes)
