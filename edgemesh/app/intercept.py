@@ -216,6 +216,8 @@ class Interceptor:
         self.installed = True
 
     async def _reconcile(self, interception: Interception, *, inspect: bool) -> None:
+        # First of all: what fails is not tried again before the next inspection.
+        self._changed = trio.Event()
         try:
             if self.installed:
                 await self._keep(interception, inspect=inspect)
@@ -223,7 +225,6 @@ class Interceptor:
                 await self._install(interception)
                 _log.info("rules are installed, for they are needed", **self._reasons())
             else:
-                self._changed = trio.Event()
                 self.revision = self._known_revision
         except OperatorError as error:
             if self.problem != str(error):
