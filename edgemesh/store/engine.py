@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import time
 from contextlib import ExitStack
@@ -47,15 +48,26 @@ def open_engines(url_text: str) -> Engines:
         StoreError: the URL is wrong, or the database cannot be reached or written.
     """
     try:
-        url = make_url(url_text)
+        url = _with_driver(make_url(url_text))
         if url.get_backend_name() == "sqlite" and url.database:
             return _open_sqlite(url, Path(url.database))
         with database_errors("start"):
             return _open(url, None)
     except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
         raise StoreError(
-            f"store: {url_text!r}: {error}", "see meta.store_url in the configuration"
+            f"store: {_shown(url_text)!r}: {error}",
+            "see meta.store_url in the configuration; PostgreSQL needs edgemesh[postgresql]",
         ) from error
+
+
+def _with_driver(url: URL) -> URL:
+    """``postgresql://`` means psycopg 3, and not what SQLAlchemy would take."""
+    return url.set(drivername="postgresql+psycopg") if url.drivername == "postgresql" else url
+
+
+def _shown(url_text: str) -> str:
+    """A URL without its password."""
+    return re.sub(r"://([^:/@]*):[^@]*@", r"://\1:***@", url_text)
 
 
 def _open_sqlite(url: URL, path: Path) -> Engines:

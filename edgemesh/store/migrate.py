@@ -15,6 +15,9 @@ TABLES = (cloud_tables, router_tables, sync_tables)
 # The last of migrations/versions; a test compares.
 HEAD = "0004"
 
+# Any number will do that nobody else locks in this database.
+_UPGRADE_LOCK = 0x65646765
+
 
 def upgrade(connection: Connection) -> None:
     """Bring a database up to date, in the transaction of its connection.
@@ -22,6 +25,9 @@ def upgrade(connection: Connection) -> None:
     Alembic costs an agent 11 MiB, for good, and few starts have anything to migrate: it is
     imported only when it has work to do. A new database gets the tables as they are now.
     """
+    if connection.dialect.name == "postgresql":
+        # Replicas that start at once take turns; the lock goes with the transaction.
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _UPGRADE_LOCK})
     if not inspect(connection).get_table_names():
         _create(connection)
     elif _revision(connection) != HEAD:

@@ -16,10 +16,11 @@ from edgemesh.model.settings import MetaSettings
 from edgemesh.model.sync import SyncPosition
 from edgemesh.store import queries, sync
 from edgemesh.store.engine import READERS, Engines, open_engines
-from edgemesh.store.errors import database_errors
+from edgemesh.store.errors import StoreError, database_errors
+from edgemesh.store.notices import Listener, is_shared
 from edgemesh.store.queries import Page
 from edgemesh.store.rows import Scope
-from edgemesh.store.transaction import Transaction
+from edgemesh.store.transaction import REVISION_NOTICE, Transaction
 from edgemesh.wire.labelselector import Selector
 
 Result = TypeVar("Result")
@@ -47,6 +48,8 @@ class Store:
         self._writer = trio.CapacityLimiter(1)
         self._readers = trio.CapacityLimiter(READERS)
         self._waiting = trio.lowlevel.ParkingLot()
+        self._hear: list[Callable[[str], None]] = []
+        self._looking = trio.Event()
         self.revision = revision
 
     @classmethod
@@ -97,9 +100,43 @@ class Store:
                 return result, transaction
 
         result, transaction = await trio.to_thread.run_sync(run, limiter=self._writer)
-        self.revision = transaction.revision
-        self._waiting.unpark(count=math.inf)
+        self._advance(transaction.revision)
         return result, transaction.changes
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other processes write to the same database; then ``follow`` has to run."""
+        return is_shared(self._engines.reader)
+
+    def on_notice(self, use: Callable[[str], None]) -> None:
+        """Call ``use`` with what others tell, and with "" when it is time to look; see follow."""
+        self._hear.append(use)
+
+    async def follow(
+        self,
+        seconds: float,
+        warn: Callable[[str], None],
+        *,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Hear of what other processes write, until cancelled.
+
+        Args:
+            seconds: between two looks when nothing is heard.
+            warn: is told why the database cannot be heard or read for now.
+            task_status: started once it listens.
+        """
+
+        def hear(notice: str) -> None:
+            if not notice or notice.startswith(REVISION_NOTICE):
+                self._looking.set()
+            for use in self._hear:
+                use(notice)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._look, warn)
+            await nursery.start(Listener(self._engines.reader, seconds, warn).run, hear)
+            task_status.started()
 
     async def write_rows(self, work: Callable[[Connection], Result]) -> Result:
         """Change tables that are not about objects: a transaction in the writer thread.
@@ -160,6 +197,20 @@ class Store:
         """Close all connections."""
         with trio.CancelScope(shield=True):
             await trio.to_thread.run_sync(self._engines.dispose)
+
+    async def _look(self, warn: Callable[[str], None]) -> None:
+        """Learn the revision whenever somebody says that there is another one."""
+        while True:
+            await self._looking.wait()
+            self._looking = trio.Event()
+            try:
+                self._advance(await self._read(queries.last_revision))
+            except StoreError as error:
+                warn(error.problem)
+
+    def _advance(self, revision: int) -> None:
+        self.revision = max(self.revision, revision)
+        self._waiting.unpark(count=math.inf)
 
     async def _read(self, query: Callable[[Connection], Result]) -> Result:
         def run() -> Result:

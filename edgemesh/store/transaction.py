@@ -11,7 +11,11 @@ from sqlalchemy import Connection, Executable
 from edgemesh.model.objects import Change, ChangeType, KubeObject, ObjectKey, Origin
 from edgemesh.model.sync import SyncPosition
 from edgemesh.store import queries, statements, sync
+from edgemesh.store.notices import notify
 from edgemesh.store.rows import Scope, encode_body, make_object, object_from_row, text_values
+
+# The first word of a notice that objects have changed.
+REVISION_NOTICE = "revision"
 
 
 class Transaction:
@@ -133,6 +137,7 @@ class Transaction:
         floor = max(self._floor, self.revision - self._history)
         self._execute(statements.DROP_TOMBSTONES, {"floor": floor})
         self._execute(statements.WRITE_REVISION, {"value": self.revision, "floor": floor})
+        notify(self._connection, f"{REVISION_NOTICE} {self.revision}")
 
     def _next(self) -> int:
         self.revision += 1
