@@ -3,6 +3,7 @@
     sink                 the log's descriptor
     metamanager          unix socket over the store, for ``edgemesh apply`` and the others
     follower             store -> snapshot, for the conditions of policies
+    links                streams of nodes, which are passed on
     hub                  what nodes are sent, revocations, enrolment, connections
     router               rules, the REST ingress, what nodes bring
     admin                metrics, health and status over HTTP
@@ -20,6 +21,7 @@ from dataclasses import replace
 import trio
 
 from edgemesh.app.cloud_hub import CloudHub
+from edgemesh.app.cloud_links import CloudLinks
 from edgemesh.app.cloud_router import CloudRouter
 from edgemesh.app.cloud_status import CloudState
 from edgemesh.app.follow import Follower
@@ -99,10 +101,13 @@ async def _start(
     metamanager.add_conditions(follower)
     credentials = await _credentials(settings, store)
     hub = CloudHub(settings, store, credentials, Controller(settings.meta).apply)
+    links = CloudLinks(settings, credentials, hub.door)
     state = CloudState(settings, store, hub, follower, sink)
     metamanager.add_query("status", state.status)
+    metamanager.add_query("peers", links.peers)
     await nursery.start(metamanager.serve, settings.socket_path)
     await nursery.start(follower.run, metamanager.subscribe_changes())
+    await nursery.start(links.run)
     await nursery.start(hub.run)
     if settings.cloud.rest_listen:
         router = CloudRouter(settings, store, hub.sessions, hub.inbound, _no_streams)

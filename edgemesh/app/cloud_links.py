@@ -28,13 +28,13 @@ class CloudLinks:
     """See the module.
 
     Attributes:
+        reactor: that the links are driven by; `run` runs it.
         links: whose `take_services` and `take_kind` say who gets streams that end in the cloud.
     """
 
     def __init__(
         self,
         settings: Settings,
-        reactor: Reactor,
         credentials: Credentials,
         door: Door,
         elsewhere: Elsewhere | None = None,
@@ -43,7 +43,6 @@ class CloudLinks:
 
         Args:
             settings: complete.
-            reactor: that somebody runs.
             credentials: of this replica.
             door: where links arrive.
             elsewhere: the address of the replica that a node hangs on.
@@ -53,10 +52,11 @@ class CloudLinks:
         """
         self._credentials = credentials
         self._door = door
+        self.reactor = Reactor(settings.proxy.repoll_seconds)
         shared = Shared(
             CLOUD,
             settings.bus,
-            reactor,
+            self.reactor,
             LinkTls(credentials.identity),
             check=self._check,
             wall_clock=_now,
@@ -72,14 +72,17 @@ class CloudLinks:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Take links until cancelled."""
         links = self.links
-        links.start()
-        self._door.adopt = links.adopt
-        task_status.started()
-        try:
-            await self._renew()
-        finally:
-            self._door.adopt = None
-            links.close()
+        with self.reactor:
+            links.start()
+            self._door.adopt = links.adopt
+            try:
+                async with trio.open_nursery() as nursery:
+                    await nursery.start(self.reactor.run)
+                    task_status.started()
+                    await self._renew()
+            finally:
+                self._door.adopt = None
+                links.close()
 
     async def _renew(self) -> None:
         """Show the certificate that is in force."""
