@@ -123,6 +123,16 @@ class Mesh:
 
         return trio.run(ask)
 
+    def objects(self, resource: str) -> list[dict[str, Any]]:
+        """The bodies of what is stored."""
+
+        async def ask() -> list[dict[str, Any]]:
+            async with connect(self.socket, MetaSettings()) as client:
+                found: list[dict[str, Any]] = await client.request(Operation.QUERY, resource)
+                return found
+
+        return trio.run(ask)
+
     def flows(self) -> list[FlowReport]:
         """The reports written so far."""
         return [
