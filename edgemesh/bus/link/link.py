@@ -21,7 +21,6 @@ from edgemesh.bus.link.shared import Shared
 from edgemesh.bus.link.stream import Near, Stream
 from edgemesh.bus.pki.problems import CertificateProblem
 from edgemesh.model.services import Transport
-from edgemesh.model.streams import CLOUD
 from edgemesh.reactor.reactor import HANGUP_IN, IN, OUT, Handler
 from edgemesh.reactor.timers import Timer
 from edgemesh.wire.link.frames import Hello, LinkError, Violation, goaway, hello
@@ -111,11 +110,7 @@ class Link:
             now=shared.reactor.now,
         )
         self._sender = self.mux.sender
-        tls = shared.tls
-        if not expected:
-            context = tls.listening
-        else:
-            context = tls.to_cloud if expected == CLOUD else tls.to_nodes
+        context = shared.tls.for_end(expected)
         self._secured = Secured(shared, sock, context, server_name or expected)
         self.attendance = Attendance(
             self._reactor, self, self._sender, settings.link_silence_seconds

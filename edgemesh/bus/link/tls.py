@@ -16,14 +16,9 @@ ALPN = "edgemesh-link/1"
 
 
 class LinkTls:
-    """What new links are made with.
+    """What new links are made with."""
 
-    Attributes:
-        to_nodes, to_cloud: for those that are dialled.
-        listening: for those that others dial.
-    """
-
-    __slots__ = ("listening", "to_cloud", "to_nodes")
+    __slots__ = ("_listening", "_to_cloud", "_to_nodes")
 
     def __init__(self, identity: Identity) -> None:
         """Read the files of an identity as they are now.
@@ -32,13 +27,19 @@ class LinkTls:
             CertificateProblem: they cannot be used.
         """
         newest = ssl.TLSVersion.TLSv1_3
-        self.to_nodes: ssl.SSLContext = client_context(
+        self._to_nodes: ssl.SSLContext = client_context(
             identity, [ALPN], expected=Expected.NODE, minimum=newest
         )
-        self.to_cloud: ssl.SSLContext = client_context(
+        self._to_cloud: ssl.SSLContext = client_context(
             identity, [ALPN], expected=Expected.HOST, minimum=newest
         )
-        self.listening: ssl.SSLContext = server_context(identity, [ALPN], minimum=newest)
+        self._listening: ssl.SSLContext = server_context(identity, [ALPN], minimum=newest)
+
+    def for_end(self, dialled: str) -> ssl.SSLContext:
+        """The context for a link to who is dialled, "" for one that others dial."""
+        if not dialled:
+            return self._listening
+        return self._to_cloud if dialled == CLOUD else self._to_nodes
 
 
 def end_of(der: bytes) -> tuple[str, datetime]:
