@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import socket
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,9 +13,9 @@ from typing import Any
 
 import pytest
 from bpf_mesh import LOADING_SECONDS, BpfMesh, new_bpf_mesh
-from interception_lab import NODE, POD, PORT, SERVER, SERVICE, call, output
+from interception_lab import BACKENDS, NODE, POD, PORT, SERVER, SERVICE, call, inside, output
 from lab_homes import wait_for
-from mesh import service, web
+from mesh import endpoints, service, web
 from mesh_servers import TcpServer, first_line, name_and_client
 from socket_maker import SocketMaker
 
@@ -25,6 +26,8 @@ from edgemesh.model.status import DiversionNeed
 pytestmark = [pytest.mark.root, pytest.mark.timeout(180)]
 
 PATIENCE_SECONDS = 20.0
+# More than fits into the smallest buffer of a client, and less than is kept for it besides.
+LEFT = bytes(range(256)) * 96
 RELAYED = ObjectKey("TrafficPolicy", "default", "web")
 # A caller of the Service, as its server sees it: balanced, or by way of the agent.
 BALANCED, DIVERTED = POD[4], "10.2.0.1"
@@ -40,22 +43,18 @@ def bpf_mesh() -> Iterator[BpfMesh]:
         yield made
 
 
-def settings(made: BpfMesh, decision_seconds: float = 10.0) -> dict[str, dict[str, object]]:
+def settings(made: BpfMesh, **netfilter: object) -> dict[str, dict[str, object]]:
     """Of its agent."""
     return {
-        "netfilter": {
-            "install": "needed",
-            "decision_seconds": decision_seconds,
-            "linger_seconds": 0.5,
-        },
+        "netfilter": {"install": "needed", "linger_seconds": 0.5, **netfilter},
         "bpf": {"enabled": True, "cgroup": str(made.cgroup), "directory": str(made.directory)},
         "dns": {"enabled": False},
     }
 
 
-def start(made: BpfMesh) -> None:
+def start(made: BpfMesh, **netfilter: object) -> None:
     """Start an agent that serves ``web``; returns when it knows what the kernel can do."""
-    made.mesh.start(**settings(made))
+    made.mesh.start(**settings(made, **netfilter))
     made.mesh.apply(*web("tcp"))
     assert made.wait_for_paths()["connect"] == "available", made.mesh.log
 
@@ -142,9 +141,12 @@ def test_where_every_port_is_balanced_there_are_no_rules_and_everybody_says_so(
     assert "FAIL" not in bpf_mesh.edgemesh("trace", "web")
 
 
-def test_no_call_fails_when_a_port_turns_to_the_agent_and_back(bpf_mesh: BpfMesh) -> None:
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_no_call_fails_when_a_port_turns_to_the_agent_and_back(
+    bpf_mesh: BpfMesh, backend: str
+) -> None:
     before = rules(bpf_mesh)
-    start(bpf_mesh)
+    start(bpf_mesh, backend=backend)
     mesh = bpf_mesh.mesh
     with SocketMaker(bpf_mesh.cgroup, mesh.network.pod) as pod:
         callers = Callers(pod)
@@ -175,6 +177,33 @@ def test_rules_stay_until_what_they_led_to_the_agent_is_over(bpf_mesh: BpfMesh) 
         caller.sendall(b"still there")
         assert caller.recv(64) == b"still there"
         assert stand(bpf_mesh)
+    wait_until(bpf_mesh, installed=False)
+
+
+def test_rules_stay_until_a_slow_client_has_taken_what_its_flow_left(bpf_mesh: BpfMesh) -> None:
+    start(bpf_mesh)
+    mesh = bpf_mesh.mesh
+    mesh.apply(relayed(), *endpoints("web", [SERVER[4]], [("TCP", 8081)]))
+
+    def send_all(connection: socket.socket) -> None:
+        connection.sendall(LEFT)
+
+    with (
+        TcpServer(mesh.network.server, (SERVER[4], 8081), send_all),
+        inside(mesh.network.pod, socket.socket) as caller,
+    ):
+        caller.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+        caller.settimeout(PATIENCE_SECONDS)
+        caller.connect((SERVICE[4], PORT))
+        caller.shutdown(socket.SHUT_WR)
+        mesh.wait_for_flows(1)
+        mesh.delete(RELAYED)
+        wait_for(lambda: not need(bpf_mesh), "needed no more", PATIENCE_SECONDS)
+        # They would go within one and a half.
+        until = time.monotonic() + 4
+        while time.monotonic() < until:
+            assert stand(bpf_mesh)
+        assert caller.makefile("rb").read() == LEFT
     wait_until(bpf_mesh, installed=False)
 
 
