@@ -289,8 +289,9 @@ class VirtualSocket:
 
     def ended(self) -> None:
         """The far side sends no more (FIN)."""
-        self._in_ended = True
-        self._tell()
+        if not self._dead:
+            self._in_ended = True
+            self._tell()
 
     def reset(self, problem: int = errno.ECONNRESET, reason: str = "") -> None:
         """The stream is gone; what came before can still be read (RST)."""

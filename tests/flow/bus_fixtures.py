@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
@@ -16,6 +15,8 @@ from edgemesh.reactor.virtual import VirtualSocket
 
 NODE_A, NODE_B = "node-a", "node-b"
 WINDOW = 65536
+# Datagrams to node-a's listener have been redirected from there.
+UDP_SERVICE = ("10.96.0.10", 53)
 
 
 class Bus:
@@ -76,8 +77,8 @@ class Mesh:
         return service
 
     def knows(self, world: World, node: str, service: ServicePort) -> None:
-        settings, is_tcp = world.plane.settings, service.transport is Transport.TCP
-        called = {("127.0.0.1", settings.tcp_port if is_tcp else settings.udp_port): service}
+        is_tcp = service.transport is Transport.TCP
+        called = {("127.0.0.1", world.port) if is_tcp else UDP_SERVICE: service}
         world.plane.swap(
             Snapshot(
                 node=node,
@@ -96,12 +97,15 @@ class Mesh:
 
 
 @asynccontextmanager
-async def meshed(window: int = WINDOW, **settings: object) -> AsyncIterator[Mesh]:
+async def meshed(
+    window: int = WINDOW, *, datagrams: bool = False, **settings: object
+) -> AsyncIterator[Mesh]:
     async with AsyncExitStack() as stack:
         b = await stack.enter_async_context(running(**settings))  # type: ignore[arg-type]
         # What wakes its reactor is opened now, not while the other plane counts descriptors.
         VirtualSocket(b.plane.reactor).close()
-        a = await stack.enter_async_context(running(**settings))  # type: ignore[arg-type]
+        redirected = (lambda *_: UDP_SERVICE) if datagrams else None
+        a = await stack.enter_async_context(running(redirected, **settings))  # type: ignore[arg-type]
         bus = Bus(a, b, window)
         a.plane.remote = bus
         yield Mesh(a, b, bus)
@@ -109,12 +113,3 @@ async def meshed(window: int = WINDOW, **settings: object) -> AsyncIterator[Mesh
         for pool in (b.plane.http.pool, b.plane.http2.pool):
             b.plane.reactor.call(pool, pool.close_all)
         await b.until(lambda: not b.plane.open_flows)
-
-
-def udp_endpoint(world: World) -> tuple[socket.socket, Endpoint]:
-    """A socket of datagrams on loopback, closed with the world."""
-    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    world.opened.callback(sock.close)
-    sock.bind(("127.0.0.1", 0))
-    sock.settimeout(20)
-    return sock, Endpoint(*sock.getsockname())

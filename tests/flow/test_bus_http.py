@@ -95,9 +95,12 @@ async def test_a_quota_by_source_counts_the_workload_that_the_other_end_has_name
             "127.0.0.7": PodIdentity("shop", "stock-1", workload="stock"),
         }
         mesh.a.plane.swap(replace(mesh.a.plane.decider.snapshot, pods=pods))
-        await exchanged(client, server)
+        endpoint = await exchanged(client, server)
         other = await mesh.a.call(source="127.0.0.7")
-        await exchanged(other, server)
+        await other.send(GET)
+        assert await endpoint.receive(len(GET)) == GET
+        await endpoint.send(OK)
+        await other.receive(len(OK))
         await other.send(GET)
         assert (await head_of(other))[0] == 429
 
@@ -106,11 +109,15 @@ async def test_a_limit_that_comes_or_goes_holds_for_what_is_asked_next() -> None
     async with meshed() as mesh:
         limited = Policy(server=ServerLimits(quota=Quota(0.1, 1)))
         server, client = await http(mesh, policy=limited)
-        await exchanged(client, server)
+        endpoint = await exchanged(client, server)
         port = mesh.b.plane.decider.snapshot.ports["default", "echo", "TCP", 80]
-        mesh.knows(mesh.b, NODE_B, replace(port, policy=Policy()))
-        await exchanged(client, server)
-        mesh.knows(mesh.b, NODE_B, port)
+        # What comes after a while without limits has all of its tokens.
+        for now in (replace(port, policy=Policy()), port):
+            mesh.knows(mesh.b, NODE_B, now)
+            await client.send(GET)
+            assert await endpoint.receive(len(GET)) == GET
+            await endpoint.send(OK)
+            await client.receive(len(OK))
         await client.send(GET)
         assert (await head_of(client))[0] == 429
 

@@ -231,6 +231,15 @@ async def test_a_node_has_no_more_streams_than_connections() -> None:
         assert mesh.b.plane.metrics.refusals.by_reason == {"limit": 1}
 
 
+async def test_a_node_that_drains_lets_no_more_streams_in() -> None:
+    async with meshed(connect_attempts=1) as mesh:
+        mesh.serve()
+        mesh.b.plane.draining = True
+        with structlog.testing.capture_logs():
+            await mesh.a.call_in_vain()
+        assert (await mesh.a.report()).reason.endswith("node-b: limit")
+
+
 async def test_without_a_way_the_endpoint_is_dialled_at_its_address() -> None:
     async with meshed() as mesh:
         mesh.bus.routes.clear()

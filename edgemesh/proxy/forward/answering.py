@@ -7,6 +7,7 @@ import struct
 from typing import Protocol
 
 from edgemesh.kernel.sockets import IP_PKTINFO, Address, answering_socket
+from edgemesh.model.flows import Ending
 from edgemesh.proxy.context import Context
 
 
@@ -21,8 +22,8 @@ class Answers(Protocol):
         """
         ...
 
-    def give_back(self, service: Address) -> None:
-        """Let go of ``service``."""
+    def give_back(self, service: Address, ending: Ending) -> None:
+        """Let go of ``service``; ``ending`` is that of the session."""
         ...
 
     def send(self, client: Address, local: Address, data: memoryview) -> None:
@@ -62,7 +63,7 @@ class Answering:
         sock, users = kept or (answering_socket(service, self._context.own_mark), 0)
         self._shared[service] = (sock, users + 1)
 
-    def give_back(self, service: Address) -> None:
+    def give_back(self, service: Address, ending: Ending) -> None:  # noqa: ARG002 - nobody is told
         """Let go of ``service``; its socket is closed with the last user."""
         if self._redirected:
             return

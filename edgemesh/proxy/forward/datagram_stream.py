@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 
-from edgemesh.kernel.sockets import Address
+from edgemesh.kernel.sockets import Address, fin_on_close
 from edgemesh.model.flows import Ending, FlowFacts
 from edgemesh.policy.verdict import Verdict
 from edgemesh.proxy.context import Context
@@ -14,6 +14,8 @@ from edgemesh.reactor.virtual import VirtualSocket
 
 # Datagrams taken from the stream at one event.
 _BUDGET = 32
+# The endpoint is not to blame; of others the caller's end learns by a reset.
+_IN_ORDER = frozenset({Ending.CLOSED, Ending.EVICTED, Ending.DRAIN})
 
 
 class DatagramStream:
@@ -22,7 +24,7 @@ class DatagramStream:
     Ownership: the stream is closed here, when the session is over.
     """
 
-    __slots__ = ("_context", "_session", "_sessions", "_stream")
+    __slots__ = ("_context", "_over", "_session", "_sessions", "_stream")
 
     def __init__(self, context: Context, sessions: Sessions, stream: VirtualSocket) -> None:
         """Prepare; `start` begins the session."""
@@ -30,6 +32,7 @@ class DatagramStream:
         self._sessions = sessions
         self._stream = stream
         self._session: Session | None = None
+        self._over = False
 
     def start(self, facts: FlowFacts, verdict: Verdict) -> None:
         """Take the stream, and pass on what comes by it."""
@@ -49,7 +52,7 @@ class DatagramStream:
         for _ in range(_BUDGET):
             if session.is_stale():
                 session.finish(Ending.CLOSED, "endpoint removed")
-            if self._stream.fileno() == -1:
+            if self._over:
                 return
             try:
                 count = self._stream.recv_into(buffer)
@@ -76,10 +79,13 @@ class DatagramStream:
     def borrow(self, service: Address) -> None:
         """Answers leave by the stream."""
 
-    def give_back(self, service: Address) -> None:  # noqa: ARG002 - there is but one
+    def give_back(self, service: Address, ending: Ending) -> None:  # noqa: ARG002 - there is but one
         """The session is over."""
+        self._over = True
         if self._stream.connecting:
             self._stream.refuse(errno.ECONNREFUSED, "no endpoint takes datagrams")
+        elif ending in _IN_ORDER:
+            fin_on_close(self._stream)
         self._context.reactor.close(self._stream)
 
     def send(self, client: Address, local: Address, data: memoryview) -> None:  # noqa: ARG002

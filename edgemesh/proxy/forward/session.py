@@ -200,7 +200,7 @@ class Session:
             self._attempt.end(Outcome.CANCELLED)
         self._hang_up()
         if self._borrowed:
-            self._answering.give_back(self._facts.destination)
+            self._answering.give_back(self._facts.destination, ending)
         context.reports.end(
             context.decider.snapshot,
             self._facts,
