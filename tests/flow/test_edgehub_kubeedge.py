@@ -151,6 +151,7 @@ async def test_what_vanished_while_the_node_was_cut_off_vanishes_here(
     await edge.until_pod({"app": "web"})
     session = core.sessions[NODE]
     await core.cut(NODE)
+    await session.ended.wait()
     await core.remove(NODE, POD)
     await core.wait_for(NODE, after=session)
     await edge.until_pod(None)
