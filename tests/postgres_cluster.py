@@ -64,7 +64,16 @@ def running_cluster() -> Iterator[Cluster]:
     server = None
     try:
         data = folder / "data"
-        make: list[str | Path] = [binaries / "initdb", "-D", data, "-U", "tester", "-A", "trust", "--no-sync"]
+        make: list[str | Path] = [
+            binaries / "initdb",
+            "-D",
+            data,
+            "-U",
+            "tester",
+            "-A",
+            "trust",
+            "--no-sync",
+        ]
         subprocess.run(make, check=True, capture_output=True, cwd=folder, **as_user)
         options = [f"-c{name}={value}" for name, value in _OPTIONS.items()]
         with log.open("wb") as output:

@@ -10,12 +10,14 @@ from edgemesh.bus.cloudhub.credentials import Credentials
 from edgemesh.bus.cloudhub.door import Door
 from edgemesh.bus.cloudhub.down_feed import MESH_KINDS
 from edgemesh.bus.cloudhub.edge_node import EdgeNodes
+from edgemesh.bus.cloudhub.edge_writes import EdgeWrites
 from edgemesh.bus.cloudhub.enrolment import EnrolmentServer
 from edgemesh.bus.cloudhub.hub import Hub
 from edgemesh.bus.cloudhub.inbound import Inbound
 from edgemesh.bus.cloudhub.listening import open_listeners
 from edgemesh.bus.cloudhub.mesh_node import Apply, MeshNodes
 from edgemesh.bus.cloudhub.refusals import Refusals
+from edgemesh.bus.cloudhub.replicas import Replicas
 from edgemesh.bus.cloudhub.session import Session
 from edgemesh.bus.cloudhub.sessions import Sessions
 from edgemesh.bus.pki.checks import check_not_revoked
@@ -40,6 +42,7 @@ class CloudHub:
         sessions: who is connected.
         refusals: what was refused.
         changes: what nodes are sent.
+        replicas: the others, None where the store has room for one only.
         door: where links may be taken: see `Door.adopt`.
         inbound: where the router may be heard: see `Inbound.route`.
     """
@@ -53,7 +56,7 @@ class CloudHub:
         self.refusals = Refusals()
         self.sessions = Sessions()
         self.changes = Changes(store, MESH_KINDS | _EDGE_KINDS, settings.meta)
-        self._edge = EdgeNodes(self.changes)
+        self._edge = EdgeNodes(self.changes, EdgeWrites(store, apply, cloud.max_nodes))
         mesh = MeshNodes(store, self.changes, apply, self.refusals)
         self.inbound = Inbound(mesh, self._edge, self.refusals)
         hub = Hub(cloud, self.sessions, self._begin, self.inbound.handle, self.refusals)
@@ -65,7 +68,7 @@ class CloudHub:
             self.refusals,
         )
         self._enrolment = EnrolmentServer(cloud, credentials, self.refusals)
-        self.listeners: dict[str, tuple[str, ...]] = {}
+        self.replicas = Replicas(store, self.sessions, cloud) if store.is_shared else None
         self.changes.on_news(self._wake)
         credentials.on_revocation(self._cut_revoked)
 
@@ -84,6 +87,8 @@ class CloudHub:
                 listener.socket.close()
             raise
         async with trio.open_nursery() as nursery:
+            if self.replicas is not None:
+                await nursery.start(self.replicas.run)
             await nursery.start(self._credentials.run)
             await nursery.start(self.changes.run)
             await nursery.start(self._enrolment.serve, enrolment)
@@ -95,6 +100,8 @@ class CloudHub:
         self.sessions.end_all(CloseCode.GOING_AWAY, "this cloud stops")
         with trio.move_on_after(1):
             await self.sessions.empty()
+            if self.replicas is not None:
+                await self.replicas.leave()
 
     def _begin(self, session: Session) -> None:
         if not session.caller.edgemesh:

@@ -20,6 +20,7 @@ from edgemesh.observe.admin.pages import Page, json_page, text_page
 from edgemesh.observe.metrics.exposition import CONTENT_TYPE, Family, counter, gauge, labels
 from edgemesh.observe.metrics.process import memory_bytes, process_families
 from edgemesh.observe.sink import LineSink
+from edgemesh.store.replicas import Replica
 from edgemesh.store.store import Store
 from edgemesh.wire.message import Message
 
@@ -67,6 +68,7 @@ class CloudState:
             nodes=tuple(self._nodes()),
             refused=dict(self._hub.refusals.by_reason),
             memory_bytes=memory_bytes()[1],
+            replicas=tuple(replica.name for replica in self._living()),
             problems=tuple(f"{key}: {why}" for key, why in self._follower.problems.items()),
         )
 
@@ -98,6 +100,9 @@ class CloudState:
     def _nodes(self) -> list[ConnectedNode]:
         name = self._settings.cloud.name
         return [replace(node, replica=name) for node in self._hub.sessions.connected()]
+
+    def _living(self) -> list[Replica]:
+        return self._hub.replicas.living if self._hub.replicas is not None else []
 
     def _families(self) -> Iterator[Family]:
         yield build_family(self._settings.cloud.name)

@@ -7,7 +7,7 @@ import socket
 import ssl
 import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -229,8 +229,8 @@ def told(frames: Sequence[Frame]) -> list[tuple[str, str]]:
 
 
 @asynccontextmanager
-async def serving(folder: Path, **changed: Any) -> AsyncIterator[Cloud]:
-    """A hub that is served until the block ends."""
+async def serving_at(folder: Path, url: str, **changed: Any) -> AsyncIterator[Cloud]:
+    """A hub over the database at a URL, served until the block ends."""
     hub_port, enrolment_port = free_ports(2)
     cloud = replace(
         CloudSettings(
@@ -241,9 +241,9 @@ async def serving(folder: Path, **changed: Any) -> AsyncIterator[Cloud]:
         **changed,
     )
     settings = Settings(state_dir=folder, cloud=cloud)
-    store = await Store.open(f"sqlite:///{folder / 'cloud.db'}", settings.meta)
+    store = await Store.open(url, settings.meta)
     try:
-        credentials = await Credentials.open(store, cloud, folder / "pki", "c1")
+        credentials = await Credentials.open(store, cloud, folder / "pki", cloud.name)
         hub = CloudHub(settings, store, credentials, Controller(settings.meta).apply)
         async with trio.open_nursery() as nursery:
             await nursery.start(hub.run)
@@ -252,3 +252,8 @@ async def serving(folder: Path, **changed: Any) -> AsyncIterator[Cloud]:
     finally:
         with trio.CancelScope(shield=True):
             await store.close()
+
+
+def serving(folder: Path, **changed: Any) -> AbstractAsyncContextManager[Cloud]:
+    """A hub over a new database in a folder, served until the block ends."""
+    return serving_at(folder, f"sqlite:///{folder / 'cloud.db'}", **changed)

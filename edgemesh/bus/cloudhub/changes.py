@@ -71,7 +71,8 @@ class Changes:
         self._settings = settings
         self._last: dict[ObjectKey, DownChange] = {}
         self._log: list[DownChange] = []
-        self._users: set[Callable[[], None]] = set()
+        self._users: list[Callable[[], None]] = []
+        self._advanced = trio.Event()
         self.head = 0
         self.floor = 0
         self.listed = False
@@ -82,16 +83,21 @@ class Changes:
         return self._store.uid
 
     def on_news(self, use: Callable[[], None]) -> None:
-        """Call ``use`` whenever there is more, until `forget`."""
-        self._users.add(use)
-
-    def forget(self, use: Callable[[], None]) -> None:
-        """Call it no more."""
-        self._users.discard(use)
+        """Call ``use`` whenever there is more."""
+        self._users.append(use)
 
     def get(self, key: ObjectKey) -> DownChange | None:
         """The last change of an object, None when it is not known."""
         return self._last.get(key)
+
+    async def reached(self, revision: int, seconds: float) -> None:
+        """Wait until this has come to a revision, but not for long.
+
+        Another replica may have told a node of what this one is about to hear of.
+        """
+        with trio.move_on_after(seconds):
+            while self.head < revision:
+                await self._advanced.wait()
 
     def next_after(self, position: int, wanted: Callable[[DownChange], bool]) -> DownChange | None:
         """The first change behind a position that is wanted, None when there is none yet."""
@@ -108,6 +114,10 @@ class Changes:
     def pods_on(self, node: str) -> list[DownChange]:
         """The Pods that are bound to a node."""
         return [c for c in self._last.values() if c.node == node and not c.deleted]
+
+    def present(self) -> dict[ObjectKey, DownChange]:
+        """All objects that there are now."""
+        return {key: change for key, change in self._last.items() if not change.deleted}
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Follow the store until cancelled; started once everything that is stored is known."""
@@ -176,7 +186,9 @@ class Changes:
         self.floor = max(self.floor, self.head - self._settings.history)
         if len(self._log) > 2 * len(self._last) + self._settings.history:
             self._compact()
-        for use in tuple(self._users):
+        self._advanced.set()
+        self._advanced = trio.Event()
+        for use in self._users:
             use()
 
     def _compact(self) -> None:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from edgemesh.bus.cloudhub.applications import Applications
 from edgemesh.bus.cloudhub.changes import Changes, DownChange
 from edgemesh.bus.cloudhub.down_feed import DownFeed
+from edgemesh.bus.cloudhub.edge_writes import EdgeWrites
 from edgemesh.bus.cloudhub.holdings import NodeHoldings
 from edgemesh.bus.cloudhub.session import Session
 from edgemesh.bus.stamp import new_stamp
 from edgemesh.model.objects import ObjectKey
 from edgemesh.policy.bus.authorization import Refused
-from edgemesh.wire.kubeedge.answers import answer, error, failure, not_found
+from edgemesh.wire.kubeedge.answers import answer, error, failure, not_found, outcome
+from edgemesh.wire.kubeedge.application import is_application
 from edgemesh.wire.message import Message, Operation, decode_message
 
+_WRITES = frozenset({Operation.INSERT, Operation.UPDATE, Operation.PATCH})
 # What CloudCore since v1.8 leaves without an answer is not answered here either.
 _ANSWERED = {"node": "Node", "pod": "Pod", "configmap": "ConfigMap"}
 
@@ -21,10 +25,13 @@ class EdgeNodes:
 
     Args:
         changes: of the store.
+        writes: carries out what edges write.
     """
 
-    def __init__(self, changes: Changes) -> None:
+    def __init__(self, changes: Changes, writes: EdgeWrites) -> None:
         self._changes = changes
+        self._writes = writes
+        self._applications = Applications(changes)
 
     def holdings(self, node: str) -> NodeHoldings:
         """What belongs to a node."""
@@ -46,15 +53,22 @@ class EdgeNodes:
         session.feed = feed
 
     async def answer(self, session: Session, message: Message) -> None:
-        """Answer a query.
+        """Answer what an edge asks or writes.
 
         Raises:
             NodeAwayError: the node went before it was answered.
-            MessageError: the resource is no path.
+            MessageError: the resource or the content has another form.
         """
+        if is_application(message):
+            await self._applications.answer(session, message)
+            return
         path = message.resource
         kind = _ANSWERED.get(path.type)
         if message.route.operation != Operation.QUERY or kind is None:
+            written = await self._writes.write(message)
+            if written is not None:
+                answered = answer(message, new_stamp(), written.content, revision=written.revision)
+                await session.tell(answered)
             return
         namespace = "" if kind == "Node" else path.namespace
         change = self._changes.get(ObjectKey(kind, namespace, path.name))
@@ -71,7 +85,12 @@ class EdgeNodes:
 
         Raises:
             NodeAwayError: the node went before it was answered.
+            MessageError: what is refused has no form that could be answered.
         """
-        if message.route.operation == Operation.QUERY:
-            content = error(failure(403, "Forbidden", refused.problem))
-            await session.tell(answer(message, new_stamp(), content))
+        status = failure(403, "Forbidden", refused.problem)
+        if is_application(message):
+            await self._applications.refuse(session, message, refused.problem)
+        elif message.route.operation == Operation.QUERY:
+            await session.tell(answer(message, new_stamp(), error(status)))
+        elif message.route.operation in _WRITES:
+            await session.tell(answer(message, new_stamp(), outcome(None, status)))

@@ -10,6 +10,7 @@ from edgemesh.bus.cloudhub.refusals import Reason, Refusals
 from edgemesh.bus.cloudhub.session import Session
 from edgemesh.model.errors import OperatorError
 from edgemesh.policy.bus.authorization import NODE_LINK, SYNC_RESOURCE, refuse
+from edgemesh.wire.kubeedge.application import is_application
 from edgemesh.wire.message import Group, Message, MessageError
 
 
@@ -38,12 +39,12 @@ class Inbound:
             NodeAwayError: the node went before it was answered.
         """
         refused = refuse(message, session.node, self._edge.holdings(session.node))
-        if refused is not None:
+        try:
+            if refused is None:
+                await self._dispatch(session, message)
+                return
             self._refusals.count(refused.reason, session.node, refused.problem)
             await self._edge.answer_refused(session, message, refused)
-            return
-        try:
-            await self._dispatch(session, message)
         except MessageError as problem:
             self._refusals.count(Reason.INVALID, session.node, str(problem))
         except OperatorError as problem:
@@ -57,6 +58,8 @@ class Inbound:
                 self.route(session.node, message)
         elif resource == SYNC_RESOURCE:
             await self._mesh.begin_sync(session, message)
+        elif is_application(message):
+            await self._edge.answer(session, message)
         elif message.resource.type == NODE_LINK:
             await self._mesh.note_link(session, message)
         else:

@@ -22,6 +22,8 @@ LINK_ANNOTATION = "edgemesh.io/link"
 VERSION_ANNOTATION = "edgemesh.io/version"
 
 _MOST_ADDRESSES = 16
+# For what this replica is about to hear of; then the node gets everything.
+_PATIENCE_SECONDS = 5.0
 
 # Puts whole objects into the store as ``edgemesh apply`` does.
 Apply = Callable[[Transaction, list[dict[str, Any]]], object]
@@ -60,6 +62,8 @@ class MeshNodes:
         except msgspec.DecodeError as error:
             self._refusals.count(Reason.INVALID, session.node, f"{SYNC}: {error}")
             return
+        if position.store == self._changes.store_uid:
+            await self._changes.reached(position.revision, _PATIENCE_SECONDS)
         feed = for_mesh_node(self._changes, position.store, position.revision, session.end)
         beginning = {
             "store": self._changes.store_uid,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+import uuid
 from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Final, NamedTuple, Protocol
@@ -74,6 +75,7 @@ class Session:
         handle: is given what the node says that is neither acknowledgement nor answer.
 
     Attributes:
+        id: tells this session from every other.
         feed: what the node is sent, once it is known.
         since: seconds since 1970.
     """
@@ -87,6 +89,7 @@ class Session:
         handle: Callable[[Session, Message], Awaitable[None]],
     ) -> None:
         self.caller = caller
+        self.id = str(uuid.uuid4())
         self.feed: Feed | None = None
         self.since = time.time()
         self.farewell: Farewell | None = None

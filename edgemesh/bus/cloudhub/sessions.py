@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from typing import Protocol
 
 import trio
 
@@ -16,13 +17,35 @@ from edgemesh.wire.message import Message
 _log = get_logger("cloudhub")
 
 
+class Elsewhere(Protocol):
+    """Reaches nodes that are connected to other replicas."""
+
+    async def tell(self, node: str, message: Message) -> None:
+        """See `Sessions.tell`."""
+
+    async def ask(self, node: str, message: Message, seconds: float) -> Message:
+        """See `Sessions.ask`."""
+
+
+class Change(Protocol):
+    """Is told of a session that begins or has ended."""
+
+    def __call__(self, session: Session, *, here: bool) -> None:
+        """Take note; at once."""
+
+
 class Sessions:
-    """The table of sessions."""
+    """The table of sessions.
+
+    Attributes:
+        elsewhere: reaches nodes that are not connected here; None where this is all there is.
+    """
 
     def __init__(self) -> None:
+        self.elsewhere: Elsewhere | None = None
         self._by_node: dict[str, Session] = {}
         self._left = trio.Event()
-        self._on_change: list[Callable[[str, Session | None], None]] = []
+        self._on_change: list[Change] = []
 
     def __len__(self) -> int:
         """How many nodes are connected."""
@@ -32,8 +55,8 @@ class Sessions:
         """All of them."""
         return iter(tuple(self._by_node.values()))
 
-    def on_change(self, use: Callable[[str, Session | None], None]) -> None:
-        """Call ``use`` with a node and its session, None when it has gone."""
+    def on_change(self, use: Change) -> None:
+        """Call ``use`` with each session that begins or has ended."""
         self._on_change.append(use)
 
     def get(self, node: str) -> Session | None:
@@ -56,15 +79,15 @@ class Sessions:
             kind=session.shown().kind,
             instead_of=older.caller.address if older else None,
         )
-        self._tell(node, session)
+        self._tell(session, here=True)
         try:
             await session.run()
         finally:
             if self._by_node.get(node) is session:
                 del self._by_node[node]
-                self._tell(node, None)
                 self._left.set()
                 self._left = trio.Event()
+            self._tell(session, here=False)
             _log.info(
                 "node disconnected",
                 node=node,
@@ -78,7 +101,11 @@ class Sessions:
         Raises:
             NodeAwayError: it is not connected.
         """
-        await self._session(node).tell(message)
+        session = self._by_node.get(node)
+        if session is None:
+            await self._others(node).tell(node, message)
+        else:
+            await session.tell(message)
 
     async def ask(self, node: str, message: Message, seconds: float) -> Message:
         """Send a node a Message and wait for the one that answers it, by its parent_msg_id.
@@ -87,7 +114,10 @@ class Sessions:
             NodeAwayError: it is not connected, or goes before it answers.
             NodeSilentError: there was no answer in time.
         """
-        return await self._session(node).ask(message, seconds)
+        session = self._by_node.get(node)
+        if session is None:
+            return await self._others(node).ask(node, message, seconds)
+        return await session.ask(message, seconds)
 
     def end_all(self, code: CloseCode, reason: str) -> None:
         """End every session."""
@@ -103,12 +133,11 @@ class Sessions:
         """The nodes, for people, by name."""
         return sorted((session.shown() for session in self), key=lambda shown: shown.node)
 
-    def _session(self, node: str) -> Session:
-        session = self._by_node.get(node)
-        if session is None:
+    def _others(self, node: str) -> Elsewhere:
+        if self.elsewhere is None:
             raise NodeAwayError(f"node {node} is not connected")
-        return session
+        return self.elsewhere
 
-    def _tell(self, node: str, session: Session | None) -> None:
+    def _tell(self, session: Session, *, here: bool) -> None:
         for use in self._on_change:
-            use(node, session)
+            use(session, here=here)
