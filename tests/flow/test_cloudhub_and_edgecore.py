@@ -10,13 +10,16 @@ from typing import Any
 import pytest
 import trio
 from cloud_fixtures import Cloud, serving
+from kubeedge_cloudcore import a_stamp
 from kubeedge_edgecore import FakeEdgeCore, run_edgecore
 from kubeedge_pace import RESENDS, Pace
 from pki_fixtures import a_node
 
 from edgemesh.bus.pki.identity import Identity
 from edgemesh.model.objects import ObjectKey
-from edgemesh.wire.message import Operation
+from edgemesh.wire.kubeedge.answers import patch_content
+from edgemesh.wire.kubeedge.application import WATCH_SYNC, Verb, read_watches
+from edgemesh.wire.message import Operation, new_message
 
 NODE = "edge-1"
 OWN = f"null/node/{NODE}"
@@ -37,8 +40,7 @@ def pod_body(**labels: str) -> dict[str, Any]:
 
 @pytest.fixture
 async def cloud(tmp_path: Path) -> AsyncIterator[Cloud]:
-    times = {"resend_seconds": PACE.resend, "silence_seconds": PACE.silence}
-    async with serving(tmp_path, **times) as cloud:
+    async with serving(tmp_path, resend_seconds=PACE.resend, silence_seconds=PACE.silence) as cloud:
         yield cloud
 
 
@@ -133,3 +135,92 @@ async def test_an_edge_that_reconnects_gets_what_it_has_missed(
     async with edgecore(cloud, identity) as edge:
         await edge.wait_until(lambda: POD in edge.objects)
         assert edge.objects[POD]["metadata"]["labels"] == {"v": "2"}
+
+
+async def test_an_edge_registers(cloud: Cloud, identity: Identity) -> None:
+    async with edgecore(cloud, identity) as edge:
+        await edge.register()
+        await edge.wait_until(lambda: OWN in edge.objects)
+        found = await edge.ask_meta(Operation.QUERY, f"default/node/{NODE}")
+        assert found.object["metadata"]["labels"] == {"node-role.kubernetes.io/edge": ""}
+        assert found.object["status"]["conditions"] == [{"type": "Ready", "status": "True"}]
+        lease = await edge.ask_meta(Operation.QUERY, f"kube-node-lease/lease/{NODE}")
+        assert lease.object["spec"]["holderIdentity"] == NODE
+
+
+async def test_a_node_that_is_registered_already_keeps_what_it_has(
+    cloud: Cloud, identity: Identity
+) -> None:
+    await cloud.apply(node_body(zone="a"))
+    async with edgecore(cloud, identity) as edge:
+        body = {"metadata": {"name": NODE, "labels": {"arch": "x"}}, "spec": {}}
+        again = await edge.ask_meta(Operation.INSERT, OWN, body)
+        assert again.status is not None
+        assert again.status["reason"] == "AlreadyExists"
+        updated = await edge.ask_meta(Operation.UPDATE, OWN, body)
+        assert updated.object["metadata"]["labels"] == {"zone": "a", "arch": "x"}
+
+
+async def test_heartbeats_change_nothing_that_others_would_be_sent(
+    cloud: Cloud, identity: Identity
+) -> None:
+    await cloud.apply(node_body())
+    async with edgecore(cloud, identity) as edge:
+
+        async def report(second: int) -> str:
+            beat = {"type": "Ready", "status": "True", "lastHeartbeatTime": f"12:00:{second:02}Z"}
+            patch = patch_content({"status": {"conditions": [beat]}, "spec": {"taints": []}})
+            answered = await edge.ask_meta(Operation.PATCH, f"null/nodepatch/{NODE}", patch)
+            assert "taints" not in answered.object["spec"]
+            return str(answered.object["metadata"]["resourceVersion"])
+
+        assert await report(1) == await report(2)
+
+
+async def test_pods_report_their_status(cloud: Cloud, identity: Identity) -> None:
+    await cloud.apply(node_body(), pod_body())
+    async with edgecore(cloud, identity) as edge:
+        patch = patch_content({"status": {"podIP": "10.244.1.7", "phase": "Running"}})
+        answered = await edge.ask_meta(Operation.PATCH, "default/podpatch/web", patch)
+        assert answered.object["status"]["podIP"] == "10.244.1.7"
+        refused = await edge.ask_meta(Operation.PATCH, "default/podpatch/other", patch)
+        assert refused.status is not None
+        assert refused.status["code"] == 403
+
+
+async def test_writes_that_are_none_are_answered_with_what_is_wrong(
+    cloud: Cloud, identity: Identity
+) -> None:
+    async with edgecore(cloud, identity) as edge:
+        patch = patch_content({"status": {"x": 1}})
+        missing = await edge.ask_meta(Operation.PATCH, f"null/nodepatch/{NODE}", patch)
+        assert missing.not_found
+        body = {"metadata": {"name": NODE, "labels": 5}}
+        invalid = await edge.ask_meta(Operation.INSERT, OWN, body)
+        assert invalid.status is not None
+        assert invalid.status["code"] == 422
+
+
+async def test_metaserver_reads_the_store(cloud: Cloud, identity: Identity) -> None:
+    metadata = {"name": "web", "namespace": "default"}
+    spec = {"ports": [{"port": 80}]}
+    service = {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec}
+    await cloud.apply(service)
+    async with edgecore(cloud, identity) as edge:
+        listed = (await edge.apply("/core/v1/services/null/null", Verb.LIST)).response()
+        assert [each["metadata"]["name"] for each in listed["items"]] == ["web"]
+        one = await edge.apply("/core/v1/services/default/web", Verb.GET)
+        assert one.response()["spec"]["ports"][0]["port"] == 80
+        written = await edge.apply("/core/v1/services/default/web", Verb.DELETE)
+        assert written.error_status is not None
+        watched = await edge.apply("/core/v1/services/null/null", Verb.WATCH)
+        assert watched.status == "Rejected"
+        watches = new_message(
+            a_stamp(),
+            source="metaserver",
+            group="dynamiccontroller",
+            operation="null",
+            resource=WATCH_SYNC,
+            content={watched.id: watched},
+        )
+        assert set(read_watches(await edge.ask(watches))) == {watched.id}
