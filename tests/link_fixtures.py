@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import trio
@@ -126,16 +127,16 @@ class End:
         self.takes = True
         self.then: Callable[[VirtualSocket], None] = lambda _sock: None
 
-    def came_up(self, link: Link) -> None:
+    def came_up(self, _link: Link) -> None:
         self.ups += 1
 
-    def went_down(self, link: Link) -> None:
+    def went_down(self, _link: Link) -> None:
         self.downs += 1
 
-    def changed(self, link: Link) -> None:
+    def changed(self, _link: Link) -> None:
         self.changes += 1
 
-    def wanted(self, link: Link, stream: Stream, opening: Opening) -> None:
+    def wanted(self, _link: Link, stream: Stream, opening: Opening) -> None:
         sock = VirtualSocket(self.reactor, datagrams=stream.datagrams)
         sock.far = stream
         stream.near = sock
@@ -157,7 +158,11 @@ class End:
 
     def do(self, what: Callable[[], object]) -> None:
         """Within a turn."""
-        self.reactor.call(self.link, lambda: [what(), None][1])
+
+        def work() -> None:
+            what()
+
+        self.reactor.call(self.link, work)
 
 
 class Pair:
@@ -165,8 +170,8 @@ class Pair:
 
     def __init__(self, reactor: Reactor, pki: Pki, **of: object) -> None:
         self.reactor = reactor
-        self.a = End(shared_of("node-a", reactor, pki.tls("node-a"), **of))
-        self.b = End(shared_of("node-b", reactor, pki.tls("node-b"), **of))
+        self.a = End(shared_of("node-a", reactor, pki.tls("node-a"), no_check, **of))
+        self.b = End(shared_of("node-b", reactor, pki.tls("node-b"), no_check, **of))
         dialled, accepted = connected()
         self.a.link = Link(self.a.shared, self.a, dialled, "b:1", expected="node-b")
         self.b.link = Link(self.b.shared, self.b, accepted, "a:1")
@@ -180,7 +185,7 @@ class Pair:
 
     def close(self) -> None:
         for end in (self.a, self.b):
-            end.do(lambda end=end: end.link.end("test is over"))
+            end.do(partial(end.link.end, "test is over"))
 
 
 @asynccontextmanager
@@ -265,7 +270,8 @@ class Talker:
 
     def go_on(self) -> None:
         self.reads = True
-        self._watch()
+        if not self.done:
+            self._watch()
 
     def _watch(self) -> None:
         wanted = 0 if self.finished else OUT
