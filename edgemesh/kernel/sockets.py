@@ -17,12 +17,18 @@ IP_RECVORIGDSTADDR = 20
 IP_BIND_ADDRESS_NO_PORT = 24
 IPV6_RECVORIGDSTADDR = 74
 IPV6_TRANSPARENT = 75
+SO_RCVBUFFORCE = 33
 SO_COOKIE = 57
 SO_ORIGINAL_DST = 80
 
 COOKIE_BYTES = 8
 
 LISTEN_BACKLOG = 4096
+
+# Of what the kernel may keep of a direction. An eighth is left: a buffer that is not full takes
+# one more packet, of up to 64 KiB and its overhead.
+_RECEIVED_SHARE = 4 / 8
+_UNSENT_SHARE = 3 / 8
 
 # struct linger: whether, and for how many seconds.
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
@@ -174,6 +180,28 @@ def _prepare_for_relay(sock: socket.socket) -> None:
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     # An urgent byte stays in its place; recv() would skip it, and it would be lost.
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
+
+
+def bound_kernel_memory(sock: socket.socket, limit: int) -> None:
+    """Bound what the kernel keeps for a TCP socket whose peer, or whose reader, does not read.
+
+    Before it connects, since the window that it offers depends on it, or of a listener: accepted
+    sockets inherit it (sk_clone_lock() copies all of struct tcp_sock).
+
+    Args:
+        sock: the one of two through which a flow passes; the other is bounded alike.
+        limit: bytes with all overhead for each direction: what came at the one socket and was
+            not read, and what was written to the other and not sent. 1 MiB at least.
+
+    Raises:
+        OSError: CAP_NET_ADMIN is missing.
+    """
+    # A receive buffer that was set does not grow by itself. A window clamp would not do, since
+    # one that grows takes it along (tcp_rcvbuf_grow()). The kernel doubles what it is told.
+    sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, int(limit * _RECEIVED_SHARE) // 2)
+    # The send buffer goes on growing with what is on its way. A peer that does not read has all
+    # of that, so what is left is what was not sent.
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, int(limit * _UNSENT_SHARE))
 
 
 def _bind_all(sock: socket.socket, port: int, *, transparent: bool) -> None:

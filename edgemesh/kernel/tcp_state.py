@@ -20,6 +20,7 @@ TCP_CLOSE = 7  # net/tcp_states.h: both ways are over, as after a reset
 
 _SO_SNDBUFFORCE = 32
 _SO_BUF_LOCK = 72  # 5.14
+_SEND_BUFFER_LOCKED = 1
 _BYTES_ACKED_AT = 120  # tcpi_bytes_acked, 4.1
 _LOOKS = 100
 
@@ -76,7 +77,8 @@ def raise_send_buffer(sock: Socket, size: int) -> None:
     sock.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, size // 2)
     # Once told it would not let the buffer grow by itself any more. Before 5.14 it does not.
     with suppress(OSError):
-        sock.setsockopt(socket.SOL_SOCKET, _SO_BUF_LOCK, 0)
+        locked = sock.getsockopt(socket.SOL_SOCKET, _SO_BUF_LOCK)
+        sock.setsockopt(socket.SOL_SOCKET, _SO_BUF_LOCK, locked & ~_SEND_BUFFER_LOCKED)
 
 
 def _state_and_acknowledged(sock: Socket) -> tuple[int, int]:

@@ -87,6 +87,9 @@ class ProxySettings:
         max_connections, max_udp_sessions: the oldest idle UDP session gives way; a TCP
             connection beyond the limit is refused.
         relay_buffer_bytes: read at once, and so at most kept per direction of a flow.
+        flow_kernel_bytes: that the kernel keeps at most per direction of a flow in our sockets'
+            buffers, overhead included, when its receiver does not read. Up to a half of it is the
+            window that senders are offered: more carries more over long distances.
         splice: ``auto`` lets splice(2) move what flows carry beyond ``splice_after_bytes`` with
             hardly an answer: ``splice_bytes`` at most at once, ``max_pipes`` at a time; or ``off``.
         repoll_seconds: how long the reactor looks again before it sleeps, while that pays.
@@ -117,6 +120,7 @@ class ProxySettings:
     max_connections: Count = 9500
     max_udp_sessions: Count = 8192
     relay_buffer_bytes: Count = 65536
+    flow_kernel_bytes: Annotated[int, Meta(ge=1048576)] = 4194304
     splice: Literal["auto", "off"] = "auto"
     splice_after_bytes: Count = 1048576
     splice_bytes: Count = 1048576

@@ -7,7 +7,13 @@ import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from edgemesh.kernel.sockets import Address, Socket, dialling_socket, is_own_address
+from edgemesh.kernel.sockets import (
+    Address,
+    Socket,
+    bound_kernel_memory,
+    dialling_socket,
+    is_own_address,
+)
 from edgemesh.model.services import Endpoint, ServicePort, Source
 from edgemesh.model.streams import CLOUD, StreamRequest
 from edgemesh.policy.traffic.endpoint_state import EndpointState
@@ -47,6 +53,7 @@ def connecting_socket(
         sock = dialling_socket(
             endpoint.address, socket.SOCK_STREAM, context.own_mark, source or None
         )
+        bound_kernel_memory(sock, context.settings.flow_kernel_bytes)
         problem = sock.connect_ex((endpoint.address, endpoint.port))
     except OSError as error:
         problem = error.errno or errno.EIO

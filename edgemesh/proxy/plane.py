@@ -12,7 +12,13 @@ from functools import partial
 
 import trio
 
-from edgemesh.kernel.sockets import Address, ipv6_available, tcp_listener, udp_listener
+from edgemesh.kernel.sockets import (
+    Address,
+    bound_kernel_memory,
+    ipv6_available,
+    tcp_listener,
+    udp_listener,
+)
 from edgemesh.model.errors import OperatorError
 from edgemesh.model.flows import Ending, FlowReport, Mover
 from edgemesh.model.policies import Path
@@ -202,6 +208,7 @@ class Plane(Context):
             try:
                 tcp = tcp_listener(family, self.settings.tcp_port, transparent=transparent)
                 listeners.enter_context(tcp)
+                bound_kernel_memory(tcp, self.settings.flow_kernel_bytes)
                 udp = udp_listener(family, self.settings.udp_port, transparent=transparent)
                 listeners.enter_context(udp)
             except OSError as error:

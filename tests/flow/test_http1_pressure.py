@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import re
 
 import trio
 from http1_peers import OK, asked, call_http, called_http, failing, head_of
-from plane_fixtures import Peer, running
+from plane_fixtures import Peer, Server, World, running
 
 from edgemesh.model.policies import Policy, Retries
 from edgemesh.model.settings import HttpSettings
@@ -40,6 +41,32 @@ async def test_a_big_response_waits_for_a_slow_client_and_arrives_whole() -> Non
         assert not digest, "the endpoint could send everything though nobody has read"
         assert await client.receive(len(head)) == head
         got = hashlib.sha256(await client.receive(BIG)).hexdigest()
+        await world.until(lambda: bool(digest))
+        assert [got] == digest
+
+
+async def kept_by_the_kernel(world: World, server: Server) -> int:
+    """What the buffers hold of our sockets: that of the client's connection, and of the other."""
+    ours = f"( sport = :{world.port} or dport = :{server.endpoint.port} )"
+    shown = await trio.run_process(["ss", "-tnmHO", ours], capture_stdout=True)
+    buffers = re.findall(rb"skmem:\(r(\d+),.*?,w(\d+)", shown.stdout)
+    assert len(buffers) == 2
+    return sum(int(received) + int(unsent) for received, unsent in buffers)
+
+
+async def test_what_the_kernel_keeps_of_a_response_that_is_not_read_is_bounded() -> None:
+    limit = 1 << 20
+    async with running(flow_kernel_bytes=limit) as world, trio.open_nursery() as nursery:
+        server = world.serve()
+        client, peer = await called_http(world, server)
+        head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % BIG
+        digest: list[str] = []
+        nursery.start_soon(pour, peer, head, digest)
+        await world.comes_to_rest()
+        assert limit / 2 < await kept_by_the_kernel(world, server) <= limit
+        assert await client.receive(len(head)) == head
+        got = hashlib.sha256(await client.receive(BIG)).hexdigest()
+        await world.until(lambda: bool(digest))
         assert [got] == digest
 
 
@@ -55,6 +82,7 @@ async def test_a_big_upload_waits_for_a_slow_endpoint_and_arrives_whole() -> Non
         assert not digest, "the client could send everything though nobody has read"
         assert await peer.receive(len(head)) == head
         got = hashlib.sha256(await peer.receive(BIG)).hexdigest()
+        await world.until(lambda: bool(digest))
         assert [got] == digest
         await peer.send(OK)
         assert await client.receive(len(OK)) == OK

@@ -11,9 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgemesh.kernel.sockets import (
+    bound_kernel_memory,
     dialling_socket,
     ipv6_available,
     is_own_address,
+    tcp_listener,
     unpack_address,
 )
 
@@ -52,3 +54,17 @@ def test_a_foreign_source_takes_no_port_before_it_connects(source: str) -> None:
     """Else one client's flows to all endpoints would share the 28,000 ports of its address."""
     with dialling_socket(source, socket.SOCK_STREAM, 0x46, source) as sock:
         assert sock.getsockname()[:2] == (source, 0)
+
+
+@pytest.mark.root
+def test_what_bounds_a_listener_bounds_what_it_accepts() -> None:
+    """So that a connection costs no system call for it."""
+    with tcp_listener(socket.AF_INET, 0, transparent=False) as listener:
+        bound_kernel_memory(listener, 1 << 20)
+        with socket.create_connection(("127.0.0.1", listener.getsockname()[1])):
+            listener.settimeout(5)
+            accepted, _ = listener.accept()
+            with accepted:
+                assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) == 512 << 10
+                lowat = accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT)
+                assert lowat == 384 << 10

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,14 +11,12 @@ from typing import NamedTuple
 import pytest
 import trio
 from gate_fixtures import gated, open_gate
-from interception_lab import PORT, Lab, inside, installed
+from interception_lab import PORT, Lab, inside, installed, output
 from mover_rules import Always
-from path_crowds import crowds
-from path_talks import places, targets
+from path_crowds import Crowds, crowds
+from path_talks import Place, places, targets
 from plane_fixtures import World, running
 
-from edgemesh.lab.network import set_sysctl
-from edgemesh.model.bpf_settings import BpfSettings
 from edgemesh.model.flows import Mover
 from edgemesh.model.services import Endpoint
 from edgemesh.model.settings import NetfilterSettings, ProxySettings
@@ -26,21 +25,19 @@ pytestmark = pytest.mark.root
 
 FLOWS = 200
 PLACE = places(2)[1]
+# Without an agent: the endpoint itself is called.
+DIRECT = Place(PLACE.endpoint[0], (PLACE.endpoint[0], PORT))
 PAGE = 4096
-# What a direction of a flow may have in edgemesh's hands, by who moves it.
+LIMIT = ProxySettings().flow_kernel_bytes
+# What a direction of a flow may have beside what our sockets' buffers have, by who moves it.
 KEPT = {
     Mover.RELAY: ProxySettings().relay_buffer_bytes,
     Mover.SPLICE: ProxySettings().splice_bytes,
-    # Held by the kernel, in a send buffer that was raised to take it, and what the relay has read.
-    Mover.SOCKMAP: 4 * BpfSettings().backlog_bytes + ProxySettings().relay_buffer_bytes,
+    # What the relay has read: it goes on with flows of which too much is under way.
+    Mover.SOCKMAP: ProxySettings().relay_buffer_bytes,
 }
-# What the kernel may keep of a connection on each side, so that what edgemesh keeps shows.
-NODE_BUFFER = 262_144
-PEER_BUFFER = 2 * 65_536
-# A buffer that is not full takes one more packet, whatever its size (tcp_sendmsg, tcp_rcv).
-OVERSHOOT = 4 * 65_536
-# Of an skb, which is counted with its overhead.
-MEMORY_PER_BYTE = 2.5
+# Of the whole machine: others take memory meanwhile, and a page in a pipe may be a part of more.
+OF_ALL = 2.5
 
 
 class Kept(NamedTuple):
@@ -78,30 +75,52 @@ async def plane_of(mover: Mover) -> AsyncIterator[tuple[World, Callable[[], bool
             yield world, lambda: True
 
 
+def kept_by_sockets_of(namespace: str) -> int:
+    """What the buffers of all its connections hold, overhead included."""
+    shown = output(namespace, ["ss", "-tnmHO"])
+    buffers = re.findall(r"skmem:\(r(\d+),.*?,w(\d+)", shown)
+    return sum(int(received) + int(unsent) for received, unsent in buffers)
+
+
+async def met(both: Crowds, *, upwards: bool) -> None:
+    """Connect, and say little on each connection: that is what the relay begins with."""
+    await both.meet()
+    talkers, _ = both.sides(upwards=upwards)
+    await talkers.ask("greet")
+
+
+async def filled(both: Crowds, *, upwards: bool) -> tuple[int, Kept]:
+    """Say until nothing more is taken: what most was said on a connection, and what is kept."""
+    talkers, _ = both.sides(upwards=upwards)
+    before = Kept.now()
+    said = await talkers.ask("fill")
+    after = Kept.now()
+    return max(said), Kept(before.available - after.available, after.sockets - before.sockets)
+
+
 @pytest.mark.parametrize("upwards", [True, False], ids=["endpoints", "clients"])
 @pytest.mark.parametrize("mover", KEPT)
 def test_what_is_kept_for_who_never_reads_is_bounded_and_arrives_in_the_end(
     pod_node_server: Lab, mover: Mover, *, upwards: bool
 ) -> None:
     lab = pod_node_server
-    for name in ("tcp_rmem", "tcp_wmem"):
-        set_sysctl(lab.node, f"net.ipv4.{name}", f"4096 16384 {NODE_BUFFER}")
-    bound = KEPT[mover] + 2 * NODE_BUFFER + 2 * PEER_BUFFER + OVERSHOOT
 
     async def play() -> None:
+        async with crowds(lab, DIRECT, FLOWS) as both:
+            await met(both, upwards=upwards)
+            said_directly, directly = await filled(both, upwards=upwards)
+            await both.finish(upwards=upwards)
         async with plane_of(mover) as (world, all_are_moved):
             world.service_at((PLACE.service, PORT), Endpoint(*PLACE.endpoint))
             async with crowds(lab, PLACE, FLOWS) as both:
-                await both.meet()
-                talkers, _ = both.sides(upwards=upwards)
-                await talkers.ask("greet")
+                await met(both, upwards=upwards)
                 await world.until(all_are_moved)
-                before = Kept.now()
-                said = await talkers.ask("fill")
-                after = Kept.now()
-                assert max(said) < bound
-                assert before.available - after.available < FLOWS * bound * MEMORY_PER_BYTE
-                assert after.sockets - before.sockets < FLOWS * bound * MEMORY_PER_BYTE
+                said, kept = await filled(both, upwards=upwards)
+                assert said - said_directly < LIMIT + KEPT[mover]
+                assert kept_by_sockets_of(lab.node) < FLOWS * LIMIT
+                assert kept.sockets - directly.sockets < FLOWS * LIMIT * OF_ALL
+                most = FLOWS * (LIMIT + KEPT[mover]) * OF_ALL
+                assert kept.available - directly.available < most
                 await both.finish(upwards=upwards)
             await world.until(lambda: len(world.reports) == FLOWS)
             assert all(mover in report.movers for report in world.reports)
