@@ -43,6 +43,7 @@ class Applications:
             await self._answer_watches(session, message, "watch is not served: get and list are")
             return
         asked = read_application(message)
+        await self._changes.caught_up()
         # A list of everything takes a while to write.
         answered = await trio.to_thread.run_sync(
             answer_application, asked, _Readable(self._changes)

@@ -99,6 +99,10 @@ class Changes:
             while self.head < revision:
                 await self._advanced.wait()
 
+    async def caught_up(self) -> None:
+        """Wait until everything is here that was written by now, but not for long."""
+        await self.reached(self._store.revision, self._settings.conditions_wait_seconds)
+
     def next_after(self, position: int, wanted: Callable[[DownChange], bool]) -> DownChange | None:
         """The first change behind a position that is wanted, None when there is none yet."""
         for index in range(bisect_right(self._log, position, key=_revision_of), len(self._log)):

@@ -70,6 +70,8 @@ class EdgeNodes:
                 answered = answer(message, new_stamp(), written.content, revision=written.revision)
                 await session.tell(answered)
             return
+        # What a node has just written it reads.
+        await self._changes.caught_up()
         namespace = "" if kind == "Node" else path.namespace
         change = self._changes.get(ObjectKey(kind, namespace, path.name))
         if change is None or change.deleted:
