@@ -152,7 +152,12 @@ async def _start(
     follower.on_snapshot(kernel_paths.want)
     dns = DnsCounters()
     cloud = _cloud_connection(settings, store)
-    links = _node_links(settings, plane, cloud, metamanager)
+
+    def reach_by_bus(nodes: frozenset[str]) -> None:
+        kernel_paths.reach_by_bus(nodes)
+        health.look_again()
+
+    links = _node_links(settings, plane, cloud, metamanager, reach_by_bus)
     state = AgentState(
         settings,
         store,
@@ -205,7 +210,11 @@ def _cloud_connection(settings: Settings, store: Store) -> CloudConnection | Non
 
 
 def _node_links(
-    settings: Settings, plane: Plane, cloud: CloudConnection | None, metamanager: Metamanager
+    settings: Settings,
+    plane: Plane,
+    cloud: CloudConnection | None,
+    metamanager: Metamanager,
+    reach_by_bus: Callable[[frozenset[str]], None],
 ) -> NodeLinks | None:
     if cloud is None or settings.bus.links == "off":
         return None
@@ -213,12 +222,15 @@ def _node_links(
     from edgemesh.app.links import NodeLinks  # noqa: PLC0415
 
     feed = metamanager.subscribe_changes()
-    return NodeLinks(settings, plane, cloud.credentials, cloud.edgehub, feed)
+    return NodeLinks(
+        settings, plane, cloud.credentials, cloud.edgehub, feed, reach_by_bus=reach_by_bus
+    )
 
 
 def _health_checks(settings: Settings, plane: Plane) -> HealthChecks:
     prober = Prober(settings.netfilter.own_mark, settings.http, settings.http2)
-    return HealthChecks(plane.decider.traffic, prober.ask, settings.proxy, random.random)
+    traffic = plane.decider.traffic
+    return HealthChecks(traffic, prober.ask, settings.proxy, random.random, plane.way_to)
 
 
 def _conntrack(settings: Settings) -> AbstractContextManager[Conntrack | None]:

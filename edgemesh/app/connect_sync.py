@@ -145,6 +145,11 @@ class ConnectSync:
         """Go by the snapshot that the data plane goes by now."""
         self._changed.set()
 
+    def look_again(self) -> None:
+        """Plan every port anew: what is balanced is decided otherwise than before."""
+        self._turned |= self._context.decider.snapshot.ports.keys()
+        self._changed.set()
+
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Write and follow until cancelled; started when calls are balanced by the snapshot.
 

@@ -89,6 +89,13 @@ class KernelPaths:
         if self._observer is not None:
             self._observer.want(snapshot)
 
+    def reach_by_bus(self, nodes: frozenset[str]) -> None:
+        """Leave calls of endpoints on ``nodes`` to the agent from now on."""
+        if nodes != self._available.by_bus:
+            self._publish(self._available._replace(by_bus=nodes))
+            if self._sync is not None:
+                self._sync.look_again()
+
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Load, try and use what works, until cancelled; started at once.
 
@@ -97,7 +104,8 @@ class KernelPaths:
         """
         bpf = self._settings.bpf
         state = _BEING_LOADED if bpf.enabled else _OFF
-        self._publish(AvailablePaths(state, state, self._try_splice()))
+        by_bus = self._available.by_bus
+        self._publish(AvailablePaths(state, state, self._try_splice(), by_bus=by_bus))
         task_status.started()
         if not bpf.enabled:
             self._interceptor.taken_over(None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
@@ -47,6 +47,8 @@ class NodeLinks:
         credentials: Credentials,
         edgehub: Edgehub,
         feed: ChangeFeed,
+        *,
+        reach_by_bus: Callable[[frozenset[str]], None],
     ) -> None:
         """Link to nobody yet; see `run`.
 
@@ -56,6 +58,7 @@ class NodeLinks:
             credentials: of this node.
             edgehub: knows whether the cloud is of our kind.
             feed: everything in the store.
+            reach_by_bus: told which nodes' endpoints are reached by links.
 
         Raises:
             OperatorError: ``bus.cloud`` is malformed.
@@ -64,6 +67,9 @@ class NodeLinks:
         self._plane = plane
         self._edgehub = edgehub
         self._feed = feed
+        self._reach_by_bus = reach_by_bus
+        self._direct = settings.bus.remote_endpoints == "direct"
+        plane.prefers_direct = self._direct
         self._cloud = CloudAddress.parse(settings.bus.cloud)
         self._identity: Identity | None = None
         self._renewed = trio.Event()
@@ -125,6 +131,7 @@ class NodeLinks:
         def end() -> None:
             plane.at_end.remove(end)
             self.links = plane.remote = None
+            self._reach_by_bus(frozenset())
             for listener in listeners:
                 plane.reactor.call(listener, listener.stop)
             links.close()
@@ -173,6 +180,8 @@ class NodeLinks:
                     nodes[key.name] = addresses
             if batch.synced and nodes != before:
                 links.know(nodes)
+                if not self._direct:
+                    self._reach_by_bus(frozenset(nodes.keys() - {self._settings.node}))
 
     async def _find_cloud(self, links: Links) -> None:
         """Look up its name again and again: a cloud that moves is found."""

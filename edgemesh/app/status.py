@@ -39,6 +39,7 @@ from edgemesh.proxy.context import OpenFlow
 from edgemesh.proxy.dns.counters import DnsCounters
 from edgemesh.proxy.health.checks import HealthChecks
 from edgemesh.proxy.plane import Plane, is_compiled
+from edgemesh.proxy.report import named_way
 from edgemesh.store.store import Store
 from edgemesh.wire.message import Message
 
@@ -176,7 +177,11 @@ class AgentState:
         """
         decider = self.plane.decider
         question = _question(request, TraceQuestion)
-        return explain_call(decider.snapshot, question, decider.preview, decider.available)
+        answer = explain_call(decider.snapshot, question, decider.preview, decider.available)
+        target = answer.target or answer.port
+        endpoints = answer.candidates + (target.endpoints if target else ())
+        ways = {each.node: named_way(self.plane.way_to(each), each) for each in endpoints}
+        return dataclasses.replace(answer, ways={node: way for node, way in ways.items() if way})
 
     def flow(self, request: Message) -> FlowAnswer:
         """Answer ``null/flow``.
@@ -189,7 +194,8 @@ class AgentState:
         for flow in self.plane.flows:
             if flow.client_address == client:
                 endpoint = flow.endpoint if _connected(flow) else None
-                return FlowAnswer(True, endpoint, flow.verdict.path if flow.verdict else "")
+                path = flow.verdict.path if flow.verdict else ""
+                return FlowAnswer(True, endpoint, path, named_way(flow.way, endpoint))
         return FlowAnswer(known=False)
 
     def _snapshot_status(self) -> SnapshotStatus:

@@ -42,6 +42,8 @@ class BusSettings:
         renew_share: the share of a certificate's life after which a new one is asked for.
         links: whether streams go to other nodes by links of our own: ``auto``, or ``off``.
         link_listen: where other nodes' links are taken.
+        remote_endpoints: how endpoints on other nodes of the mesh are reached: by the ``bus``, or
+            ``direct``, for nodes whose Pods can be dialled from each other.
         link_addresses: ``address`` or ``address:port`` under which other nodes reach that; empty
             means the addresses of the interface that leads to the cloud.
         link_idle_seconds: a link without streams is closed after so long.
@@ -86,6 +88,7 @@ class BusSettings:
     renew_share: Annotated[float, Meta(gt=0, lt=1)] = 0.6
     links: Literal["auto", "off"] = "auto"
     link_listen: tuple[str, ...] = ("0.0.0.0:10006", "[::]:10006")
+    remote_endpoints: Literal["bus", "direct"] = "bus"
     link_addresses: tuple[str, ...] = ()
     link_idle_seconds: Seconds = 300.0
     link_silence_seconds: Seconds = 20.0

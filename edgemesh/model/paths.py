@@ -18,6 +18,7 @@ class AvailablePaths(NamedTuple):
         observed: counting of requests while small messages are moved.
         failures: seeing how connections fare that were balanced when they connected, which
             breakers go by.
+        by_bus: nodes whose endpoints are reached by the bus, for which only the agent can see to.
     """
 
     connect: str
@@ -25,6 +26,7 @@ class AvailablePaths(NamedTuple):
     splice: str
     failures: str = ""
     observed: str = ""
+    by_bus: frozenset[str] = frozenset()
 
 
 _UNKNOWN = "not looked at yet"

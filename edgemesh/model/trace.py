@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from edgemesh.model.services import Endpoint
 
@@ -92,6 +93,8 @@ class TraceAnswer:
         target: where that leads, None for ``port``.
         node: the one that answers.
         server: what endpoints of the target let through, in few words; "" for everything.
+        ways: by node, how endpoints are reached that are not dialled at their own addresses:
+            ``link to node-b``.
     """
 
     revision: int
@@ -110,6 +113,7 @@ class TraceAnswer:
     target: TracedPort | None = None
     node: str = ""
     server: str = ""
+    ways: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +132,10 @@ class FlowAnswer:
         known: whether one is open.
         endpoint: where it goes, None until that is connected.
         path: the forwarding path, "" until it is decided.
+        way: how the endpoint is reached where that is by the bus.
     """
 
     known: bool
     endpoint: Endpoint | None = None
     path: str = ""
+    way: str = ""

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from edgemesh.model.paths import AvailablePaths
 from edgemesh.model.policies import HashSource, Observe, Path, Policy, QuotaScope
 from edgemesh.model.services import ServicePort, Transport
+from edgemesh.policy.bus.reach import bus_hindrance
 
 
 def asks_to_observe(port: ServicePort) -> bool:
@@ -41,6 +42,8 @@ def _hindrances(port: ServicePort, protocol: str, available: AvailablePaths) -> 
     if port.subsets:
         yield "it has subsets"
     yield from _policy_hindrances(port.policy)
+    # Where it is known only when an endpoint is chosen whether the kernel can, it is not asked.
+    yield from filter(None, (bus_hindrance(port.endpoints, available.by_bus),))
     yield from filter(None, (available.sockmap, available.observed))
 
 

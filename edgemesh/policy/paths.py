@@ -5,6 +5,7 @@ from __future__ import annotations
 from edgemesh.model.paths import NOT_LOOKED_AT, AvailablePaths, PathChoice
 from edgemesh.model.policies import HashSource, Path, Policy
 from edgemesh.model.services import ServicePort, Transport
+from edgemesh.policy.bus.reach import all_by_bus, bus_hindrance
 from edgemesh.policy.connect.hindrances import connect_hindrance
 from edgemesh.policy.observation import asks_to_observe, observation_hindrance
 
@@ -42,11 +43,17 @@ def choose_path(port: ServicePort, protocol: str, available: AvailablePaths) -> 
     if asked is Path.HTTP:
         hindrances.append(f"http: it declares {port.application_protocol or port.transport}")
     if asked is not Path.SPLICE:
-        hindrance = connect_hindrance(port) or _missing_for_connect(port, available)
+        hindrance = (
+            connect_hindrance(port)
+            or bus_hindrance(port.endpoints, available.by_bus)
+            or _missing_for_connect(port, available)
+        )
         if not hindrance:
             return _chosen(Path.CONNECT, asked, hindrances)
         hindrances.append(f"connect: {hindrance}")
     hindrance = splice_hindrance(port.transport, available)
+    if not hindrance and all_by_bus(port.endpoints, available.by_bus):
+        hindrance = bus_hindrance(port.endpoints, available.by_bus)
     if not hindrance:
         return _chosen(Path.SPLICE, asked, hindrances)
     hindrances.append(f"splice: {hindrance}")

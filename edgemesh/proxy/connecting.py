@@ -70,7 +70,7 @@ def connecting_stream(
     """The same by the bus, to an endpoint of another end of the mesh.
 
     Args:
-        context: of the data plane, with a way to the endpoint.
+        context: of the data plane.
         port: that is called.
         endpoint: that was chosen; the cloud chooses by itself.
         client: who calls.
@@ -80,8 +80,6 @@ def connecting_stream(
 
     Ownership: the caller closes the socket.
     """
-    remote = context.remote
-    assert remote is not None
     pod = context.decider.snapshot.pods.get(client[0])
     request = StreamRequest(
         endpoint.node,
@@ -91,7 +89,7 @@ def connecting_stream(
         f"{pod.namespace}/{pod.workload or pod.name}" if pod else "",
         port.transport,
     )
-    sock = remote.connect(request)
+    sock = None if context.remote is None else context.remote.connect(request)
     return (None, errno.ENETUNREACH) if sock is None else (sock, 0)
 
 
@@ -107,7 +105,7 @@ def pool_key(flow: Flow, state: EndpointState, source: Source) -> tuple[Endpoint
         source: which client address it sees.
     """
     context = flow.context
-    if source is _NODE and context.remote is None:
+    if source is _NODE and context.remote is None and state.endpoint.node != CLOUD:
         return state, "", ""
     way = context.way_to(state.endpoint)
     client = flow.client_address[0]

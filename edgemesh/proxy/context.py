@@ -44,6 +44,7 @@ class OpenFlow(Protocol):
     verdict: Verdict | None
     endpoint: Endpoint | None
     upstream: Socket | None
+    way: str
 
     def finish(self, ending: Ending) -> None:
         """End and report it."""
@@ -137,11 +138,12 @@ class Context:
     def way_to(self, endpoint: Endpoint) -> str:
         """How an endpoint is reached by the bus; "" where it is dialled at its own address."""
         node = endpoint.node
+        if node == CLOUD:
+            # It stands for all that the cloud would choose of: there is no address to dial.
+            return CLOUD
         if self.remote is None or not node or node == self.decider.snapshot.node:
             return ""
-        if self.prefers_direct and node != CLOUD:
-            return ""
-        return self.remote.route(node)
+        return "" if self.prefers_direct else self.remote.route(node)
 
     def tell(self, event: Event, path: Path = Path.HTTP) -> None:
         """Log and count that a breaker has opened or closed, for calls by ``path``."""

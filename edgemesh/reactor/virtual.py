@@ -24,6 +24,8 @@ _OUT = select.EPOLLOUT
 _ENDED = select.EPOLLIN | select.EPOLLRDHUP
 _HANGUP = select.EPOLLHUP
 _ERROR = select.EPOLLERR
+# As a number: Python's flags take ten times as long.
+_PEEK = int(socket.MSG_PEEK)
 _FIN_ON_CLOSE = 0
 
 
@@ -161,7 +163,9 @@ class VirtualSocket:
         return self.sockname
 
     def getpeername(self) -> tuple[str, int]:
-        """See ``peername``."""
+        """See ``peername``; raises ENOTCONN before the stream is open."""
+        if self._connecting or self._closed:
+            raise _error(errno.ENOTCONN)
         return self.peername
 
     @overload
@@ -194,12 +198,12 @@ class VirtualSocket:
             return b""
         if self.datagrams:
             data = received.first()
-            if not flags & socket.MSG_PEEK:
+            if not flags & _PEEK:
                 received.drop_first()
                 self._consumed(len(data))
             return data[:size]
         data = received.view(size)
-        if not flags & socket.MSG_PEEK:
+        if not flags & _PEEK:
             received.drop(len(data))
             self._consumed(len(data))
         return data
@@ -213,7 +217,7 @@ class VirtualSocket:
             view[: len(data)] = data
             return len(data)
         copied = self._received.copy_into(view, room)
-        if not flags & socket.MSG_PEEK:
+        if not flags & _PEEK:
             self._received.drop(copied)
             self._consumed(copied)
         return copied
@@ -372,7 +376,8 @@ class VirtualSocket:
 
     def _consumed(self, count: int) -> None:
         self._tell()
-        if count and self.far is not None:
+        # An empty datagram, too, has taken up room.
+        if (count or self.datagrams) and self.far is not None:
             self.far.consumed(count)
 
 

@@ -38,7 +38,14 @@ class World:
 
     def __init__(self, settings: ProxySettings, random: float) -> None:
         self.traffic = Traffic(lambda: 0.5)
-        self.checks = HealthChecks(self.traffic, self._answer, settings, lambda: random)
+        self.beyond: set[str] = set()
+        self.checks = HealthChecks(
+            self.traffic,
+            self._answer,
+            settings,
+            lambda: random,
+            lambda endpoint: endpoint.address in self.beyond,
+        )
         self.problems: dict[str, str | None] = {}
         self.seconds = 0.0
         self.began = trio.current_time()
@@ -109,6 +116,21 @@ async def test_first_probes_go_out_at_once_and_settle_it_alone(
         assert world.times() == world.times(TWO) == [0.0]
         assert not world.state(web).probed_healthy
         assert world.state(web, TWO).probed_healthy
+
+
+async def test_endpoints_that_are_reached_by_the_bus_are_not_probed(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    web = port(CHECK, ONE, TWO)
+    async with running(web) as world:
+        world.problems[ONE.address] = "refused"
+        await until(0, world)
+        world.beyond = {ONE.address}
+        world.checks.look_again()
+        await until(60, world)
+        assert world.times() == [0.0]
+        assert len(world.times(TWO)) > 1
+        assert world.state(web).probed_healthy
 
 
 async def test_later_changes_need_their_threshold(autojump_clock: trio.testing.MockClock) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from edgemesh.app.trace.call import Agent, Call, Caller, Hop, HopState, parse_request, parse_service
+from edgemesh.app.trace.connections import endpoint_hop
 from edgemesh.app.trace.knowledge import (
     agent_hop,
     decision_hop,
@@ -52,6 +53,23 @@ def test_a_call_that_works_is_told_hop_by_hop() -> None:
         ),
         "the call works",
     ]
+
+
+def test_a_call_by_the_bus_is_told_with_its_way() -> None:
+    there = (dataclasses.replace(ENDPOINTS[0], node="node-b"),)
+    by_link = dataclasses.replace(ANSWER, candidates=there, ways={"node-b": "link to node-b"})
+    assert decision_hop(call(by_link)).detail == (
+        "10.1.0.1:8080 (default/web-1) next by link to node-b; round_robin, path relay, "
+        "it sees its node's address"
+    )
+
+
+async def test_endpoints_that_are_reached_by_the_bus_are_not_dialled() -> None:
+    there = (dataclasses.replace(ENDPOINTS[0], node="node-b"),)
+    port = dataclasses.replace(PORT, endpoints=there)
+    by_link = dataclasses.replace(ANSWER, port=port, ways={"node-b": "link to node-b"})
+    hop = await endpoint_hop(call(by_link))
+    assert (hop.state, hop.detail) == (HopState.SKIPPED, "reached by link to node-b only")
 
 
 def test_a_routed_call_is_told_by_where_its_route_leads() -> None:

@@ -33,7 +33,11 @@ async def endpoint_hop(call: Call) -> Hop:
         return Hop("endpoint", HopState.SKIPPED, "UDP tells nothing before the application does")
     if os.geteuid() != 0:
         return Hop("endpoint", HopState.SKIPPED, "only root can connect past the rules")
-    tried = port.endpoints[:_MOST_ENDPOINTS]
+    ways = call.answer.ways if call.answer else {}
+    tried = [each for each in port.endpoints if each.node not in ways][:_MOST_ENDPOINTS]
+    if not tried:
+        by_way = ", ".join(sorted(set(ways.values())))
+        return Hop("endpoint", HopState.SKIPPED, f"reached by {by_way} only")
     problems: dict[Endpoint, str] = {}
     latencies: dict[Endpoint, float] = {}
     async with trio.open_nursery() as nursery:
@@ -144,7 +148,8 @@ async def _follow(call: Call, sock: trio.socket.SocketType, told: str) -> Hop:
                 way = f"the agent, which finds an endpoint for each request: path {flow.path}"
                 return Hop("call", HopState.OK, f"{told} to {way}")
             if flow.endpoint is not None:
-                way = f"{show_endpoint(flow.endpoint)} over path {flow.path}"
+                by_way = f" by {flow.way}" if flow.way else ""
+                way = f"{show_endpoint(flow.endpoint)}{by_way} over path {flow.path}"
                 return Hop("call", HopState.OK, f"{told} to {way}")
             if not flow.known:
                 return _led_by_the_kernel(call, sock, told) or await _judge_unknown(sock, told)

@@ -97,15 +97,17 @@ def decision_hop(call: Call) -> Hop:
     target = call.target
     assert target is not None
     first, *others = answer.candidates
+    way = answer.ways.get(first.node, "")
+    by_way = f" by {way}" if way else ""
     then = f", then {', '.join(map(show_endpoint, others))}" if others else ""
     # What is balanced when it connects has no other address than its own.
     own = target.source == Source.PRESERVE or answer.path == Path.CONNECT
-    source = "the client's" if own else "the node's"
+    source = "its node's" if way else "the client's" if own else "the node's"
     return Hop(
         "decision",
         HopState.OK,
-        f"{show_endpoint(first)} next{then}{by_route}; {target.policy}, path {answer.path}, "
-        f"it sees {source} address",
+        f"{show_endpoint(first)} next{by_way}{then}{by_route}; {target.policy}, "
+        f"path {answer.path}, it sees {source} address",
     )
 
 

@@ -68,7 +68,12 @@ class HealthChecks:
     """
 
     def __init__(
-        self, traffic: Traffic, ask: Ask, settings: ProxySettings, random: Callable[[], float]
+        self,
+        traffic: Traffic,
+        ask: Ask,
+        settings: ProxySettings,
+        random: Callable[[], float],
+        is_beyond: Callable[[Endpoint], object] = lambda _: False,
     ) -> None:
         """Watch nothing yet; see `run`.
 
@@ -77,8 +82,11 @@ class HealthChecks:
             ask: probes once (`Prober.ask`).
             settings: how many may be under way at a time, and how often one may go out.
             random: gives a number in [0, 1).
+            is_beyond: whether an endpoint is reached by the bus; those cannot be probed from here,
+                and calls tell how they are.
         """
         self._traffic = traffic
+        self._is_beyond = is_beyond
         self._ask = ask
         self._places = trio.CapacityLimiter(settings.max_probes)
         self._min_interval = settings.min_probe_interval_seconds
@@ -92,6 +100,10 @@ class HealthChecks:
     def swap(self, snapshot: Snapshot) -> None:
         """Go by ``snapshot`` from now on; traffic must do so already."""
         self._snapshot = snapshot
+        self._changed.set()
+
+    def look_again(self) -> None:
+        """Other endpoints are reached by the bus than before."""
         self._changed.set()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -147,7 +159,8 @@ class HealthChecks:
             upstream = self._traffic.upstream(port)
             assert upstream is not None
             for state in upstream.states():
-                yield port, check, state
+                if not self._is_beyond(state.endpoint):
+                    yield port, check, state
 
     async def _watch(self, watch: _Watch) -> None:
         with watch.scope:
