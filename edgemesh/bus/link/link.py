@@ -228,6 +228,10 @@ class Link:
             self._woken = True
             self._reactor.soon(self, self.flush)
 
+    def encrypt(self, data: bytearray | bytes | memoryview) -> None:
+        """Send ``data`` at the end of the turn, before anything that is written later."""
+        self._secured.write(data)
+
     def greeted(self, said: Hello) -> None:
         """The other end says who it is; its certificate has said so already."""
         if said.node != self.node:
@@ -278,19 +282,19 @@ class Link:
         self._woken = False
         if self._secured.unsent or self.state == OVER:
             return
-        if self._sender.out:
-            self._secured.write(self._sender.out)
+        out = self._sender.out
+        if out:
+            self._secured.write(out)
+            out.clear()
         self._push()
 
     def _push(self) -> bool:
         """Send what is encrypted; whether all of it was."""
-        secured = self._secured
         try:
-            secured.push()
+            unsent = self._secured.push()
         except OSError as error:
             self.end(error.strerror or "cannot be written")
             return False
-        unsent = len(secured.unsent)
         self._sender.kept(unsent)
         self._watch()
         if unsent:

@@ -92,26 +92,30 @@ class Secured:
             raise CertificateProblem("the other end has shown no certificate")
         return der
 
-    def write(self, data: bytearray) -> None:
-        """Encrypt, and empty ``data``; `push` is to be called."""
+    def write(self, data: bytearray | bytes | memoryview) -> None:
+        """Encrypt; `push` is to be called."""
         self._tls.write(data)
-        data.clear()
 
-    def push(self) -> None:
-        """Send as much as the socket takes.
+    def push(self) -> int:
+        """Send as much as the socket takes; how much is left.
 
         Raises:
             OSError: the connection is gone.
         """
-        data: memoryview | bytes = self.unsent or self._outgoing.read()
-        if not data:
-            return
-        try:
-            sent = self.sock.send(data)
-        except BlockingIOError:
-            sent = 0
-        self.bytes_out += sent
-        self.unsent = memoryview(data)[sent:]
+        outgoing = self._outgoing
+        while True:
+            if not self.unsent:
+                if not outgoing.pending:
+                    return 0
+                self.unsent = memoryview(outgoing.read(READ_BYTES))
+            try:
+                sent = self.sock.send(self.unsent)
+            except BlockingIOError:
+                sent = 0
+            self.bytes_out += sent
+            self.unsent = self.unsent[sent:]
+            if self.unsent:
+                return len(self.unsent) + outgoing.pending
 
     def receive(self) -> bool:
         """Read once; false at the end of the stream.

@@ -18,11 +18,20 @@ if TYPE_CHECKING:
     from edgemesh.bus.link.stream import Stream
 
 
+# A TLS record (RFC 8446 section 5.1): data that fill one are encrypted where they lie, which spares
+# copying them once more.
+_RECORD_BYTES = 16384
+
+
 class Writer(Protocol):
     """Who has the connection."""
 
     def wake(self) -> None:
         """There is something to send: do so at the end of the turn."""
+        ...
+
+    def encrypt(self, data: bytearray | bytes | memoryview) -> None:
+        """Send ``data`` at the end of the turn, before anything that is written later."""
         ...
 
 
@@ -59,7 +68,7 @@ class Sender:
         self.credit = credit
         self.max_frame = max_frame
         self.buffer_bytes = buffer_bytes
-        # What the connection keeps of earlier turns.
+        # What is encrypted and was not sent.
         self._crowd = 0
         # For room in the buffer, and for credit of the link.
         self._waiting: deque[Stream] = deque()
@@ -84,7 +93,7 @@ class Sender:
         if not out:
             self._writer.wake()
         most = self.max_frame
-        if size <= most:
+        if size < _RECORD_BYTES and size <= most:
             out += data_header(stream.number, size)
             out += data
             return
@@ -92,7 +101,10 @@ class Sender:
         for begin in range(0, size, most):
             part = view[begin : begin + most]
             out += data_header(stream.number, len(part))
-            out += part
+            self._writer.encrypt(out)
+            out.clear()
+            self._writer.encrypt(part)
+        self._crowd += size
 
     def send_datagram(self, stream: Stream, data: bytes | memoryview, size: int) -> None:
         """Send a datagram, or drop it when it had to wait.
@@ -141,7 +153,7 @@ class Sender:
             self._waiting.append(stream)
 
     def kept(self, unsent: int) -> None:
-        """The connection keeps so many bytes that it could not send."""
+        """The connection has so many bytes that it could not send."""
         self._crowd = unsent
 
     def call(self) -> None:
