@@ -20,8 +20,11 @@ from edgemesh.meta.sync import Synchroniser
 from edgemesh.model.edgehub_status import EdgehubStatus
 from edgemesh.model.errors import OperatorError
 from edgemesh.model.settings import Settings
+from edgemesh.observe.log import get_logger
 from edgemesh.policy.bus.link_addresses import link_addresses
 from edgemesh.store.store import Store
+
+_log = get_logger("edgehub")
 
 # In a status; the log has all of them.
 _REFUSED_SHOWN = 10
@@ -44,7 +47,7 @@ class CloudConnection:
         """
         bus = self._settings = settings.bus
         self._address = CloudAddress.parse(bus.cloud)
-        self._link_addresses(())
+        self._told = self._link_addresses(())
         dialler = Dialler(settings.netfilter.own_mark, bus.dial_seconds)
         enrolment = EnrolmentClient(
             settings.node,
@@ -117,7 +120,13 @@ class CloudConnection:
         return 0 if hub.connected else now - hub.since
 
     async def _addresses(self, local: str) -> tuple[str, ...]:
-        return self._link_addresses(await trio.to_thread.run_sync(neighbouring_addresses, local))
+        try:
+            found = await trio.to_thread.run_sync(neighbouring_addresses, local)
+        except OSError as error:
+            _log.warning("addresses of this node cannot be listed", problem=error.strerror)
+        else:
+            self._told = self._link_addresses(found)
+        return self._told
 
     def _link_addresses(self, local: tuple[str, ...]) -> tuple[str, ...]:
         bus = self._settings

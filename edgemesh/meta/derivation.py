@@ -74,7 +74,9 @@ class Derivation:
         for body in () if foreign else self._wanted(touched):
             key = ObjectKey("EndpointSlice", touched.namespace, body["metadata"]["name"])
             existing = surplus.pop(key, None)
-            self._transaction.put(key, body, Origin.DERIVED, existing)
+            # A slice of the same name that says nothing of the Service is somebody else's.
+            if existing is not None or self._transaction.get(key) is None:
+                self._transaction.put(key, body, Origin.DERIVED, existing)
         for one in surplus.values():
             self._transaction.delete(one)
 

@@ -149,8 +149,8 @@ class PlainCloud:
 
 def _chain_length(stream: trio.SSLStream[trio.SocketStream]) -> int:
     # Public as SSLObject.get_unverified_chain from Python 3.13 on.
-    inner: Any = stream._ssl_object._sslobj
-    return len(inner.get_unverified_chain() or ())
+    session: Any = stream._ssl_object
+    return len(session._sslobj.get_unverified_chain() or ())
 
 
 @asynccontextmanager
@@ -166,8 +166,8 @@ async def plain_cloud(folder: Path) -> AsyncIterator[PlainCloud]:
     cloud.hub_port = hub[0].socket.getsockname()[1]
     cloud.enrolment_port = enrolment[0].socket.getsockname()[1]
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(trio.serve_listeners, cloud.serve_hub, hub)
-        nursery.start_soon(trio.serve_listeners, cloud.serve_enrolment, enrolment)
+        await nursery.start(trio.serve_listeners, cloud.serve_hub, hub)
+        await nursery.start(trio.serve_listeners, cloud.serve_enrolment, enrolment)
         yield cloud
         nursery.cancel_scope.cancel()
 

@@ -15,9 +15,9 @@ def resource_of(body: Body) -> str:
     return f"{metadata.get('namespace') or 'null'}/{body['kind'].lower()}/{metadata['name']}"
 
 
-def message(operation: str, resource: str, content: Any, **header: str) -> Message:
+def message(operation: str, resource: str, content: Any, parent: str = "") -> Message:
     return Message(
-        header=Header(msg_id=str(uuid.uuid4()), timestamp=1, **header),
+        header=Header(msg_id=str(uuid.uuid4()), timestamp=1, parent_msg_id=parent),
         route=Route(
             source="edgecontroller", group="resource", operation=operation, resource=resource
         ),
@@ -31,7 +31,7 @@ def pushed(body: Body, operation: str = "update") -> Message:
 
 def begin(store: str, *, full: bool, revision: int = 1, answers: str = "") -> Message:
     content = {"store": store, "full": full, "revision": revision}
-    return message("response", "all/sync", content, parent_msg_id=answers)
+    return message("response", "all/sync", content, parent=answers)
 
 
 def mark(revision: int, *, synced: bool = True) -> Message:

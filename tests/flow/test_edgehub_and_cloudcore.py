@@ -28,7 +28,7 @@ from edgemesh.wire.message import Message
 NODE = "edge-1"
 OWN = f"null/node/{NODE}"
 POD = "default/pod/web"
-PACE = Pace(0.02)
+PACE = Pace(0.06)
 
 
 @pytest.fixture

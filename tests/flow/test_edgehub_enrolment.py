@@ -187,3 +187,10 @@ async def test_an_enrolment_server_that_is_away_or_silent_is_named(
             await listener.aclose()
     with pytest.raises(CloudProblemError, match="cannot be reached: Connection refused"):
         await node_of(cloud).credentials.ensure()
+
+
+async def test_a_folder_that_cannot_be_written_is_named(cloud: PlainCloud) -> None:
+    node = node_of(cloud)
+    node.identity.certificate.parent.parent.write_text("a file where a folder is to be")
+    with pytest.raises(OperatorError, match="pki cannot be written"):
+        await node.credentials.ensure()

@@ -228,3 +228,18 @@ async def test_an_address_that_is_taken_here_hinders_no_service_of_the_cloud(
     await session.write([pushed(service("other", clusterIP="10.96.0.8"))])
     with pytest.raises(RefusedError, match="belongs to Service default/other"):
         await world.update(service("late", clusterIP="10.96.0.8"))
+
+
+async def test_an_object_with_the_name_of_a_slice_that_would_follow_hinders_nothing(
+    world: Served,
+) -> None:
+    """Of a stranger: it says nothing of the Service, so it does not provide for it."""
+    session = await Synchroniser(world.store).begin()
+    web = service("web", clusterIP="10.96.0.7", selector={"app": "web"})
+    await session.write([pushed(web), pushed(pod("web-1", "10.1.0.1", app="web"))])
+    [name] = await slices(world)
+    stranger = endpoint_slice(name, "web", "10.9.9.9")
+    del stranger["metadata"]["labels"]
+    await session.write([pushed(with_uid(stranger, "x-1"))])
+    await session.write([pushed(pod("web-2", "10.1.0.2", app="web"))])
+    assert await slices(world) == {name: ["10.9.9.9"]}

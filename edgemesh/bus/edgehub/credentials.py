@@ -106,7 +106,7 @@ class Credentials:
         while True:
             try:
                 await self._keep(await self._client.renew(self.identity))
-            except (CloudProblemError, CertificateProblem, OSError) as error:
+            except (CloudProblemError, CertificateProblem, OperatorError) as error:
                 self._tell(str(error))
                 await trio.sleep(pauses.pause(0, self._chance()))
             else:
@@ -148,7 +148,11 @@ class Credentials:
             write_identity(self.identity, *issued)
             return own_certificate(self.identity)
 
-        self._take(await trio.to_thread.run_sync(write))
+        try:
+            self._take(await trio.to_thread.run_sync(write))
+        except OSError as error:
+            folder = self.identity.certificate.parent
+            raise OperatorError(f"{folder} cannot be written: {error.strerror}") from error
 
     async def _wait_until_due(self) -> None:
         while True:

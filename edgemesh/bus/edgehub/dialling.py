@@ -6,7 +6,7 @@ import os
 import socket
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 
 import trio
 
@@ -53,22 +53,19 @@ class Dialler:
     async def _open(
         self, address: CloudAddress, context: MeshContext
     ) -> trio.SSLStream[trio.SocketStream]:
-        # Peers leave without TLS's word for it; the length of what they say is known otherwise.
-        stream = trio.SSLStream(
-            await self._connect(address),
-            context,
-            server_hostname=address.host,
-            https_compatible=True,
-        )
-        try:
-            await stream.do_handshake()
-        except trio.BrokenResourceError as error:
-            await trio.aclose_forcefully(stream)
-            otherwise = f"{address} broke off the TLS handshake"
-            raise CloudProblemError(words_of(error, context, otherwise)) from error
-        except BaseException:
-            await trio.aclose_forcefully(stream)
-            raise
+        plain = await self._connect(address)
+        with ExitStack() as until_open:
+            until_open.callback(plain.socket.close)
+            # Peers leave without TLS's word for it; what they say tells its length otherwise.
+            stream = trio.SSLStream(
+                plain, context, server_hostname=address.host, https_compatible=True
+            )
+            try:
+                await stream.do_handshake()
+            except trio.BrokenResourceError as error:
+                otherwise = f"{address} broke off the TLS handshake"
+                raise CloudProblemError(words_of(error, context, otherwise)) from error
+            until_open.pop_all()
         return stream
 
     async def _connect(self, address: CloudAddress) -> trio.SocketStream:
@@ -92,11 +89,10 @@ class Dialler:
         sock = trio.socket.from_stdlib_socket(
             dialling_socket(address, socket.SOCK_STREAM, self._mark)
         )
-        try:
+        with ExitStack() as until_connected:
+            until_connected.callback(sock.close)
             await sock.connect((address, port))
-        except BaseException:
-            sock.close()
-            raise
+            until_connected.pop_all()
         return trio.SocketStream(sock)
 
 

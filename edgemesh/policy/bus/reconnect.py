@@ -29,6 +29,6 @@ class Reconnect:
         if lasted > self._most:
             self._failures = 0
         # Beyond 2 ** 32 nothing would change but the size of a number.
-        pause = min(self._first * 2 ** min(self._failures, 32), self._most)
+        pause = min(self._first * 2.0 ** min(self._failures, 32), self._most)
         self._failures += 1
         return pause * (0.5 + chance / 2)
