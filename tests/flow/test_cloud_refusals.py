@@ -156,6 +156,8 @@ async def test_a_certificate_of_another_authority_does_not_come_in(tmp_path: Pat
         ({"ConnectionUse": ""}, 400, "malformed-upgrade", b"ConnectionUse is not 'msg'"),
         ({"ConnectionUse": "stream"}, 400, "malformed-upgrade", b"ConnectionUse is not 'msg'"),
         ({"Upgrade": "", "Connection": ""}, 400, "malformed-upgrade", b"speaks WebSocket"),
+        ({"Sec_WebSocket_Version": "12"}, 400, "malformed-upgrade", b"Version is not '13'"),
+        ({"Sec_WebSocket_Key": ""}, 400, "malformed-upgrade", b"speaks WebSocket"),
         ({"Origin": "https://example.org"}, 403, "foreign-origin", b"web pages"),
         ({"Content-Length": "x"}, 400, "malformed-upgrade", b""),
     ],

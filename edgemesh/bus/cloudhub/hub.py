@@ -74,9 +74,15 @@ class Hub:
         limit = self._settings.max_message_bytes
         stream = LimitedStream(admission.stream, admission.head, admission.ahead, limit, refuse)
         async with trio.open_nursery() as nursery:
-            request = await wrap_server_stream(nursery, stream, max_message_size=limit)
-            headers = [(VERSION_HEADER.encode(), VERSION.encode())]
-            connection = await request.accept(extra_headers=headers)
+            with trio.move_on_after(self._settings.handshake_seconds) as patience:
+                request = await wrap_server_stream(nursery, stream, max_message_size=limit)
+                headers = [(VERSION_HEADER.encode(), VERSION.encode())]
+                connection = await request.accept(extra_headers=headers)
+            if patience.cancelled_caught:
+                # The library has found something wrong that we have not, and does not say so.
+                self._refusals.count(Reason.MALFORMED_UPGRADE, admission.caller.node)
+                nursery.cancel_scope.cancel()
+                return
             session = Session(
                 admission.caller, connection, self._settings, self._refusals, self._handle
             )

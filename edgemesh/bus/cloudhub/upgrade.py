@@ -16,6 +16,8 @@ VERSION_HEADER = "edgemesh-version"
 VERSION = "1"
 
 _USE = "msg"
+# RFC 6455 section 4.1.
+_WEBSOCKET_VERSION = "13"
 
 
 class Caller(NamedTuple):
@@ -65,6 +67,8 @@ def read_upgrade(head: RequestHead, certificate: bytes, node: str, address: str)
         raise _malformed("only GET without a body is answered")
     if head.upgrade.lower() != "websocket" or head.value("sec-websocket-key") is None:
         raise _malformed("this port speaks WebSocket")
+    if head.value("sec-websocket-version") != _WEBSOCKET_VERSION:
+        raise _malformed(f"header Sec-WebSocket-Version is not {_WEBSOCKET_VERSION!r}")
     if head.value("origin") is not None:
         # Browsers send it. No page of the internet has business here (RFC 6455 section 10.2).
         raise UpgradeRefused(
