@@ -13,7 +13,7 @@ class Pace:
         second: of KubeEdge, in ours.
     """
 
-    second: float = 0.02
+    second: float = 0.06
 
     @property
     def keepalive(self) -> float:

@@ -24,7 +24,7 @@ from edgemesh.wire.message import Operation, new_message
 NODE = "edge-1"
 OWN = f"null/node/{NODE}"
 POD = "default/pod/web"
-PACE = Pace(0.02)
+PACE = Pace(0.06)
 
 
 def node_body(**labels: str) -> dict[str, Any]:
