@@ -103,7 +103,12 @@ class Follower:
         settings = self._settings
         # Only tproxy brings answers to a client's own address back to the agent.
         inbound = Source.NODE if settings.netfilter.mode == "redirect" else Source.PRESERVE
-        return SnapshotBuilder(settings.node, Source(settings.proxy.source), inbound)
+        return SnapshotBuilder(
+            settings.node,
+            Source(settings.proxy.source),
+            inbound,
+            reaches_cloud=bool(settings.bus.cloud) and settings.bus.links != "off",
+        )
 
     def _tell_problems(self) -> None:
         problems = self._builder.problems

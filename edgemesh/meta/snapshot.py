@@ -14,11 +14,14 @@ from typing import Any
 from edgemesh.meta.endpoint_index import EndpointIndex
 from edgemesh.meta.pod_index import PodIndex
 from edgemesh.meta.policy_index import PolicyIndex
+from edgemesh.meta.rule_index import RuleIndex
 from edgemesh.meta.service_index import ServiceIndex
 from edgemesh.model.conditions import Condition
 from edgemesh.model.objects import Change, ChangeType, ObjectKey
 from edgemesh.model.paths import ALL_PATHS, AvailablePaths
 from edgemesh.model.services import Service, ServiceName, Snapshot, Source, Transport
+from edgemesh.model.streams import LINK_ANNOTATION
+from edgemesh.policy.bus.beyond import beyond_the_cloud
 from edgemesh.policy.objects.backends import Neighbours
 from edgemesh.policy.objects.conditions import conditions_of, refused
 from edgemesh.policy.objects.standing import Target, standing_of
@@ -44,6 +47,7 @@ class SnapshotBuilder:
         node: this node's name.
         default_source: which address endpoints see where the Service does not say.
         inbound_source: which one they see of calls that reach them at their own address.
+        reaches_cloud: whether calls go to the cloud by the bus, for Services that run there.
 
     Attributes:
         problems: what was passed over, by object: an object that cannot be decoded is as if it
@@ -51,7 +55,12 @@ class SnapshotBuilder:
     """
 
     def __init__(
-        self, node: str, default_source: Source, inbound_source: Source = Source.PRESERVE
+        self,
+        node: str,
+        default_source: Source,
+        inbound_source: Source = Source.PRESERVE,
+        *,
+        reaches_cloud: bool = False,
     ) -> None:
         self._node = node
         self._default_source = default_source
@@ -59,6 +68,10 @@ class SnapshotBuilder:
         self._records: dict[ServiceName, ServiceRecord] = {}
         self._endpoints = EndpointIndex()
         policies = self._policies = PolicyIndex()
+        self._reaches_cloud = reaches_cloud
+        self._rules = RuleIndex()
+        # Nodes that are reached by links; this one needs none to itself.
+        self._linked = {node}
         self._pods = PodIndex()
         self._relabelled: set[str] = set()
         self._weights: dict[str, int] = {}
@@ -85,6 +98,8 @@ class SnapshotBuilder:
             "TLSRoute": self._touching(policies.put_gateway_connections),
             "TCPRoute": self._touching(policies.put_gateway_connections),
             "ReferenceGrant": self._touching(policies.put_grant),
+            "Rule": self._touching(self._rules.put_rule),
+            "RuleEndpoint": self._touching(self._rules.put_endpoint),
             "Pod": self._take_pod,
             "Node": self._take_node,
         }
@@ -129,6 +144,7 @@ class SnapshotBuilder:
             services=self._built.services(),
             pods=self._pods.frozen(),
             ports=self._built.ports(),
+            ruled=self._rules.ruled,
         )
 
     def conditions(
@@ -200,8 +216,11 @@ class SnapshotBuilder:
 
     def _take_node(self, key: ObjectKey, view: Node | None) -> None:
         zone = view.metadata.labels.get(_ZONE_LABEL, "") if view else ""
-        if self._zones.get(key.name, "") != zone:
+        told = view is not None and LINK_ANNOTATION in view.metadata.annotations
+        linked = told or key.name == self._node
+        if self._zones.get(key.name, "") != zone or linked is not (key.name in self._linked):
             self._zones[key.name] = zone
+            (self._linked.add if linked else self._linked.discard)(key.name)
             self._touch(self._endpoints.served_on(key.name))
 
     def _recorded(self, name: ServiceName) -> Service | None:
@@ -215,4 +234,7 @@ class SnapshotBuilder:
             return
         groups, said = self._endpoints.groups(name), self._policies.about(name)
         service = complete_service(record.service, groups, said, self._surroundings)
+        ruled = self._rules.ruled.get(name)
+        if ruled is not None and self._reaches_cloud:
+            service = beyond_the_cloud(service, ruled, self._linked)
         self._built.put(service, intercepted=record.intercepted)
