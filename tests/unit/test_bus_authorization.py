@@ -140,7 +140,7 @@ def test_what_is_its_own_a_node_may(message: Message) -> None:
             "not an Application",
         ),
     ],
-    ids=str,
+    ids=lambda value: value.route.resource if isinstance(value, Message) else str(value),
 )
 def test_what_is_not_its_own_is_refused_by_name(
     message: Message, reason: Forbidden, words: str
