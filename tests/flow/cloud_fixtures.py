@@ -6,7 +6,7 @@ import json
 import socket
 import ssl
 import uuid
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -221,6 +221,13 @@ async def until(state: Callable[[], object]) -> None:
     with trio.fail_after(5):
         while not state():  # noqa: ASYNC110
             await trio.sleep(0.01)
+
+
+async def until_asked(state: Callable[[], Awaitable[object]], seconds: float = 5) -> None:
+    """The same for a state that has to be asked for."""
+    with trio.fail_after(seconds):
+        while not await state():  # noqa: ASYNC110
+            await trio.sleep(0.02)
 
 
 def told(frames: Sequence[Frame]) -> list[tuple[str, str]]:

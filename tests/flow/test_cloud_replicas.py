@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 import trio
-from cloud_fixtures import Cloud, Node, serving_at, told, until
+from cloud_fixtures import Cloud, Node, serving_at, told, until, until_asked
 from postgres_cluster import Cluster, running_cluster
 from test_cloud_sessions import closed, question
 from test_cloud_sync import service
@@ -45,12 +46,12 @@ def replicas(cloud: Cloud) -> Replicas:
 
 async def until_at(cloud: Cloud, node: str, place: str) -> None:
     """Wait until a replica knows where a node is."""
-    with trio.fail_after(5):
-        while True:
-            found = await replicas(cloud).where(node)
-            if (found.name if found else "") == place:
-                return
-            await trio.sleep(0.01)
+
+    async def is_there() -> bool:
+        found = await replicas(cloud).where(node)
+        return (found.name if found else "") == place
+
+    await until_asked(is_there)
 
 
 async def test_replicas_share_the_authority(tmp_path: Path, cluster: Cluster) -> None:
@@ -83,8 +84,10 @@ async def test_a_node_that_changes_the_replica_goes_on_where_it_was(
         async with b.node("n1") as node:
             begun = await node.ask_for_sync(begun["store"], revision)
             assert begun["full"] is False
-            resources = {resource for _, resource in told(await node.until_synced())}
-            assert "default/service/new" in resources
+            resources: set[str] = set()
+            # The other replica may hear of it a moment later.
+            while "default/service/new" not in resources:
+                resources |= {resource for _, resource in told(await node.until_synced())}
             assert "default/service/old" not in resources
 
 
@@ -161,3 +164,46 @@ async def test_replicas_that_forget_each_other_know_their_nodes_again(
             lambda connection: connection.exec_driver_sql("DELETE FROM replicas")
         )
         await until_at(a, "n1", "b")
+
+
+async def test_questions_to_a_replica_that_ends_are_answered_once_or_end_in_time(
+    tmp_path: Path, cluster: Cluster
+) -> None:
+    url = cluster.new_database()
+    seen: Counter[str] = Counter()
+    outcomes: Counter[str] = Counter()
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    async with serving_at(tmp_path / "a", url, name="a", presence_seconds=0.2) as a:
+
+        async def ask() -> None:
+            try:
+                await a.hub.sessions.ask("n1", question(), 3)
+            except (NodeAwayError, NodeSilentError) as error:
+                outcomes[type(error).__name__] += 1
+            else:
+                outcomes["answered"] += 1
+
+        async def answer_half(node: Node) -> None:
+            while True:
+                frame = await node.receive()
+                seen[frame["header"]["msg_id"]] += 1
+                if len(seen) % 2:
+                    parent = frame["header"]["msg_id"]
+                    await node.send("upload", "", "!", group="user", parent=parent)
+
+        async with (
+            trio.open_nursery() as asking,
+            serving_at(tmp_path / "b", url, name="b", presence_seconds=0.2) as b,
+            b.node("n1") as node,
+            trio.open_nursery() as answering,
+        ):
+            await until_at(a, "n1", "b")
+            answering.start_soon(answer_half, node)
+            for _ in range(20):
+                asking.start_soon(ask)
+            await until(lambda: outcomes["answered"] >= 5)
+            answering.cancel_scope.cancel()
+    assert outcomes.total() == 20
+    assert outcomes["answered"] <= (len(seen) + 1) // 2
+    assert set(seen.values()) == {1}
