@@ -142,6 +142,8 @@ class SyncSession:
             parent.refused.pop(name, None)
         for name, problem in batch.refused.items():
             parent.tell_refused(name, problem)
+        for key in batch.replaced:
+            _log.warning("object that was applied here is replaced by the cloud's", object=str(key))
         if batch.swept:
             _log.info("objects that the cloud has no more are gone", count=batch.swept)
 
@@ -158,6 +160,7 @@ class _Batch:
         self.position: SyncPosition | None = None
         self.synced = False
         self.swept = 0
+        self.replaced: list[ObjectKey] = []
 
     def write(self, transaction: Transaction, messages: Sequence[Message]) -> None:
         derivation = Derivation(transaction)
@@ -210,7 +213,7 @@ class _Batch:
                 # Whatever it is like, the cloud has it: what is stored of it is not to be swept.
                 if self.named is not None:
                     self.named.add(key)
-                _put(transaction, derivation, key, _body(message, path, key))
+                self._put(transaction, derivation, key, _body(message, path, key))
                 self.written["stored"] += 1
             case Operation.DELETE:
                 if self.named is not None:
@@ -218,6 +221,32 @@ class _Batch:
                 self._delete(transaction, derivation, key, _uid_of(message))
             case operation:
                 raise RefusedError(Code.BAD_REQUEST, f"operation {operation!r} is unknown")
+
+    def _put(
+        self,
+        transaction: Transaction,
+        derivation: Derivation,
+        key: ObjectKey,
+        body: dict[str, Any],
+    ) -> None:
+        existing = transaction.get(key)
+        uid = body["metadata"].get("uid")
+        is_other = uid is not None and (existing is None or uid != existing.uid)
+        if is_other and (holder := transaction.holder_of(uid)) is not None:
+            raise RefusedError(Code.CONFLICT, f"metadata.uid: {uid} is the one of {holder}")
+        if existing is not None and existing.origin is Origin.APPLIED:
+            self.replaced.append(key)
+        if existing is not None and is_other:
+            # Another object of the same name: it was deleted and made anew, or applied here.
+            transaction.delete(existing)
+            derivation.note(existing, None)
+            existing = None
+        new = transaction.put(key, body, Origin.SYNCED, existing)
+        if new is existing:
+            return
+        if key.kind == "Service":
+            transaction.allocate(new.uid, _unclaimed(transaction, new))
+        derivation.note(existing, new)
 
     def _delete(
         self, transaction: Transaction, derivation: Derivation, key: ObjectKey, uid: str = ""
@@ -230,28 +259,6 @@ class _Batch:
             transaction.delete(existing)
             derivation.note(existing, None)
             self.written["deleted"] += 1
-
-
-def _put(
-    transaction: Transaction, derivation: Derivation, key: ObjectKey, body: dict[str, Any]
-) -> None:
-    existing = transaction.get(key)
-    uid = body["metadata"].get("uid")
-    if uid is not None and (existing is None or uid != existing.uid):
-        holder = transaction.holder_of(uid)
-        if holder is not None:
-            raise RefusedError(Code.CONFLICT, f"metadata.uid: {uid} is the one of {holder}")
-        if existing is not None:
-            # Another object of the same name: it was deleted and made anew, or applied here.
-            transaction.delete(existing)
-            derivation.note(existing, None)
-            existing = None
-    new = transaction.put(key, body, Origin.SYNCED, existing)
-    if new is existing:
-        return
-    if key.kind == "Service":
-        transaction.allocate(new.uid, _unclaimed(transaction, new))
-    derivation.note(existing, new)
 
 
 def _unclaimed(transaction: Transaction, service: KubeObject) -> list[str]:

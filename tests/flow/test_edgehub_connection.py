@@ -12,9 +12,11 @@ import trio.testing
 from captured import lines
 from plain_cloud import NODE, FakeNode, PlainCloud, node_of, plain_cloud
 
+from edgemesh.bus.cloudhub.handshake import shake_hands
 from edgemesh.bus.edgehub.address import CloudAddress
 from edgemesh.bus.edgehub.problems import CloudProblemError
 from edgemesh.bus.edgehub.watched_stream import WatchedStream
+from edgemesh.bus.pki.contexts import server_context
 from edgemesh.bus.pki.problems import CertificateProblem
 from edgemesh.model.errors import OperatorError
 
@@ -23,6 +25,20 @@ from edgemesh.model.errors import OperatorError
 async def cloud(tmp_path: Path) -> AsyncIterator[PlainCloud]:
     async with plain_cloud(tmp_path) as serving:
         yield serving
+
+
+class Impostor:
+    """Speaks TLS as the cloud does, and then something else than WebSocket."""
+
+    def __init__(self, cloud: PlainCloud, answer: bytes) -> None:
+        self._cloud = cloud
+        self._answer = answer
+
+    async def serve(self, plain: trio.SocketStream) -> None:
+        stream = await shake_hands(plain, server_context(self._cloud.identity))
+        await stream.receive_some()
+        await stream.send_all(self._answer)
+        await trio.sleep_forever()
 
 
 async def refusal(node: FakeNode) -> str:
@@ -94,6 +110,29 @@ async def test_a_cloud_that_does_not_upgrade_is_left_in_time(cloud: PlainCloud) 
     cloud.greets = False
     node = node_of(cloud, dial_seconds=0.5)
     assert await refusal(node) == "the cloud does not upgrade within 0.5 s"
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (b"SSH-2.0-OpenSSH_9.2\r\n\r\n", "the cloud sent what is no WebSocket"),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi", "HTTP 200, hi"),
+    ],
+)
+async def test_a_server_that_speaks_something_else_is_left_at_once(
+    cloud: PlainCloud, answer: bytes, words: str
+) -> None:
+    node = node_of(cloud, dial_seconds=60)
+    await node.credentials.ensure()
+    listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    port = listeners[0].socket.getsockname()[1]
+    node.connector._address = CloudAddress("localhost", port)
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            impostor = Impostor(cloud, answer)
+            await nursery.start(trio.serve_listeners, impostor.serve, listeners)
+            assert words in await refusal(node)
+            nursery.cancel_scope.cancel()
 
 
 async def test_a_cloud_that_leaves_in_the_midst_of_the_upgrade_is_told_at_once(

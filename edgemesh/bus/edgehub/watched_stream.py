@@ -70,7 +70,11 @@ class WatchedStream(trio.abc.Stream):
         await self._stream.wait_send_all_might_not_block()
 
     async def aclose(self) -> None:
-        """Close the stream below, at once: whoever is silent would not say goodbye."""
+        """Close the stream below, at once: whoever is silent would not say goodbye.
+
+        Nobody closes it before its end but who could not read what came.
+        """
+        self._end("sent what is no WebSocket")
         await trio.aclose_forcefully(self._stream)
 
     def _broken(self, problem: str) -> trio.BrokenResourceError:

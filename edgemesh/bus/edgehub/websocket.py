@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
+import h11
 import trio
 import trio_websocket
+import wsproto.utilities
 
 from edgemesh.bus.close_codes import CloseCode
 from edgemesh.bus.edgehub.problems import CloudProblemError
@@ -118,6 +120,9 @@ async def open_websocket(
             nursery.cancel_scope.cancel()
     except* trio_websocket.ConnectionRejected as group:
         problem = _refusal(group)
+    except* (h11.ProtocolError, wsproto.utilities.ProtocolError):
+        # The library answers what it does not understand, in states that forbid it.
+        problem = "sent what is no WebSocket"
     if problem:
         raise CloudProblemError(f"the cloud {problem}")
 
