@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from edgemesh.model.services import PortKey, Transport
 
-# The end that is no node.
-CLOUD = "cloud"
+# The end that is no node, and is called as no node can be: a node may well be called ``cloud``.
+CLOUD = "@cloud"
 # Of Node objects: where the node takes links, ``address:port`` each, with commas between.
 LINK_ANNOTATION = "edgemesh.io/link"
 

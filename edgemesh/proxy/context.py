@@ -13,6 +13,7 @@ import trio
 from edgemesh.kernel.sockets import Address, Socket
 from edgemesh.model.flows import Ending, FlowReport, Mover
 from edgemesh.model.observe_settings import MetricsSettings
+from edgemesh.model.peers import Way
 from edgemesh.model.policies import Path
 from edgemesh.model.services import Endpoint
 from edgemesh.model.settings import Http2Settings, HttpSettings, ProxySettings
@@ -140,7 +141,7 @@ class Context:
         node = endpoint.node
         if node == CLOUD:
             # It stands for all that the cloud would choose of: there is no address to dial.
-            return CLOUD
+            return Way.CLOUD
         if self.remote is None or not node or node == self.decider.snapshot.node:
             return ""
         return "" if self.prefers_direct else self.remote.route(node)

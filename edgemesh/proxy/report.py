@@ -11,7 +11,7 @@ from edgemesh.model.flows import Ending, FlowFacts, FlowReport, Mover, Refusal
 from edgemesh.model.meters import Meter
 from edgemesh.model.policies import Path
 from edgemesh.model.services import Endpoint, ServicePort, Snapshot, Transport
-from edgemesh.model.streams import InboundStream
+from edgemesh.model.streams import CLOUD, InboundStream
 from edgemesh.observe.log import get_logger
 from edgemesh.observe.metrics.metrics import Metrics
 from edgemesh.policy.traffic.events import Event, EventKind
@@ -52,7 +52,7 @@ def pod_name(snapshot: Snapshot, client: str, stream: InboundStream | None) -> s
 
 def named_way(way: str, endpoint: Endpoint | None) -> str:
     """``link to node-b``, ``cloud``; "" for a call that did not go by the bus."""
-    if not way or endpoint is None or endpoint.node == way:
+    if not way or endpoint is None or endpoint.node == CLOUD:
         return way
     return f"{way} to {endpoint.node}"
 
