@@ -3,6 +3,7 @@
     sink                 the log's descriptor
     metamanager          unix socket over the store, for ``edgemesh apply`` and the others
     follower             store -> snapshot, for the conditions of policies
+    plane                streams of nodes that end here, at Services that Rules lead to
     links                streams of nodes, which are passed on
     hub                  what nodes are sent, revocations, enrolment, connections
     router               rules, the REST ingress, what nodes bring
@@ -24,6 +25,7 @@ from edgemesh.app.cloud_hub import CloudHub
 from edgemesh.app.cloud_links import CloudLinks
 from edgemesh.app.cloud_router import CloudRouter
 from edgemesh.app.cloud_status import CloudState
+from edgemesh.app.cloud_streams import RuledStreams, cloud_plane
 from edgemesh.app.follow import Follower
 from edgemesh.app.process import (
     make_directories,
@@ -101,17 +103,24 @@ async def _start(
     metamanager.add_conditions(follower)
     credentials = await _credentials(settings, store)
     hub = CloudHub(settings, store, credentials, Controller(settings.meta).apply)
-    links = CloudLinks(settings, credentials, hub.door)
+    plane = cloud_plane(settings, sink)
+    follower.on_snapshot(plane.swap)
+    links = CloudLinks(settings, credentials, hub.door, plane)
+    links.links.take_services(plane.enter)
     state = CloudState(settings, store, hub, follower, sink)
     metamanager.add_query("status", state.status)
     metamanager.add_query("peers", links.peers)
     await nursery.start(metamanager.serve, settings.socket_path)
     await nursery.start(follower.run, metamanager.subscribe_changes())
+    await nursery.start(plane.metrics.run, lambda: plane.decider.snapshot)
+    await nursery.start(plane.serve)
     await nursery.start(links.run)
     await nursery.start(hub.run)
     if settings.cloud.rest_listen:
         router = CloudRouter(settings, store, hub.sessions, hub.inbound, _no_streams)
         await nursery.start(router.run)
+        streams = RuledStreams(plane, router.rulebook, router.outcomes)
+        links.links.take_services(streams.enter)
     if settings.admin.enabled:
         await nursery.start(serve_admin, settings.admin, state.pages())
     return hub

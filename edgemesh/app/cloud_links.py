@@ -17,7 +17,7 @@ from edgemesh.model.peers import PeerStatus
 from edgemesh.model.settings import Settings
 from edgemesh.model.streams import CLOUD
 from edgemesh.observe.log import get_logger
-from edgemesh.reactor.reactor import Reactor
+from edgemesh.proxy.plane import Plane
 from edgemesh.wire.message import Message
 
 _log = get_logger("links")
@@ -28,7 +28,6 @@ class CloudLinks:
     """See the module.
 
     Attributes:
-        reactor: that the links are driven by; `run` runs it.
         links: whose `take_services` and `take_kind` say who gets streams that end in the cloud.
     """
 
@@ -37,6 +36,7 @@ class CloudLinks:
         settings: Settings,
         credentials: Credentials,
         door: Door,
+        plane: Plane,
         elsewhere: Elsewhere | None = None,
     ) -> None:
         """Take no links before `run`.
@@ -45,6 +45,7 @@ class CloudLinks:
             settings: complete.
             credentials: of this replica.
             door: where links arrive.
+            plane: whose reactor drives them, and whose calls they carry to nodes.
             elsewhere: the address of the replica that a node hangs on.
 
         Raises:
@@ -52,11 +53,11 @@ class CloudLinks:
         """
         self._credentials = credentials
         self._door = door
-        self.reactor = Reactor(settings.proxy.repoll_seconds)
+        self._plane = plane
         shared = Shared(
             CLOUD,
             settings.bus,
-            self.reactor,
+            plane.reactor,
             LinkTls(credentials.identity),
             check=self._check,
             wall_clock=_now,
@@ -70,19 +71,25 @@ class CloudLinks:
         return self.links.peers()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Take links until cancelled."""
-        links = self.links
-        with self.reactor:
-            links.start()
-            self._door.adopt = links.adopt
-            try:
-                async with trio.open_nursery() as nursery:
-                    await nursery.start(self.reactor.run)
-                    task_status.started()
-                    await self._renew()
-            finally:
-                self._door.adopt = None
-                links.close()
+        """Take links until cancelled; the plane serves meanwhile."""
+        plane, links = self._plane, self.links
+        links.start()
+        self._door.adopt = links.adopt
+        plane.remote = links
+
+        def end() -> None:
+            plane.at_end.remove(end)
+            self._door.adopt = plane.remote = None
+            links.close()
+
+        # When all is cancelled at once the plane may end first, and its reactor with it.
+        plane.at_end.append(end)
+        try:
+            task_status.started()
+            await self._renew()
+        finally:
+            if end in plane.at_end:
+                end()
 
     async def _renew(self) -> None:
         """Show the certificate that is in force."""
