@@ -116,8 +116,8 @@ class Changes:
         return len(self._log) - bisect_right(self._log, position, key=_revision_of)
 
     def pods_on(self, node: str) -> list[DownChange]:
-        """The Pods that are bound to a node."""
-        return [c for c in self._last.values() if c.node == node and not c.deleted]
+        """The Pods that are bound to a node, and those that were until lately."""
+        return [change for change in self._last.values() if change.node == node]
 
     def present(self) -> dict[ObjectKey, DownChange]:
         """All objects that there are now."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 
 from edgemesh.bus.close_codes import CloseCode
@@ -71,11 +72,17 @@ class DownFeed:
         self.listed_to = changes.head if self.full else since
         self._marked = False
         self._again: dict[ObjectKey, None] = {}
+        self._ahead: deque[Outgoing] = deque()
 
     @property
     def waiting(self) -> int:
         """How many changes the node has not yet been sent, about."""
-        return self._changes.count_after(self.revision) + len(self._again)
+        counted = self._changes.count_after(self.revision)
+        return counted + len(self._again) + len(self._ahead)
+
+    def add(self, outgoing: Outgoing) -> None:
+        """Send a Message ahead of all others."""
+        self._ahead.append(outgoing)
 
     def ask_again(self, key: ObjectKey) -> None:
         """Send the newest state of an object; it comes before everything else."""
@@ -83,6 +90,8 @@ class DownFeed:
 
     def next(self) -> Outgoing | None:
         """The next Message, None when there is none at present."""
+        if self._ahead:
+            return self._ahead.popleft()
         changes = self._changes
         if not changes.listed:
             return None

@@ -13,6 +13,7 @@ from edgemesh.model.objects import ObjectKey
 from edgemesh.policy.bus.authorization import Refused
 from edgemesh.wire.kubeedge.answers import answer, error, failure, not_found, outcome
 from edgemesh.wire.kubeedge.application import is_application
+from edgemesh.wire.kubeedge.session import needs_acknowledgement
 from edgemesh.wire.message import Message, Operation, decode_message
 
 _WRITES = frozenset({Operation.INSERT, Operation.UPDATE, Operation.PATCH})
@@ -43,7 +44,7 @@ class EdgeNodes:
         own = ObjectKey("Node", "", node)
 
         def is_wanted(change: DownChange) -> bool:
-            return change.node == node or change.key == own
+            return change.node == node or change.key == own or change.key in session.followed
 
         feed = DownFeed(
             self._changes, is_wanted, session.end, since=self._changes.head, marks=False
@@ -72,15 +73,20 @@ class EdgeNodes:
             return
         # What a node has just written it reads.
         await self._changes.caught_up()
-        namespace = "" if kind == "Node" else path.namespace
-        change = self._changes.get(ObjectKey(kind, namespace, path.name))
+        key = ObjectKey(kind, "" if kind == "Node" else path.namespace, path.name)
+        change = self._changes.get(key)
         if change is None or change.deleted:
             content = error(not_found(path.type, path.name))
             await session.tell(answer(message, new_stamp(), content))
             return
         found = decode_message(change.text.encode())
         revision = found.header.resourceversion
-        await session.tell(answer(message, new_stamp(), found.content, revision=revision))
+        answered = answer(message, new_stamp(), found.content, revision=revision)
+        if needs_acknowledgement(answered) and session.feed is not None:
+            session.followed.add(key)
+            session.insist(answered, key)
+        else:
+            await session.tell(answered)
 
     async def answer_refused(self, session: Session, message: Message, refused: Refused) -> None:
         """Tell a node that waits for an answer that it will get none; CloudCore does not.

@@ -20,6 +20,7 @@ from edgemesh.wire.kubeedge.strategic_patch import merge_patch
 from edgemesh.wire.message import Message, MessageError, Operation, ResourcePath
 
 _COORDINATION: Final = "coordination.k8s.io"
+_TYPE: Final = frozenset({"kind", "apiVersion"})
 
 Body = dict[str, Any]
 
@@ -64,7 +65,9 @@ class EdgeWrites:
             case "lease", (Operation.INSERT | Operation.UPDATE):
                 return self._renew(path.name, _content(message))
             case "node", Operation.INSERT:
-                return await self._change(_node(path), _inserted(_content(message)))
+                written = await self._change(_node(path), _inserted(_content(message)))
+                # As recorded: patches alone are answered with a revision.
+                return written._replace(revision="")
             case "node", Operation.UPDATE:
                 return await self._change(_node(path), _replaced(_content(message)))
             case "nodepatch", Operation.PATCH:
@@ -104,7 +107,9 @@ class EdgeWrites:
         except OperatorError as problem:
             return Written(outcome(None, failure(422, "Invalid", str(problem))))
         stored = written[0]
-        return Written(outcome(dict(stored.body)), str(stored.resource_version))
+        # Go's typed clients lose what an object says of its kind, so answers have none.
+        typed = {name: part for name, part in stored.body.items() if name not in _TYPE}
+        return Written(outcome(typed), str(stored.resource_version))
 
 
 class _Refused(Exception):  # noqa: N818 - an answer

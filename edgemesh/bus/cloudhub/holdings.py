@@ -32,7 +32,7 @@ class NodeHoldings:
         return any(
             used == (kind, name)
             for change in self._changes.pods_on(self._node)
-            if change.key.namespace == namespace
+            if change.key.namespace == namespace and not change.deleted
             for used in _used(decode_message(change.text.encode()).value())
         )
 

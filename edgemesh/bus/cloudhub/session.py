@@ -40,6 +40,9 @@ class Feed(Protocol):
     def next(self) -> Outgoing | None:
         """The next Message, None when there is none at present."""
 
+    def add(self, outgoing: Outgoing) -> None:
+        """Send a Message ahead of all others."""
+
     def ask_again(self, key: ObjectKey) -> None:
         """What was sent of an object was never acknowledged: its newest state is due."""
 
@@ -77,6 +80,7 @@ class Session:
     Attributes:
         id: tells this session from every other.
         feed: what the node is sent, once it is known.
+        followed: objects that the node has asked for, and hears of from then on.
         since: seconds since 1970.
     """
 
@@ -91,6 +95,7 @@ class Session:
         self.caller = caller
         self.id = str(uuid.uuid4())
         self.feed: Feed | None = None
+        self.followed: set[ObjectKey] = set()
         self.since = time.time()
         self.farewell: Farewell | None = None
         self._connection = connection
@@ -170,6 +175,18 @@ class Session:
             raise NodeAwayError(f"node {self.node} is not connected any more")
         self._urgent.append(text)
         self._urgent_size += len(text)
+        self._news.set()
+
+    def insist(self, message: Message, key: ObjectKey) -> None:
+        """Send a Message that the node has to acknowledge.
+
+        Args:
+            message: to be sent, ahead of what is due by and by.
+            key: the object in it, whose newest state is sent if this never arrives.
+        """
+        assert self.feed is not None
+        text = encode_message(message).decode()
+        self.feed.add(Outgoing(message.header.msg_id, text, key))
         self._news.set()
 
     async def ask(self, message: Message, seconds: float) -> Message:
