@@ -15,8 +15,11 @@ from edgemesh.model.errors import OperatorError
 
 _LOOPBACK_INDEX = 1
 _IFA_F_NODAD = 0x02
-# if_addr.h: addresses that are for outgoing calls only, not usable yet, or not for much longer.
-_NOT_TO_BE_TOLD = 0x01 | 0x20 | 0x40
+# if_addr.h: an address is not for much longer, or cannot be used yet.
+_IFA_F_DEPRECATED = 0x20
+_IFA_F_TENTATIVE = 0x40
+# Of IPv6: for outgoing calls only. Of IPv4 the same bit means a second address of a network.
+_IFA_F_TEMPORARY = 0x01
 _SCOPE_GLOBAL = 0
 # RT_SCOPE_HOST: the kernel never takes such an address as the source of a packet that leaves.
 _SCOPE_HOST = 254
@@ -41,7 +44,7 @@ def neighbouring_addresses(address: str) -> tuple[str, ...]:
         for text, message in found.items()
         if message["index"] == wanted["index"]
         and message["scope"] == _SCOPE_GLOBAL
-        and not message["flags"] & _NOT_TO_BE_TOLD
+        and not message["flags"] & _passing(text)
     ]
     return tuple(sorted(usable, key=lambda text: found[text] is not wanted))
 
@@ -86,6 +89,12 @@ def remove_address(address: str) -> bool:
             return False
         raise OperatorError(f"cannot remove {address} from lo: {refusal}") from None
     return True
+
+
+def _passing(address: str) -> int:
+    """The flags of an address that others should not be told of."""
+    passing = _IFA_F_DEPRECATED | _IFA_F_TENTATIVE
+    return passing | _IFA_F_TEMPORARY if ":" in address else passing
 
 
 def _text(message: Any) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import trio
-from plain_cloud import NODE, PlainCloud, node_of, plain_cloud
+from plain_cloud import NODE, FakeNode, PlainCloud, node_of, plain_cloud
 
 from edgemesh.bus.edgehub.problems import CloudProblemError
 from edgemesh.bus.pki.authority import Authority, AuthorityState
@@ -194,3 +195,36 @@ async def test_a_folder_that_cannot_be_written_is_named(cloud: PlainCloud) -> No
     node.identity.certificate.parent.parent.write_text("a file where a folder is to be")
     with pytest.raises(OperatorError, match="pki cannot be written"):
         await node.credentials.ensure()
+
+
+def put_token(node: FakeNode, text: str, *, after_seconds: int = 10) -> None:
+    node.settings.token_file.write_text(text)
+    when = node.identity.certificate.stat().st_mtime + after_seconds
+    os.utime(node.settings.token_file, (when, when))
+
+
+async def test_a_token_that_is_newer_than_the_certificate_is_enrolled_with(
+    cloud: PlainCloud,
+) -> None:
+    """So is a node let in again that was shut out."""
+    node = node_of(cloud)
+    await node.credentials.ensure()
+    put_token(node, cloud.token(), after_seconds=-10)
+    await node.credentials.ensure()
+    assert cloud.issued == 1
+    put_token(node, cloud.token())
+    for _ in range(3):
+        await node.credentials.ensure()
+    assert cloud.issued == 2
+
+
+async def test_a_newer_token_that_is_of_no_use_leaves_the_certificate_in_use(
+    cloud: PlainCloud,
+) -> None:
+    node = node_of(cloud)
+    await node.credentials.ensure()
+    before = node.identity.certificate.read_bytes()
+    for useless in ("nonsense", cloud.token(seconds=-10), cloud.token(node="other")):
+        put_token(node, useless)
+        await node.credentials.ensure()
+    assert node.identity.certificate.read_bytes() == before

@@ -78,18 +78,27 @@ class CloudProcess:
             trio.run(processes.end, [self._process], _GRACE_SECONDS)
 
     def write_token(self, node: str) -> None:
-        made = subprocess.run(
-            [*_COMMAND, "token", "--config", str(self._config), "--node", node],
+        self.token_file.write_text(self._command("token", "--node", node))
+
+    def revoke(self, node: str) -> None:
+        self._command("revoke", node)
+
+    def _command(self, name: str, *arguments: str) -> str:
+        done = subprocess.run(
+            [*_COMMAND, name, *arguments, "--config", str(self._config)],
             env=environment(),
             capture_output=True,
             text=True,
             check=True,
         )
-        self.token_file.write_text(made.stdout)
+        return done.stdout
 
     def apply(self, *bodies: Mapping[str, Any]) -> None:
         """Returns when the cloud has stored it."""
         self._talk(lambda client: client.request(Operation.UPDATE, "all/all", list(bodies)))
+
+    def get(self, resource: str) -> Any:
+        return self._talk(lambda client: client.request(Operation.QUERY, resource))
 
     def delete(self, *keys: ObjectKey) -> None:
         content = [key._asdict() for key in keys]

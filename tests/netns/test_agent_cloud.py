@@ -7,6 +7,7 @@ from contextlib import suppress
 
 import pytest
 from cloud_process import ADDRESS, CloudProcess, bus, cloud_of, cloud_status, cut, wait_until_synced
+from interception_lab import output
 from lab_homes import wait_for
 from mesh import Mesh, endpoints, service, web, web_and_bystander, who_answers
 
@@ -133,6 +134,34 @@ def test_an_expired_certificate_is_named_and_calls_are_served_all_the_same(
     assert str(cloud.token_file) in status["cloud"]["problem"]
     assert any("is valid from" in problem for problem in status["problems"])
     assert answers(mesh) == "endpoint"
+
+
+def test_a_node_that_was_shut_out_says_so_and_is_let_in_again_by_a_new_token(
+    mesh: Mesh, cloud: CloudProcess
+) -> None:
+    joined(mesh, cloud)
+    wait_until_synced(mesh)
+    cloud.revoke("node")
+    wait_for(lambda: not cloud_status(mesh)["connected"], "the node is cut off")
+    wait_for(lambda: "revoked" in cloud_status(mesh)["problem"], "it says why")
+    assert answers(mesh) == "endpoint"
+    cloud.write_token("node")
+    wait_until_synced(mesh)
+    cloud.delete(WEB)
+    wait_for(lambda: answers(mesh) == "bystander", "the node follows again")
+
+
+def test_the_node_tells_where_its_links_are_taken(mesh: Mesh, cloud: CloudProcess) -> None:
+    joined(mesh, cloud)
+
+    def told() -> set[str]:
+        nodes = [one for one in cloud.get("null/node") if one["metadata"]["name"] == "node"]
+        notes = [one["metadata"].get("annotations", {}) for one in nodes]
+        return {each for note in notes for each in note.get("edgemesh.io/link", "").split(",")}
+
+    wait_for(lambda: told() == {"10.2.0.1:10006", "[fd02::1]:10006"}, f"its addresses: {told()}")
+    output(mesh.network.node, ["ip", "address", "add", "10.2.0.77/24", "dev", "veth2"])
+    wait_for(lambda: "10.2.0.77:10006" in told(), "a new address is told")
 
 
 def test_a_certificate_is_renewed_while_the_connection_stands(

@@ -64,6 +64,8 @@ class Credentials:
         self._present = trio.Event()
         self.identity = identity
         self._certificate: x509.Certificate | None = None
+        # When the last token was written that was tried although there was a certificate.
+        self._tried = 0
         self.problem = ""
 
     @property
@@ -78,6 +80,9 @@ class Credentials:
     async def ensure(self) -> Identity:
         """A certificate that can be shown; the node enrols where there is none.
 
+        It enrols anew as well when a token was put there after the certificate came: so is a
+        node let in again that was shut out, and led to another cloud.
+
         Raises:
             OperatorError: there is none, and none can be had as things are set up.
             CertificateProblem: the cloud refused, or this node's clock is wrong.
@@ -86,31 +91,57 @@ class Credentials:
         found = await trio.to_thread.run_sync(self._look)
         if isinstance(found, x509.Certificate):
             self._take(found)
+            await self._try_newer_token()
         else:
-            token = await trio.to_thread.run_sync(self._token, found)
-            await self._keep(await self._client.enrol(token))
-            _log.info("enrolled", node=self.identity.node, expires=f"{self.expires:%FT%TZ}")
+            await self._enrol(await trio.to_thread.run_sync(self._token, found))
         return self.identity
 
     async def keep_fresh(self) -> None:
         """Renew the certificate again and again until cancelled; connections are not touched."""
         await self._present.wait()
+        pauses = self._pauses()
         while True:
             await self._wait_until_due()
-            await self._renew()
-            self.problem = ""
-            _log.info("certificate renewed", expires=f"{self.expires:%FT%TZ}")
-
-    async def _renew(self) -> None:
-        pauses = Reconnect(self._settings.first_retry_seconds, self._settings.max_retry_seconds)
-        while True:
             try:
                 await self._keep(await self._client.renew(self.identity))
             except (CloudProblemError, CertificateProblem, OperatorError) as error:
                 self._tell(str(error))
                 await trio.sleep(pauses.pause(0, self._chance()))
-            else:
-                return
+                continue
+            pauses = self._pauses()
+            self.problem = ""
+            _log.info("certificate renewed", expires=f"{self.expires:%FT%TZ}")
+
+    def _pauses(self) -> Reconnect:
+        return Reconnect(self._settings.first_retry_seconds, self._settings.max_retry_seconds)
+
+    async def _enrol(self, token: Token) -> None:
+        await self._keep(await self._client.enrol(token))
+        _log.info("enrolled", node=self.identity.node, expires=f"{self.expires:%FT%TZ}")
+
+    async def _try_newer_token(self) -> None:
+        written = await trio.to_thread.run_sync(self._newer_token)
+        if written in {0, self._tried}:
+            return
+        self._tried = written
+        try:
+            await self._enrol(
+                await trio.to_thread.run_sync(self._token, "a new token was put there")
+            )
+        except CloudProblemError as error:
+            # The present certificate may do; the token is tried again with the next connection.
+            self._tried = 0
+            _log.warning("new token cannot be tried", problem=str(error))
+        except (CertificateProblem, OperatorError) as error:
+            _log.warning("new token is of no use", problem=str(error))
+
+    def _newer_token(self) -> int:
+        """When a token was written that is newer than the certificate, 0 when none was."""
+        try:
+            written = self._settings.token_file.stat().st_mtime_ns
+            return written if written > self.identity.certificate.stat().st_mtime_ns else 0
+        except OSError:
+            return 0
 
     def _look(self) -> x509.Certificate | str:
         """The certificate in the files, or what keeps it from being shown."""

@@ -14,11 +14,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import trio
 
 from edgemesh import __version__
+from edgemesh.bus.edgehub.cluster_lists import ClusterLists
 from edgemesh.bus.edgehub.inbox import Inbox, Received
 from edgemesh.bus.edgehub.messages import ask_for_sync, query_own_node, tell_link
 from edgemesh.bus.edgehub.problems import CloudAwayError, CloudProblemError, NoAnswerError
@@ -296,6 +298,16 @@ class Session:
             await trio.sleep(self._settings.keepalive_seconds)
 
     async def _join_kubeedge(self) -> None:
+        try:
+            await self._knock()
+            lists = ClusterLists(
+                self._node, self.ask, self._write, partial(self._tell, "lists"), self._settings
+            )
+            await lists.follow()
+        except CloudAwayError:
+            return
+
+    async def _knock(self) -> None:
         seconds = self._settings.accept_seconds
         try:
             answer = await self.ask(query_own_node(new_stamp(), self._node), seconds)
@@ -306,12 +318,13 @@ class Session:
                     f"not accepted node {self._node} (its authorisation refuses in silence)"
                 ) from None
             return
-        except CloudAwayError:
-            return
         if _is_missing(answer):
             self._tell("node", f"the cluster has no Node {self._node}: nothing is pushed to it")
 
     def _tell(self, subject: str, notice: str) -> None:
+        if not notice:
+            self.notices.pop(subject, None)
+            return
         if self.notices.get(subject) != notice:
             _log.warning("cloud", about=subject, problem=notice)
         self.notices[subject] = notice
