@@ -109,8 +109,6 @@ async def run_agent(
                 await wait_for_the_end()
                 _log.info("draining", flows=state.plane.open_flows)
                 await state.interceptor.release()
-                if state.links is not None:
-                    state.links.drain()
                 await state.plane.drain(settings.proxy.drain_grace_seconds)
                 nursery.cancel_scope.cancel()
         _log.info("stopped")

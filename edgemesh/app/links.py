@@ -80,11 +80,6 @@ class NodeLinks:
         """Answer ``null/peers``."""
         return [] if self.links is None else self.links.peers()
 
-    def drain(self) -> None:
-        """Open and take no streams any more."""
-        if self.links is not None:
-            self.links.drain()
-
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Keep links until cancelled; started once others could dial, though nobody is answered.
 

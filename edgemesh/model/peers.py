@@ -27,7 +27,7 @@ class PeerStatus:
     """How another end is reached.
 
     Args:
-        node: its name, ``cloud`` for the cloud.
+        node: its name, `model.streams.CLOUD` for the cloud.
         route: how new streams get there, "" when none do, or none has been asked for yet.
         address: ``address:port`` of the link in use, "" when there is none.
         since: seconds since this route holds.

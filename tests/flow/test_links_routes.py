@@ -318,9 +318,24 @@ async def test_a_node_that_leaves_ends_its_streams_in_peace(pki: Pki) -> None:
         b.answer_size = 2_000_000
         talking = a.talk("node-b", 2_000_000)
         await until(lambda: b.talkers and b.talkers[0].received)
-        b.links.drain()
+        link = b.links._peers["node-a"].link
+        assert link is not None
+        world.reactor.call(link, lambda: link.drain("node-b leaves"))
         await exchanged(talking, b)
         await until(lambda: not b.links._peers["node-a"].links())
+
+
+async def test_an_end_that_stops_is_no_failure_to_the_other(pki: Pki) -> None:
+    async with a_world(pki) as world:
+        a, b = world.node("node-a"), world.node("node-b")
+        a.links.know({"node-b": [b.address]})
+        await exchanged(a.talk("node-b"), b)
+        link = a.links._peers["node-b"].link
+        assert link is not None
+        b.links.close()
+        await until(lambda: not a.links._peers["node-b"].links())
+        assert link.problem == ""
+        assert a.problem("node-b") == ""
 
 
 async def test_both_ends_dial_at_once_and_agree_on_one_link(pki: Pki) -> None:

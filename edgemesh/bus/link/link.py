@@ -17,7 +17,7 @@ from edgemesh.bus.link.attendance import Attendance
 from edgemesh.bus.link.mux import Mux
 from edgemesh.bus.link.roles import CONNECTING, GREETING, OVER, SHAKING, UP, Owner
 from edgemesh.bus.link.secured import Secured
-from edgemesh.bus.link.shared import Shared
+from edgemesh.bus.link.shared import LAST_SECONDS, Shared
 from edgemesh.bus.link.stream import Near, Stream
 from edgemesh.bus.pki.problems import CertificateProblem
 from edgemesh.model.services import Transport
@@ -25,9 +25,6 @@ from edgemesh.reactor.reactor import HANGUP_IN, IN, OUT, Handler
 from edgemesh.reactor.timers import Timer
 from edgemesh.wire.link.frames import Hello, LinkError, Violation, goaway, hello
 from edgemesh.wire.link.opening import Opening, decode_opening, encode_opening
-
-# Before a certificate ends no streams are opened any more.
-_LAST_SECONDS = 60.0
 
 
 class Link:
@@ -271,9 +268,11 @@ class Link:
         self._rest_since = self._reactor.now
         self._end_in_order()
 
-    def linger(self, stream: Stream) -> None:
+    def linger(self, stream: Stream) -> Timer[Handler]:
         """Reset a stream that the other end does not end, after a while."""
-        self._reactor.after(self._shared.settings.stream_linger_seconds, self, stream.give_up)
+        return self._reactor.after(
+            self._shared.settings.stream_linger_seconds, self, stream.give_up
+        )
 
     # The connection.
 
@@ -331,7 +330,7 @@ class Link:
         after = self._reactor.after
         leave = partial(self.drain, "its certificate ends")
         self._timers += [
-            after(max(left - _LAST_SECONDS, 0.0), self, leave),
+            after(max(left - LAST_SECONDS, 0.0), self, leave),
             after(left, self, partial(self.end, "its certificate has ended")),
         ]
         self.state = GREETING

@@ -95,10 +95,6 @@ class Links:
         """End the links of those whose certificates were revoked meanwhile."""
         self._reactor.call(self, self._check_again)
 
-    def drain(self) -> None:
-        """Open and take no streams any more."""
-        self._reactor.call(self, self._drain)
-
     def close(self) -> None:
         """End everything."""
         self._reactor.call(self, self._close)
@@ -311,25 +307,18 @@ class Links:
             for link in peer.links():
                 link.check_again()
 
-    def _drain(self) -> None:
-        for link in self._all_links():
-            link.drain("this end is about to stop")
-
     def _close(self) -> None:
         self._closed = True
         reason = "this end has stopped"
         if self._timer is not None:
             self._timer.cancel()
         for peer in self._everybody():
-            peer.cut(reason)
+            peer.end(reason)
         for replica in self._replicas.values():
             replica.end(reason)
         for link in [*self.arriving, *self._from_replicas]:
+            link.drain(reason)
             link.end(reason)
 
     def _everybody(self) -> list[Peer]:
         return [*self._peers.values(), *([self._cloud] if self._cloud is not None else [])]
-
-    def _all_links(self) -> list[Link]:
-        links = [peer.link for peer in self._everybody() if peer.link is not None]
-        return [*links, *self._from_replicas]

@@ -156,11 +156,14 @@ class Mux(FrameReader):
 
     def linger(self, stream: Stream) -> None:
         """Its near side has closed, and waits for the other end to do so."""
-        self._carrier.linger(stream)
+        stream.lingering = self._carrier.linger(stream)
 
     def forget(self, stream: Stream) -> None:
         """A stream is over."""
         stream.over = True
+        if stream.lingering is not None:
+            stream.lingering.cancel()
+            stream.lingering = None
         del self.streams[stream.number]
         if stream.number & 1 == self._parity:
             self._ours_open -= 1

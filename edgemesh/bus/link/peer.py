@@ -188,10 +188,11 @@ class Peer:
         if self.link is not None:
             self.link.drain(reason)
 
-    def cut(self, reason: str) -> None:
-        """End all that there is."""
+    def end(self, reason: str) -> None:
+        """End all that there is, and tell the other end that it is no failure."""
         self._stop_race()
         for link in self.links():
+            link.drain(reason)
             link.end(reason)
         self._fail_pending(reason)
 

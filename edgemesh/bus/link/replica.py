@@ -60,7 +60,9 @@ class Replica:
         if race is not None:
             race.stop()
         if self._link is not None:
-            self._link.end(reason)
+            link = self._link
+            link.drain(reason)
+            link.end(reason)
 
     def came_up(self, link: Link) -> None:
         """Let those go on that have waited."""

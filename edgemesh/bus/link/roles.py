@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from edgemesh.bus.link.sending import Writer
+from edgemesh.reactor.reactor import Handler
+from edgemesh.reactor.timers import Timer
 from edgemesh.wire.link.frames import Hello
 from edgemesh.wire.link.opening import Opening
 
@@ -55,7 +57,7 @@ class Carrier(Writer, Protocol):
         """The last stream is over."""
         ...
 
-    def linger(self, stream: Stream) -> None:
+    def linger(self, stream: Stream) -> Timer[Handler]:
         """Reset a stream that the other end does not end, after a while."""
         ...
 

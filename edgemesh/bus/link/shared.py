@@ -16,6 +16,9 @@ READ_BYTES = 262144
 # Of one TLS record (RFC 8446 section 5.1), of which the last may have come in two reads.
 RECORD_BYTES = 16384
 
+# Before a certificate ends no streams are opened any more.
+LAST_SECONDS = 60.0
+
 
 class Shared:
     """See the module.

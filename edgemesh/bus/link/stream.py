@@ -6,6 +6,8 @@ import errno
 from typing import TYPE_CHECKING, Protocol
 
 from edgemesh.policy.bus.credit import Incoming, Outgoing
+from edgemesh.reactor.reactor import Handler
+from edgemesh.reactor.timers import Timer
 from edgemesh.wire.link.frames import END, HEADER_BYTES, OPENED, frame, reset
 
 if TYPE_CHECKING:
@@ -65,6 +67,7 @@ class Stream:
         starved: waits for credit, its own or the link's.
         waiting: stands in the queue for room in the link's buffer.
         promised: has been called out of it.
+        lingering: until when the other end has time to end it, once this end has closed.
     """
 
     __slots__ = (
@@ -74,6 +77,7 @@ class Stream:
         "ended",
         "heard_end",
         "incoming",
+        "lingering",
         "near",
         "number",
         "opening",
@@ -106,6 +110,7 @@ class Stream:
         self.starved = False
         self.waiting = False
         self.promised = False
+        self.lingering: Timer[Handler] | None = None
 
     def accept(self) -> None:
         """The near side takes the stream that the other end wants."""
