@@ -35,14 +35,29 @@ async def ask_agent(
     with trio.move_on_after(settings.answer_timeout_seconds):
         async with connect(path, settings) as client:
             told = await client.request(Operation.QUERY, resource, content)
-        try:
-            return msgspec.convert(told, answer)
-        except msgspec.ValidationError as error:
-            raise OperatorError(
-                f"socket {path}: the answer to {resource} is unknown here: {error}",
-                "run agent and command from the same version",
-            ) from error
+        return read_answer(path, resource, told, answer)
     raise OperatorError(
         f"the agent on {path} has not answered within {settings.answer_timeout_seconds:g} s",
         "it may be stopped or overloaded: see its log",
     )
+
+
+def read_answer(path: Path, resource: str, told: Any, answer: type[Answer]) -> Answer:
+    """Read what was answered.
+
+    Args:
+        path: of the socket that it came from.
+        resource: that was asked for.
+        told: JSON values.
+        answer: the type that they have.
+
+    Raises:
+        OperatorError: they have not.
+    """
+    try:
+        return msgspec.convert(told, answer)
+    except msgspec.ValidationError as error:
+        raise OperatorError(
+            f"socket {path}: the answer to {resource} is unknown here: {error}",
+            "run agent and command from the same version",
+        ) from error

@@ -58,6 +58,7 @@ class CloudState:
             listeners={
                 "hub": settings.cloud.hub_listen,
                 "enrolment": settings.cloud.enrolment_listen,
+                "rest": settings.cloud.rest_listen,
                 "admin": (settings.admin.listen,) if settings.admin.enabled else (),
             },
             store=StoreStatus(
