@@ -298,7 +298,9 @@ class Interceptor:
         return frozenset(
             HeldConnection(flow.client_address, flow.destination)
             for flow in self._flows
-            if flow.destination not in snapshot.tcp
+            # What came by a stream was never diverted.
+            if flow.stream is None
+            and flow.destination not in snapshot.tcp
             and flow.destination not in snapshot.tcp_inbound
             and flow.destination[1] not in snapshot.tcp_node_ports
         )

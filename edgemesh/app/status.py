@@ -192,7 +192,8 @@ class AgentState:
         question = _question(request, FlowQuestion)
         client = (question.address, question.port)
         for flow in self.plane.flows:
-            if flow.client_address == client:
+            # Addresses of other nodes' clients may be the same as of those here.
+            if flow.stream is None and flow.client_address == client:
                 endpoint = flow.endpoint if _connected(flow) else None
                 path = flow.verdict.path if flow.verdict else ""
                 return FlowAnswer(True, endpoint, path, named_way(flow.way, endpoint))

@@ -17,7 +17,7 @@ from edgemesh.model.peers import Way
 from edgemesh.model.policies import Path
 from edgemesh.model.services import Endpoint
 from edgemesh.model.settings import Http2Settings, HttpSettings, ProxySettings
-from edgemesh.model.streams import CLOUD
+from edgemesh.model.streams import CLOUD, InboundStream
 from edgemesh.observe.metrics.metrics import Metrics
 from edgemesh.policy.promotion import Behaviour, Promotion
 from edgemesh.policy.traffic.events import Event
@@ -46,6 +46,7 @@ class OpenFlow(Protocol):
     endpoint: Endpoint | None
     upstream: Socket | None
     way: str
+    stream: InboundStream | None
 
     def finish(self, ending: Ending) -> None:
         """End and report it."""

@@ -30,7 +30,7 @@ def failure(endpoint: Endpoint, problem: int, reason: str = "") -> str:
         reason: what the other end of the mesh has said, "" for nothing.
     """
     if reason:
-        why = f"{endpoint.node}: {reason}"
+        why = f"{'cloud' if endpoint.node == CLOUD else endpoint.node}: {reason}"
     else:
         why = "this is edgemesh's own listener" if problem == errno.ELOOP else os.strerror(problem)
     return f"{joined(endpoint.address, endpoint.port)}: {why}"
