@@ -11,7 +11,13 @@ from edgemesh.wire.kubeedge import answers, application
 from edgemesh.wire.message import Message, MessageError, Operation, ResourcePath, Stamp
 
 LEASES = "kube-node-lease"
-_KINDS = {"nodes": "node", "services": "service", "endpointslices": "endpointslice"}
+_KINDS = {
+    "endpointslices": "endpointslice",
+    "namespaces": "namespace",
+    "nodes": "node",
+    "pods": "pod",
+    "services": "service",
+}
 
 
 class FakeStore:
@@ -19,12 +25,16 @@ class FakeStore:
 
     Attributes:
         removed: the last state of what was deleted.
+        dynamic: CloudCore's ``dynamicController.enable``; without it no Application is answered.
+        broken: resources that the API server has trouble with.
     """
 
     def __init__(self) -> None:
         self._objects: dict[str, dict[str, Any]] = {}
         self._revision = 100
         self.removed: dict[str, dict[str, Any]] = {}
+        self.dynamic = True
+        self.broken: set[str] = set()
 
     def __contains__(self, resource: str) -> bool:
         return resource in self._objects
@@ -52,7 +62,7 @@ class FakeStore:
     def answer(self, message: Message, node: str, stamp: Stamp, *, strict: bool) -> Message | None:
         """What CloudCore answers; None for what it passes over in silence."""
         if application.is_application(message):
-            return self._apply(message, node, stamp)
+            return self._apply(message, node, stamp) if self.dynamic else None
         try:
             path = message.resource
         except MessageError:
@@ -107,6 +117,8 @@ class FakeStore:
     def _applied(self, asked: application.Application) -> application.Application:
         key = asked.asked_of
         kind = _KINDS.get(key.resource)
+        if key.resource in self.broken:
+            return application.reject(asked, "get current list error: etcdserver: timed out")
         if kind is None:
             words = "the server could not find the requested resource"
             return application.reject(asked, f"get current list error: {words}")
@@ -123,6 +135,14 @@ class FakeStore:
             if ResourcePath.parse(resource).type == kind
             and key.namespace in {"", body["metadata"].get("namespace", "")}
         ]
-        revision = {"resourceVersion": str(self._revision)}
-        listed = {"apiVersion": "v1", "items": items, "kind": "List", "metadata": revision}
-        return application.approve(asked, msgspec.json.encode(listed))
+        return application.approve(asked, msgspec.json.encode(self._page(asked, items)))
+
+    def _page(self, asked: application.Application, items: list[Any]) -> dict[str, Any]:
+        options = asked.options()
+        start = int(options.get("continue") or 0)
+        end = start + int(options.get("limit") or len(items))
+        metadata = {"resourceVersion": str(self._revision)}
+        if end < len(items):
+            metadata["continue"] = str(end)
+        page = items[start:end]
+        return {"apiVersion": "v1", "items": page, "kind": "List", "metadata": metadata}

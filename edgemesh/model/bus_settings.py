@@ -33,6 +33,8 @@ class BusSettings:
         accept_seconds: how long a sign is waited for that the cloud has accepted this node:
             CloudCore refuses without a word.
         dial_seconds: for connecting, TLS and upgrade together.
+        list_seconds: how often a CloudCore is asked for the cluster's Services and policies; it
+            tells of none by itself.
         first_retry_seconds, max_retry_seconds: pause after a connection that failed; it doubles,
             with jitter.
         max_message_bytes: of one Message.
@@ -78,6 +80,7 @@ class BusSettings:
     silence_seconds: Seconds = 45.0
     answer_seconds: Seconds = 10.0
     accept_seconds: Seconds = 10.0
+    list_seconds: Seconds = 30.0
     dial_seconds: Seconds = 10.0
     first_retry_seconds: Seconds = 0.5
     max_retry_seconds: Seconds = 30.0

@@ -1,4 +1,4 @@
-"""A node of ours at a CloudCore that keeps to the recorded one in everything, over real TLS."""
+"""What a node of ours asks of a CloudCore, which is as strict as the recorded one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import trio
 from edgehub_fixtures import Written
-from kubeedge_cloudcore import FakeCloudCore, a_stamp, run_cloudcore
+from kubeedge_cloudcore import FakeCloudCore, run_cloudcore
 from kubeedge_pace import Pace
 from pki_fixtures import a_node, an_authority
 
@@ -22,7 +22,6 @@ from edgemesh.bus.edgehub.edgehub import Edgehub
 from edgemesh.bus.edgehub.enrolment import EnrolmentClient
 from edgemesh.bus.pki.authority import Authority
 from edgemesh.model.bus_settings import BusSettings
-from edgemesh.wire.kubeedge import router
 from edgemesh.wire.message import Message
 
 NODE = "edge-1"
@@ -88,6 +87,16 @@ async def hub(core: FakeCloudCore, tmp_path: Path, written: Written) -> AsyncIte
         yield hub
 
 
+def pushed(written: Written) -> list[str]:
+    """Resources of what was pushed; what was listed has no revision in its header."""
+    return [
+        one.route.resource
+        for batch in written.batches
+        for one in batch
+        if one.header.resourceversion
+    ]
+
+
 def acknowledged(core: FakeCloudCore, count: int) -> Callable[[], bool]:
     """Whether so many pushes were acknowledged; the answer to the node's query is another one."""
 
@@ -105,32 +114,8 @@ async def test_a_node_is_let_in_and_acknowledges_what_it_has_stored(
     assert edge.accepted, "the certificate alone is shown, and it is the node's"
     await core.put(NODE, POD, {"spec": {}})
     await edge.wait_until(acknowledged(core, 2))
-    assert set(written.resources) == {OWN, POD}
+    assert set(pushed(written)) == {OWN, POD}
     assert hub.edgemesh is False
-
-
-async def test_keepalives_hold_the_connection_for_longer_than_silence_would(
-    core: FakeCloudCore, hub: Edgehub
-) -> None:
-    edge = await core.wait_for(NODE)
-    await edge.wait_until(lambda: sum(map(_is_keepalive, edge.heard)) >= 5)
-    assert not edge.ended.is_set()
-    assert hub.connections == 1
-
-
-async def test_what_is_sent_again_is_stored_once_and_acknowledged_each_time(
-    core: FakeCloudCore, hub: Edgehub, written: Written
-) -> None:
-    core.deaf.add(NODE)
-    edge = await core.wait_for(NODE)
-
-    def said() -> list[str]:
-        parents = [one.header.parent_msg_id for one in edge.heard if one.value() == "OK"]
-        return [parent for parent in parents if parent in edge.pushed]
-
-    await edge.wait_until(lambda: len(said()) >= 4)
-    assert len(set(said())) == 1
-    assert written.resources == [OWN]
 
 
 async def test_while_the_disk_is_slow_nothing_is_acknowledged_and_nothing_is_lost(
@@ -143,52 +128,84 @@ async def test_while_the_disk_is_slow_nothing_is_acknowledged_and_nothing_is_los
         assert not edge.acknowledged & edge.pushed
         slow.gate.set()
         await core.put(NODE, POD, {"spec": {}})
-        await edge.wait_until(lambda: set(slow.resources) == {OWN, POD})
+        await edge.wait_until(lambda: {OWN, POD} <= set(pushed(slow)))
 
 
-async def test_a_cut_connection_is_made_again_and_the_newest_state_comes(
-    core: FakeCloudCore, hub: Edgehub, written: Written
+def service(name: str, revision_of: str = "") -> dict[str, Any]:
+    body = {"apiVersion": "v1", "kind": "Service", "spec": {"ports": [{"port": 80}]}}
+    return {**body, "metadata": {"name": name, "labels": {"v": revision_of}}}
+
+
+def pending(written: Written, since: int = 0) -> list[tuple[str, str]]:
+    """What was written, but for what was pushed."""
+    return [
+        (one.route.operation, one.route.resource)
+        for batch in written.batches[since:]
+        for one in batch
+        if one.route.resource not in {OWN, POD}
+    ]
+
+
+async def rounds(core: FakeCloudCore, written: Written, count: int) -> None:
+    """Wait for so many further lists to be on disk."""
+
+    def marks() -> int:
+        return pending(written).count(("update", "all/sync"))
+
+    edge = await core.wait_for(NODE)
+    wanted = marks() + count
+    await edge.wait_until(lambda: marks() >= wanted)
+
+
+async def test_services_are_listed_at_a_cloudcore_and_their_changes_found(
+    core: FakeCloudCore, tmp_path: Path, written: Written
 ) -> None:
-    first = await core.wait_for(NODE)
-    await first.wait_until(acknowledged(core, 1))
-    await core.cut(NODE)
-    await first.ended.wait()
-    await core.put(NODE, POD, {"spec": {"v": 1}})
-    await core.put(NODE, POD, {"spec": {"v": 2}})
-    again = await core.wait_for(NODE, after=first)
-    await again.wait_until(lambda: POD in written.resources)
-    pods = [one for batch in written.batches for one in batch if one.route.resource == POD]
-    assert [one.value()["spec"] for one in pods] == [{"v": 2}]
+    for number in range(450):
+        core.store.put(f"default/service/s{number}", service(f"s{number}"))
+    async with edgehub(core, tmp_path, written, list_seconds=0.2):
+        await rounds(core, written, 1)
+        first = pending(written)
+        assert first[0] == ("response", "all/sync")
+        assert {f"default/service/s{number}" for number in range(450)} < {one for _, one in first}
+        await rounds(core, written, 1)
+        seen = len(written.batches)
+        core.store.put("default/service/s1", service("s1", "2"))
+        core.store.put("default/service/new", service("new"))
+        core.store.remove("default/service/s2")
+        await rounds(core, written, 2)
+        assert [one for one in pending(written, seen) if one[1] != "all/sync"] == [
+            ("update", "default/service/s1"),
+            ("update", "default/service/new"),
+            ("delete", "default/service/s2"),
+        ]
 
 
-async def test_calls_of_the_router_are_handed_on_and_answered(
-    core: FakeCloudCore, hub: Edgehub
+async def test_a_list_that_fails_deletes_nothing(
+    core: FakeCloudCore, tmp_path: Path, written: Written
 ) -> None:
-    await core.wait_for(NODE)
-    asked: list[Message] = []
-    hub.on_user = asked.append
-    target = router.CallTarget(6666, "/a")
-    async with trio.open_nursery() as nursery:
-
-        async def call() -> None:
-            reply = await core.call(NODE, router.Call("GET", target, {}, b""))
-            assert reply == router.Reply(204, {}, b"")
-
-        nursery.start_soon(call)
-        while not asked:  # noqa: ASYNC110
-            await trio.sleep(0.005)
-        await hub.send(router.reply(asked[0], a_stamp(), router.Reply(204, {}, b"")))
+    core.store.put("default/service/web", service("web"))
+    async with edgehub(core, tmp_path, written, list_seconds=0.1) as hub:
+        await rounds(core, written, 1)
+        core.store.broken.add("services")
+        while not any("etcdserver: timed out" in notice for notice in hub.notices):  # noqa: ASYNC110
+            await trio.sleep(0.01)
+        core.store.broken.clear()
+        await rounds(core, written, 1)
+        assert hub.notices == ()
+    assert ("delete", "default/service/web") not in pending(written)
 
 
-async def test_who_is_refused_in_silence_says_so(
-    authority: Authority, tmp_path: Path, written: Written
+async def test_a_cloudcore_without_lists_is_told_and_pushes_go_on(
+    core: FakeCloudCore, tmp_path: Path, written: Written
 ) -> None:
-    """CloudCore upgrades the connection and never says a word (captures, point 2)."""
-    async with run_cloudcore(authority, tmp_path / "core") as core:
-        core.refused.add(NODE)
-        async with edgehub(core, tmp_path, written, accept_seconds=0.1) as hub:
-            while "it has not accepted" not in hub.problem:  # noqa: ASYNC110
-                await trio.sleep(0.01)
+    core.store.dynamic = False
+    async with edgehub(core, tmp_path, written, answer_seconds=0.1, list_seconds=0.1) as hub:
+        await core.wait_for(NODE)
+        while not hub.notices:  # noqa: ASYNC110
+            await trio.sleep(0.01)
+        assert hub.notices[0].startswith("the cluster's objects cannot be listed")
+        await core.put(NODE, POD, {"spec": {}})
+        await core.sessions[NODE].wait_until(lambda: POD in written.resources)
 
 
 def _is_keepalive(message: Message) -> bool:
