@@ -221,7 +221,13 @@ def _node_links(
 
     feed = metamanager.subscribe_changes()
     return NodeLinks(
-        settings, plane, cloud.credentials, cloud.edgehub, feed, reach_by_bus=reach_by_bus
+        settings,
+        plane,
+        cloud.credentials,
+        cloud.edgehub,
+        feed,
+        reach_by_bus=reach_by_bus,
+        servicebus_ports=cloud.router.ports,
     )
 
 

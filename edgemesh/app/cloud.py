@@ -18,6 +18,7 @@ import os
 import socket
 import time
 from dataclasses import replace
+from functools import partial
 
 import trio
 
@@ -36,6 +37,7 @@ from edgemesh.app.process import (
 from edgemesh.app.sole import sole_agent
 from edgemesh.bus.cloudhub.credentials import Credentials
 from edgemesh.bus.pki.problems import CertificateProblem
+from edgemesh.bus.router.streams import open_servicebus
 from edgemesh.kernel.heap import share_one_heap
 from edgemesh.meta.controller import Controller
 from edgemesh.meta.server import Metamanager
@@ -117,17 +119,19 @@ async def _start(
     await nursery.start(links.run)
     await nursery.start(hub.run)
     if settings.cloud.rest_listen:
-        router = CloudRouter(settings, store, hub.sessions, hub.inbound, _no_streams)
+        router = CloudRouter(
+            settings,
+            store,
+            hub.sessions,
+            hub.inbound,
+            partial(open_servicebus, links.links, plane.reactor),
+        )
         await nursery.start(router.run)
         streams = RuledStreams(plane, router.rulebook, router.outcomes)
         links.links.take_services(streams.enter)
     if settings.admin.enabled:
         await nursery.start(serve_admin, settings.admin, state.pages())
     return hub
-
-
-async def _no_streams(_node: str, _port: int, _seconds: float) -> None:
-    """Links are not taken here: applications of nodes are asked by Messages."""
 
 
 async def _credentials(settings: Settings, store: Store) -> Credentials:

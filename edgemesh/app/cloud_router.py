@@ -108,11 +108,11 @@ class CloudRouter:
             )
             task_status.started()
 
-    def _note(self, node: str, session: Session | None) -> None:
-        if session is None:
-            self._uploads.disconnected(node)
-        else:
-            self._queue(lambda: self._uploads.connected(node))
+    def _note(self, session: Session, *, here: bool) -> None:
+        if here:
+            self._queue(lambda: self._uploads.connected(session.node))
+        elif self._sessions.get(session.node) is None:
+            self._uploads.disconnected(session.node)
 
     def _take(self, node: str, message: Message) -> None:
         if is_upload(message):

@@ -50,7 +50,7 @@ class EdgeRouter:
         self.rulebook = Rulebook(store, settings.meta.page_bytes)
         self.eventbus = Eventbus.configured(bus, settings.node, edgehub.send, new_stamp)
         self._servicebus = Servicebus(
-            self._ports, new_stamp, seconds=bus.request_seconds, max_body_bytes=bus.max_body_bytes
+            self.ports, new_stamp, seconds=bus.request_seconds, max_body_bytes=bus.max_body_bytes
         )
         self._local = LocalRequests(self._ask, self._urls, new_stamp, bus.max_body_bytes)
         self._send, self._calls = trio.open_memory_channel[Message](bus.max_uploads)
@@ -118,7 +118,8 @@ class EdgeRouter:
         except NoAnswerError as error:
             raise NodeSilentError(str(error)) from error
 
-    def _ports(self) -> AbstractSet[int]:
+    def ports(self) -> AbstractSet[int]:
+        """Ports of applications of this node that the cloud may call, at present."""
         named = {
             int(endpoint.properties["service_port"])
             for endpoint in self.rulebook.endpoints.values()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
@@ -19,6 +20,7 @@ from edgemesh.bus.link.shared import Shared
 from edgemesh.bus.link.tls import LinkTls
 from edgemesh.bus.pki.identity import Identity
 from edgemesh.bus.pki.problems import CertificateProblem
+from edgemesh.bus.router.streams import ServicebusStreams
 from edgemesh.kernel.sockets import Address
 from edgemesh.meta.feed import ChangeFeed
 from edgemesh.model.objects import ChangeType
@@ -28,6 +30,7 @@ from edgemesh.model.streams import LINK_ANNOTATION
 from edgemesh.observe.log import get_logger
 from edgemesh.proxy.plane import Plane
 from edgemesh.wire.host_port import parse_host_port
+from edgemesh.wire.link.opening import SERVICEBUS
 from edgemesh.wire.message import Message
 
 _log = get_logger("links")
@@ -49,6 +52,7 @@ class NodeLinks:
         feed: ChangeFeed,
         *,
         reach_by_bus: Callable[[frozenset[str]], None],
+        servicebus_ports: Callable[[], AbstractSet[int]],
     ) -> None:
         """Link to nobody yet; see `run`.
 
@@ -59,6 +63,7 @@ class NodeLinks:
             edgehub: knows whether the cloud is of our kind.
             feed: everything in the store.
             reach_by_bus: told which nodes' endpoints are reached by links.
+            servicebus_ports: of applications of this node that the cloud may call, at present.
 
         Raises:
             OperatorError: ``bus.cloud`` is malformed.
@@ -71,6 +76,10 @@ class NodeLinks:
         self._direct = settings.bus.remote_endpoints == "direct"
         plane.prefers_direct = self._direct
         self._cloud = CloudAddress.parse(settings.bus.cloud)
+        bus = settings.bus
+        self._servicebus = ServicebusStreams(
+            plane.reactor, servicebus_ports, bus.dial_seconds, bus.max_uploads
+        )
         self._identity: Identity | None = None
         self._renewed = trio.Event()
         self.links: Links | None = None
@@ -94,6 +103,7 @@ class NodeLinks:
             with self._linked(shared, sockets) as links:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._renew, links)
+                    nursery.start_soon(self._servicebus.run)
                     nursery.start_soon(self._follow_nodes, links)
                     nursery.start_soon(self._find_cloud, links)
         finally:
@@ -117,6 +127,7 @@ class NodeLinks:
         plane = self._plane
         links = Links(shared)
         links.take_services(plane.enter)
+        links.take_kind(SERVICEBUS, self._servicebus.take)
         listeners = [LinkListener(plane.reactor, sock, links.take) for sock in sockets]
         for listener in listeners:
             plane.reactor.call(listener, listener.start)

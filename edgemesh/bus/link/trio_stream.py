@@ -49,8 +49,11 @@ class LinkStream(trio.abc.HalfCloseableStream):
         Raises:
             OSError: it has not; the text says why, as far as that end did.
         """
-        while self._sock.connecting:
-            await self._wait_writable()
+        try:
+            while self._sock.connecting:
+                await self._wait_writable()
+        except trio.ClosedResourceError:
+            raise OSError(errno.ECONNABORTED, "the stream was closed") from None
         problem = self._do(lambda: self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
         if problem:
             raise OSError(problem, self._sock.reason or os.strerror(problem))
@@ -115,12 +118,14 @@ class LinkStream(trio.abc.HalfCloseableStream):
         self._wake()
 
     async def _wait_readable(self) -> None:
-        event = self._reader = self._reader or trio.Event()
-        await self._wait(event)
+        if self._reader is None:
+            self._reader = trio.Event()
+        await self._wait(self._reader)
 
     async def _wait_writable(self) -> None:
-        event = self._writer = self._writer or trio.Event()
-        await self._wait(event)
+        if self._writer is None:
+            self._writer = trio.Event()
+        await self._wait(self._writer)
 
     async def _wait(self, event: trio.Event) -> None:
         if self._sock.fileno() == -1:
@@ -134,7 +139,8 @@ class LinkStream(trio.abc.HalfCloseableStream):
         number = self._sock.fileno()
         if number == -1:
             return
-        interest = (IN if self._reader else 0) | (OUT if self._writer else 0)
+        interest = 0 if self._reader is None else IN
+        interest |= 0 if self._writer is None else OUT
         if interest:
             self._reactor.watch(number, self, interest)
         else:

@@ -17,6 +17,10 @@ class NodeSilentError(Exception):
     """The node has not answered in time."""
 
 
+class NotReachedError(Exception):
+    """The node is there, but not the application behind it; the text says why."""
+
+
 class Nodes(Protocol):
     """Puts Messages and streams through to nodes; app joins it with cloudhub and links."""
 
@@ -42,6 +46,7 @@ class Nodes(Protocol):
             The stream, which the caller closes; None for a node that takes Messages only.
 
         Raises:
-            NodeAwayError: the node is not connected, or refuses, saying why.
+            NodeAwayError: the node is not connected, or its link is lost.
+            NotReachedError: see there.
             NodeSilentError: see there.
         """

@@ -26,7 +26,7 @@ from edgemesh.bus.http.messages import (
     whole_body,
 )
 from edgemesh.bus.http.server import Respond
-from edgemesh.bus.router.nodes import NodeAwayError, Nodes, NodeSilentError
+from edgemesh.bus.router.nodes import NodeAwayError, Nodes, NodeSilentError, NotReachedError
 from edgemesh.bus.router.outcomes import RuleOutcomes
 from edgemesh.bus.router.rulebook import Rulebook
 from edgemesh.model.bus_settings import CloudSettings
@@ -151,6 +151,8 @@ class RestRouter:
                     raise RefusedRequest(501, "no_way", text)
         except NodeAwayError as error:
             raise RefusedRequest(503, "node_away", str(error)) from error
+        except NotReachedError as error:
+            raise RefusedRequest(502, "not_reached", str(error)) from error
         except NodeSilentError as error:
             raise RefusedRequest(504, "timeout", str(error)) from error
 
