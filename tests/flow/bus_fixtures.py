@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 
@@ -29,6 +29,7 @@ class Bus:
         self.wires: list[tuple[Wire, Wire]] = []
         self.window = window
         self.gone = False
+        self.enter: Callable[[VirtualSocket, InboundStream], None] = b.plane.enter
 
     def route(self, node: str) -> str:
         return self.routes.get(node, "")
@@ -45,7 +46,7 @@ class Bus:
         wires = wired(near, far, reactors, self.window)
         self.wires.append(wires)
         wanted = InboundStream(NODE_A, *request[1:])
-        wires[0].tell(lambda: self.b.plane.enter(far, wanted))
+        wires[0].tell(lambda: self.enter(far, wanted))
         return near
 
     def cut(self) -> None:

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import structlog
+import trio
 from bus_fixtures import Mesh, meshed
 from http1_peers import GET, OK, asked
 from plane_fixtures import Server
+from router_fixtures import Book, open_book, rule_body
 
+from edgemesh.app.cloud_streams import RuledStreams
 from edgemesh.model.policies import Policy, Quota
 from edgemesh.model.services import Endpoint, ServicePort, Transport
 from edgemesh.model.streams import CLOUD
+from edgemesh.store.router import RuleOutcome
 
 pytestmark = pytest.mark.root
 
@@ -101,3 +108,69 @@ async def test_without_a_link_to_the_cloud_nothing_is_dialled() -> None:
         mesh.a.plane.remote = None
         await mesh.a.call_in_vain()
         assert "Network is unreachable" in (await mesh.a.report()).reason
+
+
+EDGES = {
+    "apiVersion": "rules.kubeedge.io/v1",
+    "kind": "RuleEndpoint",
+    "metadata": {"name": "edges", "namespace": "default"},
+    "spec": {"ruleEndpointType": "service", "properties": {"service": "apps"}},
+}
+TO_ECHO = {
+    "apiVersion": "rules.kubeedge.io/v1",
+    "kind": "RuleEndpoint",
+    "metadata": {"name": "echo", "namespace": "default"},
+    "spec": {"ruleEndpointType": "service", "properties": {"service": "echo", "port": "80"}},
+}
+
+
+@asynccontextmanager
+async def ruled(mesh: Mesh, directory: Path, **annotations: str) -> AsyncIterator[Book]:
+    """The streams of the mesh pass by a Rule; what became of them is counted at the end."""
+    rule = rule_body("to-echo", "edges", "echo", {}, {}, **annotations)
+    async with open_book(directory, EDGES, TO_ECHO, rule) as book:
+        streams = RuledStreams(mesh.b.plane, book.rules, book.outcomes)
+        mesh.bus.enter = streams.enter
+        yield book
+
+
+async def counted(book: Book) -> RuleOutcome:
+    async with trio.open_nursery() as nursery:
+        await nursery.start(book.outcomes.run)
+        nursery.cancel_scope.cancel()
+    (outcome,) = (await book.tables.outcomes()).values()
+    return outcome
+
+
+async def test_calls_are_counted_by_the_rule_that_leads_to_their_service(tmp_path: Path) -> None:
+    async with meshed() as mesh, ruled(mesh, tmp_path) as book:
+        server = mesh.a.serve()
+        in_the_cloud(mesh, server)
+        await mesh.a.call()
+        await server.accept()
+        mesh.b.plane.draining = True
+        with structlog.testing.capture_logs():
+            await mesh.a.call_in_vain()
+        outcome = await counted(book)
+        assert (outcome.successes, outcome.failures) == (1, 1)
+
+
+async def test_calls_beyond_the_rules_quota_are_refused_by_its_name(tmp_path: Path) -> None:
+    async with meshed() as mesh, ruled(mesh, tmp_path, qps="0.01", burst="1") as book:
+        server = mesh.a.serve()
+        in_the_cloud(mesh, server)
+        await mesh.a.call()
+        await server.accept()
+        await mesh.a.call_in_vain()
+        reason = (await mesh.a.report()).reason
+        assert reason.endswith("cloud: Rule default/to-echo lets no more calls through now")
+        outcome = await counted(book)
+        assert (outcome.successes, outcome.failures) == (1, 1)
+
+
+async def test_a_stream_that_no_rule_is_about_is_the_planes_to_refuse(tmp_path: Path) -> None:
+    async with meshed() as mesh, ruled(mesh, tmp_path):
+        in_the_cloud(mesh, mesh.a.serve(), service="other")
+        with structlog.testing.capture_logs():
+            await mesh.a.call_in_vain()
+        assert "no Rule leads there" in (await mesh.a.report()).reason
