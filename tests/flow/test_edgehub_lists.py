@@ -18,15 +18,19 @@ from edgemesh.bus.edgehub.address import CloudAddress
 from edgemesh.bus.edgehub.connector import Connector
 from edgemesh.bus.edgehub.credentials import Credentials
 from edgemesh.bus.edgehub.dialling import Dialler
-from edgemesh.bus.edgehub.edgehub import Edgehub
+from edgemesh.bus.edgehub.edgehub import Edgehub, Sync
 from edgemesh.bus.edgehub.enrolment import EnrolmentClient
 from edgemesh.bus.pki.authority import Authority
+from edgemesh.meta.sync import Synchroniser
 from edgemesh.model.bus_settings import BusSettings
+from edgemesh.model.objects import ObjectKey
+from edgemesh.store.store import Store
 from edgemesh.wire.message import Message
 
 NODE = "edge-1"
 OWN = f"null/node/{NODE}"
 POD = "default/pod/web"
+NAMES = ("web", "old", "new")
 PACE = Pace(0.06)
 
 
@@ -45,7 +49,7 @@ async def core(authority: Authority, tmp_path: Path) -> AsyncIterator[FakeCloudC
 
 @asynccontextmanager
 async def edgehub(
-    core: FakeCloudCore, folder: Path, written: Written, **changed: Any
+    core: FakeCloudCore, folder: Path, sync: Sync, **changed: Any
 ) -> AsyncIterator[Edgehub]:
     """Our side, with a certificate as CloudCore issues them."""
     settings = BusSettings(
@@ -65,9 +69,7 @@ async def edgehub(
         return ()
 
     connector = Connector(settings, NODE, address, credentials, dialler)
-    hub = Edgehub(
-        settings, NODE, connector.connect, written, addresses=no_links, chance=lambda: 0.5
-    )
+    hub = Edgehub(settings, NODE, connector.connect, sync, addresses=no_links, chance=lambda: 0.5)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(hub.run)
         yield hub
@@ -132,7 +134,8 @@ async def test_while_the_disk_is_slow_nothing_is_acknowledged_and_nothing_is_los
 
 
 def service(name: str, revision_of: str = "") -> dict[str, Any]:
-    body = {"apiVersion": "v1", "kind": "Service", "spec": {"ports": [{"port": 80}]}}
+    spec = {"ports": [{"port": 80, "protocol": "TCP"}]}
+    body = {"apiVersion": "v1", "kind": "Service", "spec": spec}
     return {**body, "metadata": {"name": name, "labels": {"v": revision_of}}}
 
 
@@ -178,6 +181,38 @@ async def test_services_are_listed_at_a_cloudcore_and_their_changes_found(
             ("update", "default/service/new"),
             ("delete", "default/service/s2"),
         ]
+
+
+async def test_what_was_listed_is_stored_and_what_went_while_nobody_looked_goes(
+    core: FakeCloudCore, tmp_path: Path
+) -> None:
+    core.store.put("default/service/web", service("web"))
+    core.store.put("default/service/old", service("old"))
+    store = await Store.open(f"sqlite:///{tmp_path / 'edge.db'}")
+
+    async def stored() -> set[str]:
+        found = {name: await store.get(ObjectKey("Service", "default", name)) for name in NAMES}
+        return {name for name, one in found.items() if one is not None}
+
+    async def until(names: set[str]) -> None:
+        while await stored() != names:  # noqa: ASYNC110
+            await trio.sleep(0.01)
+
+    try:
+        async with edgehub(core, tmp_path, Synchroniser(store)):
+            await until({"web", "old"})
+        core.store.remove("default/service/old")
+        sync = Synchroniser(store)
+        async with edgehub(core, tmp_path, sync, list_seconds=0.1):
+            await until({"web"})
+            core.store.put("default/service/new", service("new"))
+            await until({"web", "new"})
+            core.store.remove("default/service/web")
+            await until({"new"})
+            assert sync.refused == {}
+    finally:
+        with trio.CancelScope(shield=True):
+            await store.close()
 
 
 async def test_a_list_that_fails_deletes_nothing(

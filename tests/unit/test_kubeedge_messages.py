@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgemesh.wire.kubeedge import answers, application, router, session
-from edgemesh.wire.kubeedge.resources import NodeResource
 from edgemesh.wire.message import (
     Group,
     Message,
@@ -158,22 +157,6 @@ def test_some_messages_need_an_acknowledgement(message: Message, *, needed: bool
 def test_only_ok_acknowledges() -> None:
     assert not session.acknowledged(a_message("response", content={"Object": None}, parent="x"))
     assert not session.acknowledged(a_message("update", content="OK", parent="x"))
-
-
-# Resources inside of the cloud
-
-
-@given(names, names)
-def test_a_resource_in_the_cloud_has_its_node_in_front(node: str, kind: str) -> None:
-    inside = NodeResource(node, f"default/{kind}/x")
-    assert str(inside) == f"node/{node}/default/{kind}/x"
-    assert NodeResource.parse(str(inside)) == inside
-
-
-@pytest.mark.parametrize("text", ["", "node", "node/a", "node//x", "pod/a/b", "node/a/"])
-def test_a_resource_without_a_node_is_named(text: str) -> None:
-    with pytest.raises(MessageError, match="not node/NODE"):
-        NodeResource.parse(text)
 
 
 # Answers

@@ -16,7 +16,6 @@ from edgemesh.wire.message import (
 )
 
 OK: Final = "OK"
-KEEPALIVE_RESOURCE: Final = "node"
 
 _OK = encode_content(OK)
 _PUSHES = frozenset({Operation.INSERT, Operation.UPDATE, Operation.DELETE})
@@ -51,7 +50,7 @@ def keepalive(stamp: Stamp) -> Message:
         source="websocket",
         group=Group.RESOURCE,
         operation=Operation.KEEPALIVE,
-        resource=KEEPALIVE_RESOURCE,
+        resource="node",
         content="ping",
     )
 
