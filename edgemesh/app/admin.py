@@ -94,6 +94,7 @@ class AdminPages:
         cloud = self._state.cloud()
         if cloud is not None:
             yield from edgehub_families(cloud)
+        yield from self._state.link_families()
         yield from metrics.endpoint_families(
             plane.decider.traffic, self._settings.metrics.max_meters
         )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import trio
 
+from edgemesh.app.links_metrics import link_families
 from edgemesh.bus.cloudhub.listening import open_listeners
 from edgemesh.bus.edgehub.address import CloudAddress
 from edgemesh.bus.edgehub.credentials import Credentials
@@ -28,6 +29,7 @@ from edgemesh.model.peers import PeerStatus
 from edgemesh.model.settings import Settings
 from edgemesh.model.streams import LINK_ANNOTATION
 from edgemesh.observe.log import get_logger
+from edgemesh.observe.metrics.exposition import Family
 from edgemesh.proxy.plane import Plane
 from edgemesh.wire.host_port import parse_host_port
 from edgemesh.wire.link.opening import SERVICEBUS
@@ -88,6 +90,10 @@ class NodeLinks:
     def peers(self, _request: Message) -> list[PeerStatus]:
         """Answer ``null/peers``."""
         return [] if self.links is None else self.links.peers()
+
+    def families(self) -> Iterable[Family]:
+        """Metrics, as soon as there are links."""
+        return () if self.links is None else link_families(self.links)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Keep links until cancelled; started once others could dial, though nobody is answered.

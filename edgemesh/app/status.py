@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
@@ -31,6 +31,7 @@ from edgemesh.model.status import (
     StoreStatus,
 )
 from edgemesh.model.trace import FlowAnswer, FlowQuestion, TraceAnswer, TraceQuestion
+from edgemesh.observe.metrics.exposition import Family
 from edgemesh.observe.metrics.process import memory_bytes
 from edgemesh.observe.slices import run_in_slices, take_slice
 from edgemesh.policy.explain import explain_call
@@ -54,7 +55,7 @@ class AgentState:
     """The agent's parts, for those who ask about them; it only looks at what others own.
 
     Attributes:
-        store, plane, interceptor, health, links: see there.
+        store, plane, interceptor, health: see there.
         serving: everything has been started.
     """
 
@@ -78,7 +79,7 @@ class AgentState:
         self._kernel_paths = kernel_paths
         self._dns = dns
         self._cloud = cloud
-        self.links = links
+        self._links = links
         self.store = store
         self._follower = follower
         self.interceptor = interceptor
@@ -89,6 +90,10 @@ class AgentState:
     def cloud(self) -> EdgehubStatus | None:
         """The connection to the cloud, None where none is configured."""
         return None if self._cloud is None else self._cloud.status()
+
+    def link_families(self) -> Iterable[Family]:
+        """Metrics of links; none without a cloud."""
+        return () if self._links is None else self._links.families()
 
     @property
     def unready(self) -> str:

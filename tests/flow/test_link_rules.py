@@ -185,7 +185,7 @@ async def test_half_open_links_are_doubted_then_ended_by_silence(pki: Pki) -> No
         near = pair.a.open()
         await until(lambda: not near.connecting)
         # node-b hangs: its kernel takes what comes, and it says nothing.
-        reactor.unregister(pair.b.link._secured.sock.fileno())
+        reactor.unregister(pair.b.link.secured.sock.fileno())
         pair.b.link.attendance.stop()
         clock.skipped += 2.1
         await until(lambda: pair.a.link.attendance._liveness._waits)

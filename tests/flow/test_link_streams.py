@@ -138,7 +138,7 @@ async def test_a_link_that_takes_nothing_keeps_no_more_than_its_buffer(pki: Pki)
         pki, stream_window_bytes=1 << 24, link_window_bytes=1 << 28, link_buffer_bytes=65536
     ) as pair:
         # A whole kernel's worth of data, and nobody who reads it.
-        pair.reactor.unregister(pair.b.link._secured.sock.fileno())
+        pair.reactor.unregister(pair.b.link.secured.sock.fileno())
         sock = pair.a.open()
         pair.a.do(sock.opened)
         pair.a.link.mux.streams[1].opening = False
@@ -148,7 +148,7 @@ async def test_a_link_that_takes_nothing_keeps_no_more_than_its_buffer(pki: Pki)
             while flood.sent != before:
                 before = flood.sent
                 await trio.sleep(0.2)
-        sender, secured = pair.a.link.mux.sender, pair.a.link._secured
+        sender, secured = pair.a.link.mux.sender, pair.a.link.secured
         assert len(sender.out) + len(secured.unsent) <= 4 * 65536
         assert flood.sent < 1 << 26
         flood.close()

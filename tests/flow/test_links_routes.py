@@ -188,7 +188,7 @@ async def test_a_link_of_a_revoked_certificate_ends_and_none_comes_again(pki: Pk
         await until(lambda: a.links.peers()[0].route is Way.CLOUD)
         peer = cloud.links._peers["node-a"].link
         assert peer is not None
-        cloud.revoked.add(peer._secured.certificate())
+        cloud.revoked.add(peer.secured.certificate())
         cloud.links.check_again()
         await until(lambda: cloud.links.refused)
         assert cloud.links.peers() == []

@@ -1,7 +1,6 @@
 """A link: one connection to another end, from its first byte to its last.
 
-All frames of a turn leave in one TLS write and one send. Of what the socket does not take the rest
-is kept, and frames for it are put together up to a bound (`sending.Sender`).
+All that is sent within a turn leaves at its end in one write (`sending.Sender`, `Secured`).
 """
 
 from __future__ import annotations
@@ -39,6 +38,7 @@ class Link:
         keep: it is not closed when nobody uses it.
         state: how far it has come.
         owner: who is told.
+        secured: the connection.
         problem: why it is over, "" when it was closed in order.
         attendance: whether the other end is there.
         mux: its streams.
@@ -48,7 +48,6 @@ class Link:
         "_expected",
         "_reactor",
         "_rest_since",
-        "_secured",
         "_sender",
         "_shared",
         "_timers",
@@ -62,6 +61,7 @@ class Link:
         "node",
         "owner",
         "problem",
+        "secured",
         "state",
     )
 
@@ -108,7 +108,7 @@ class Link:
         )
         self._sender = self.mux.sender
         context = shared.tls.for_end(expected)
-        self._secured = Secured(shared, sock, context, server_name or expected)
+        self.secured = Secured(shared, sock, context, server_name or expected)
         self.attendance = Attendance(
             self._reactor, self, self._sender, settings.link_silence_seconds
         )
@@ -122,14 +122,14 @@ class Link:
         """Wait for the connection, or for the other end's first bytes."""
         self._timers = [self._reactor.after(self._shared.settings.dial_seconds, self, self._expire)]
         events = OUT if self.state == CONNECTING else IN | HANGUP_IN
-        self._reactor.watch_newcomer(self._secured.sock.fileno(), self, events)
+        self._reactor.watch_newcomer(self.secured.sock.fileno(), self, events)
 
     def on_events(self, events: int) -> None:
         """Write what waits for the socket, then read once from it."""
         if self.state == CONNECTING:
             self._connected()
             return
-        if events & OUT and self._secured.unsent and self._push():
+        if events & OUT and self.secured.unsent and self._push():
             self.flush()
         if events & ~OUT and self.state != OVER:
             self._read()
@@ -161,7 +161,7 @@ class Link:
     def check_again(self) -> None:
         """End when the other end's certificate was revoked."""
         try:
-            self._shared.check(self._secured.certificate())
+            self._shared.check(self.secured.certificate())
         except CertificateProblem as problem:
             self.end(str(problem))
 
@@ -189,7 +189,8 @@ class Link:
         self.attendance.stop()
         for timer in self._timers:
             timer.cancel()
-        self._reactor.close(self._secured.sock)
+        self._reactor.close(self.secured.sock)
+        self._shared.ended.add(self)
         self.mux.lose(errno.ECONNRESET, f"the link to {self.node or self.address}: {problem}")
         self.owner.went_down(self)
 
@@ -208,12 +209,12 @@ class Link:
         """Write what fits, nobody waits for the rest; an alert of the handshake, too."""
         shaken = self.state in {GREETING, UP}
         # Who dialled somebody else does not say who it is (`pki.contexts`).
-        if self._secured.unsent or (self.dialler and not shaken):
+        if self.secured.unsent or (self.dialler and not shaken):
             return
         try:
             if shaken and self._sender.out:
-                self._secured.write(self._sender.out)
-            self._secured.push()
+                self.secured.write(self._sender.out)
+            self.secured.push()
         except OSError:
             return
 
@@ -227,7 +228,7 @@ class Link:
 
     def encrypt(self, data: bytearray | bytes | memoryview) -> None:
         """Send ``data`` at the end of the turn, before anything that is written later."""
-        self._secured.write(data)
+        self.secured.write(data)
 
     def greeted(self, said: Hello) -> None:
         """The other end says who it is; its certificate has said so already."""
@@ -279,18 +280,18 @@ class Link:
     def flush(self) -> None:
         """Write what there is."""
         self._woken = False
-        if self._secured.unsent or self.state == OVER:
+        if self.secured.unsent or self.state == OVER:
             return
         out = self._sender.out
         if out:
-            self._secured.write(out)
+            self.secured.write(out)
             out.clear()
         self._push()
 
     def _push(self) -> bool:
         """Send what is encrypted; whether all of it was."""
         try:
-            unsent = self._secured.push()
+            unsent = self.secured.push()
         except OSError as error:
             self.end(error.strerror or "cannot be written")
             return False
@@ -302,15 +303,15 @@ class Link:
         return True
 
     def _watch(self) -> None:
-        wanted = IN | HANGUP_IN | (OUT if self._secured.unsent else 0)
+        wanted = IN | HANGUP_IN | (OUT if self.secured.unsent else 0)
         if wanted == self._watched:
             return
         self._watched = wanted
         watch = self._reactor.watch if self.state == UP else self._reactor.watch_newcomer
-        watch(self._secured.sock.fileno(), self, wanted)
+        watch(self.secured.sock.fileno(), self, wanted)
 
     def _connected(self) -> None:
-        problem = self._secured.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        problem = self.secured.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if problem:
             self.end(os.strerror(problem).lower())
             return
@@ -319,10 +320,10 @@ class Link:
 
     def _shake(self) -> None:
         try:
-            if not self._secured.shake():
+            if not self.secured.shake():
                 self._push()
                 return
-            der = self._secured.certificate()
+            der = self.secured.certificate()
             self.node, left = self._shared.identify(der, self._expected)
         except CertificateProblem as problem:
             self.end(str(problem))
@@ -337,7 +338,7 @@ class Link:
         self._sender.put(hello(self._shared.hello))
 
     def _read(self) -> None:
-        secured = self._secured
+        secured = self.secured
         try:
             if not secured.receive():
                 self._closed()
@@ -356,7 +357,7 @@ class Link:
         """Act on what has come."""
         plain = self._shared.plain
         try:
-            size = self._secured.decrypt(plain)
+            size = self.secured.decrypt(plain)
             if self.attendance.heard():
                 self.owner.changed(self)
             used = self.mux.take(plain, size, self._reactor.now)
@@ -367,8 +368,8 @@ class Link:
             self.end(str(error), errno.EPROTO)
             return
         if used < size:
-            self._secured.keep(plain[used:size])
-        if self._secured.closed:
+            self.secured.keep(plain[used:size])
+        if self.secured.closed:
             self._closed()
 
     def _closed(self) -> None:

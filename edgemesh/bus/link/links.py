@@ -12,6 +12,7 @@ import socket
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
+from edgemesh.bus.link.counts import LinkCounts
 from edgemesh.bus.link.forward import pass_on
 from edgemesh.bus.link.link import Link
 from edgemesh.bus.link.peer import Peer
@@ -120,6 +121,14 @@ class Links:
         """How every other end is reached, by name."""
         cloud = [] if self._cloud is None else [self._cloud.status()]
         return cloud + [self._peers[node].status() for node in sorted(self._peers)]
+
+    def counts(self) -> LinkCounts:
+        """What all links have carried, those that are over too."""
+        counts = self._shared.ended.copy()
+        links = [link for peer in self._everybody() for link in peer.links()]
+        for link in [*links, *self._from_replicas]:
+            counts.add(link)
+        return counts
 
     @property
     def streams(self) -> int:

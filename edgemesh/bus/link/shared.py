@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 
+from edgemesh.bus.link.counts import LinkCounts
 from edgemesh.bus.link.tls import LinkTls, end_of
 from edgemesh.bus.pki.problems import CertificateProblem
 from edgemesh.model.bus_settings import BusSettings
@@ -32,6 +33,7 @@ class Shared:
         check: raises `CertificateProblem` for a certificate (DER) that was revoked.
         wall_clock: by which certificates end.
         own_mark: SO_MARK of sockets that are dialled, 0 for none.
+        ended: what links have carried that are over.
         cipher, plain: what is read, and what it says; used within one event only.
     """
 
@@ -54,6 +56,7 @@ class Shared:
         self.check = check
         self.wall_clock = wall_clock
         self.own_mark = own_mark
+        self.ended = LinkCounts()
         self.hello = Hello(
             version=VERSION,
             node=node,
