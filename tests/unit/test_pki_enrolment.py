@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -30,6 +30,8 @@ from edgemesh.bus.pki.enrolment import (
 from edgemesh.bus.pki.problems import CertificateProblem
 from edgemesh.bus.pki.requests import make_request, read_request
 from edgemesh.bus.pki.tokens import Claims, Token, check_jwt, sign_claims
+
+Key = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 
 NODE = "node-a"
 NOBODY = Revoked()
@@ -280,18 +282,16 @@ def test_weak_keys_are_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "key",
+    "generate",
     [
-        rsa.generate_private_key(65537, 2048),
-        ec.generate_private_key(ec.SECP384R1()),
-        ed25519.Ed25519PrivateKey.generate(),
+        lambda: rsa.generate_private_key(65537, 2048),
+        lambda: ec.generate_private_key(ec.SECP384R1()),
+        ed25519.Ed25519PrivateKey.generate,
     ],
     ids=["RSA", "P-384", "Ed25519"],
 )
-def test_other_strong_keys_are_taken(
-    key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey,
-) -> None:
-    assert read_request(request_with(key)).node == NODE
+def test_other_strong_keys_are_taken(generate: Callable[[], Key]) -> None:
+    assert read_request(request_with(generate())).node == NODE
 
 
 def test_a_request_that_is_not_signed_by_its_key_is_refused() -> None:
@@ -334,7 +334,7 @@ def certificate_of(cloud: Cloud, node: str, token: Token | None = None) -> bytes
 
 
 def request_with(
-    key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey,
+    key: Key,
     name: str = f"system:node:{NODE}",
 ) -> bytes:
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
