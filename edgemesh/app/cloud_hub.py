@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+
 import trio
 
 from edgemesh.bus.close_codes import CloseCode
@@ -80,12 +82,11 @@ class CloudHub:
         """
         settings = self._settings
         hub = await open_listeners("cloud.hub_listen", settings.hub_listen)
-        try:
-            enrolment = await open_listeners("cloud.enrolment_listen", settings.enrolment_listen)
-        except BaseException:
+        with ExitStack() as until_serving:
             for listener in hub:
-                listener.socket.close()
-            raise
+                until_serving.callback(listener.socket.close)
+            enrolment = await open_listeners("cloud.enrolment_listen", settings.enrolment_listen)
+            until_serving.pop_all()
         async with trio.open_nursery() as nursery:
             if self.replicas is not None:
                 await nursery.start(self.replicas.run)

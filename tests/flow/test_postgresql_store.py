@@ -84,8 +84,8 @@ async def two_stores(url: str) -> AsyncIterator[tuple[Store, Store]]:
     try:
         yield stores
     finally:
-        with trio.CancelScope(shield=True):
-            for store in stores:
+        for store in stores:
+            with trio.CancelScope(shield=True), trio.move_on_after(5):
                 await store.close()
 
 

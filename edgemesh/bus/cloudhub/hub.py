@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 import trio
-from trio_websocket import ConnectionClosed, wrap_server_stream
+from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_server_stream
 
 from edgemesh.bus.close_codes import CloseCode
 from edgemesh.bus.cloudhub.door import Admission
@@ -74,26 +74,30 @@ class Hub:
         limit = self._settings.max_message_bytes
         stream = LimitedStream(admission.stream, admission.head, admission.ahead, limit, refuse)
         async with trio.open_nursery() as nursery:
-            with trio.move_on_after(self._settings.handshake_seconds) as patience:
-                request = await wrap_server_stream(nursery, stream, max_message_size=limit)
-                headers = [(VERSION_HEADER.encode(), VERSION.encode())]
-                connection = await request.accept(extra_headers=headers)
-            if patience.cancelled_caught:
+            connection = await self._upgrade(nursery, stream)
+            if connection is None:
                 # The library has found something wrong that we have not, and does not say so.
                 self._refusals.count(Reason.MALFORMED_UPGRADE, admission.caller.node)
-                nursery.cancel_scope.cancel()
-                return
-            session = Session(
-                admission.caller, connection, self._settings, self._refusals, self._handle
-            )
-            if too_large:
-                session.end(CloseCode.TOO_LARGE, too_large[0])
-            self._begin(session)
-            await self._sessions.run(session)
-            if session.farewell is not None and admission.caller.edgemesh:
-                with trio.move_on_after(_FAREWELL_SECONDS):
-                    await connection.aclose(*session.farewell)
+            else:
+                session = Session(
+                    admission.caller, connection, self._settings, self._refusals, self._handle
+                )
+                if too_large:
+                    session.end(CloseCode.TOO_LARGE, too_large[0])
+                self._begin(session)
+                await self._sessions.run(session)
+                await _say_farewell(session, connection)
             nursery.cancel_scope.cancel()
+
+    async def _upgrade(
+        self, nursery: trio.Nursery, stream: trio.abc.Stream
+    ) -> WebSocketConnection | None:
+        limit = self._settings.max_message_bytes
+        with trio.move_on_after(self._settings.handshake_seconds):
+            request = await wrap_server_stream(nursery, stream, max_message_size=limit)
+            headers = [(VERSION_HEADER.encode(), VERSION.encode())]
+            return await request.accept(extra_headers=headers)
+        return None
 
     async def _turn_away(self, admission: Admission) -> None:
         text = f"{self._settings.max_nodes} nodes are connected already (cloud.max_nodes)"
@@ -102,3 +106,10 @@ class Hub:
                 await send_answer(admission.stream, 503, "text/plain", text.encode())
         except trio.BrokenResourceError:
             return
+
+
+async def _say_farewell(session: Session, connection: WebSocketConnection) -> None:
+    """Tell an edgemesh node why its connection ends; KubeEdge's know no close frames."""
+    if session.farewell is not None and session.caller.edgemesh:
+        with trio.move_on_after(_FAREWELL_SECONDS):
+            await connection.aclose(*session.farewell)

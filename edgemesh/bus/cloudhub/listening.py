@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Sequence
+from contextlib import ExitStack
 
 import trio
 
@@ -29,15 +30,14 @@ async def open_listeners(setting: str, addresses: Sequence[str]) -> list[trio.So
         OperatorError: an address is malformed, not there or taken.
     """
     opened: list[trio.SocketListener] = []
-    try:
+    with ExitStack() as until_all_are:
         for text in addresses:
-            opened += await _open(setting, text)
-    except BaseException:
-        for listener in opened:
-            listener.socket.close()
-        raise
-    if not opened:
-        raise OperatorError(f"{setting}: none of its addresses can be listened on")
+            for listener in await _open(setting, text):
+                until_all_are.callback(listener.socket.close)
+                opened.append(listener)
+        if not opened:
+            raise OperatorError(f"{setting}: none of its addresses can be listened on")
+        until_all_are.pop_all()
     return opened
 
 
