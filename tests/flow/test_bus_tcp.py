@@ -136,8 +136,7 @@ async def test_a_reader_that_reads_nothing_holds_the_sender_up_within_the_window
             await mesh.b.comes_to_rest()
         (wires,) = mesh.bus.wires
         assert wires[0].most_held <= 20000
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(endpoint.receive, sent)
+        await endpoint.receive(sent)
         client.half_close()
         assert await endpoint.receive_all() == b""
 
