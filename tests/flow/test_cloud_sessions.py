@@ -4,12 +4,13 @@ from pathlib import Path
 
 import pytest
 import trio
-from cloud_fixtures import Frame, Node, serving, told, until
+from cloud_fixtures import PATH, Frame, Node, serving, told, until
 from test_cloud_sync import service
 from trio_websocket import ConnectionClosed
 
 from edgemesh.bus.close_codes import CloseCode
 from edgemesh.bus.cloudhub.session import Session
+from edgemesh.bus.pki.contexts import client_context
 from edgemesh.bus.router.nodes import NodeAwayError, NodeSilentError
 from edgemesh.bus.stamp import new_stamp
 from edgemesh.model.objects import ObjectKey
@@ -74,6 +75,27 @@ async def test_a_revoked_node_is_cut_off_at_once_and_not_let_in_again(tmp_path: 
         assert status == 403
         assert b"node n1 is revoked" in body
         assert cloud.hub.refusals.by_reason["revoked"] == 1
+
+
+async def test_a_ping_of_a_node_that_is_being_cut_off_harms_nobody(tmp_path: Path) -> None:
+    async with serving(tmp_path, silence_seconds=0.3) as cloud:
+        stream = await cloud.tls(client_context(cloud.identity("n1")))
+        async with stream:
+            await stream.send_all(
+                f"GET {PATH} HTTP/1.1\r\nHost: c\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+                "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: c2l4dGVlbiBieXRlcyBpdA==\r\n"
+                "ConnectionUse: msg\r\nnode_id: n1\r\nEdgemesh-Version: 1\r\n\r\n".encode()
+            )
+            received = b""
+            with trio.fail_after(5):
+                while b"no keepalive" not in received:
+                    received += await stream.receive_some()
+                # RFC 6455 section 5.2: a ping without data, masked.
+                await stream.send_all(b"\x89\x80mask")
+                while await stream.receive_some():
+                    pass
+        async with cloud.node("n2") as other:
+            await other.ask_for_sync()
 
 
 async def test_a_node_without_keepalives_is_cut_off_whatever_else_it_says(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import trio
 from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_server_stream
+from wsproto.utilities import LocalProtocolError
 
 from edgemesh.bus.close_codes import CloseCode
 from edgemesh.bus.cloudhub.door import Admission
@@ -57,8 +58,9 @@ class Hub:
             return
         try:
             await self._serve(admission)
-        except* (ConnectionClosed, trio.BrokenResourceError):
-            # trio-websocket lets some of its own sends fail in its reader.
+        except* (ConnectionClosed, trio.BrokenResourceError, LocalProtocolError):
+            # trio-websocket lets some of its own sends fail in its reader: the answer to a ping,
+            # say, that arrives while we close.
             pass
 
     async def _serve(self, admission: Admission) -> None:
