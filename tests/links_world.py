@@ -29,7 +29,7 @@ class Node:
         self.name = name
         self.revoked: set[bytes] = set()
         self.shared = shared_of(name, world.reactor, world.pki.tls(name), self._check, **of)
-        self.links = Links(self.shared, world.elsewhere.get)
+        self.links = Links(self.shared, self._elsewhere)
         self.links.take_services(self._enter)
         self.came: list[tuple[VirtualSocket, InboundStream]] = []
         self.talkers: list[Talker] = []
@@ -73,6 +73,10 @@ class Node:
     def problem(self, node: str) -> str:
         return next(peer.problem for peer in self.links.peers() if peer.node == node)
 
+    def _elsewhere(self) -> list[tuple[str, Address]]:
+        replicas = self.world.replicas if self in self.world.replicas else []
+        return [("127.0.0.1", each.address) for each in replicas if each is not self]
+
     def _check(self, der: bytes) -> None:
         if der in self.revoked:
             raise CertificateProblem("revoked")
@@ -92,7 +96,8 @@ class World:
         self.reactor = reactor
         self.pki = pki
         self.clock = clock
-        self.elsewhere: dict[str, Address] = {}
+        # Other replicas of the cloud, for those that are replicas themselves.
+        self.replicas: list[Node] = []
         self.nodes: list[Node] = []
 
     def node(self, name: str, **of: object) -> Node:

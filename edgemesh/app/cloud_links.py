@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import socket
 from datetime import UTC, datetime
 
 import trio
 
 from edgemesh.bus.cloudhub.credentials import Credentials
 from edgemesh.bus.cloudhub.door import Door
-from edgemesh.bus.link.links import Elsewhere, Links
+from edgemesh.bus.cloudhub.replicas import Replicas
+from edgemesh.bus.edgehub.address import CloudAddress
+from edgemesh.bus.link.links import Links
 from edgemesh.bus.link.shared import Shared
 from edgemesh.bus.link.tls import LinkTls
 from edgemesh.bus.pki.checks import check_not_revoked
 from edgemesh.bus.pki.problems import CertificateProblem
+from edgemesh.kernel.sockets import Address
 from edgemesh.model.peers import PeerStatus
 from edgemesh.model.settings import Settings
 from edgemesh.model.streams import CLOUD
@@ -37,7 +41,7 @@ class CloudLinks:
         credentials: Credentials,
         door: Door,
         plane: Plane,
-        elsewhere: Elsewhere | None = None,
+        replicas: Replicas | None = None,
     ) -> None:
         """Take no links before `run`.
 
@@ -46,7 +50,7 @@ class CloudLinks:
             credentials: of this replica.
             door: where links arrive.
             plane: whose reactor drives them, and whose calls they carry to nodes.
-            elsewhere: the address of the replica that a node hangs on.
+            replicas: all of them; None where there is one.
 
         Raises:
             CertificateProblem: the replica's own certificate cannot be used.
@@ -63,7 +67,10 @@ class CloudLinks:
             wall_clock=_now,
             own_mark=0,
         )
-        self.links = Links(shared, elsewhere)
+        self._settings = settings.cloud
+        self._replicas = replicas
+        self._others: list[tuple[str, Address]] = []
+        self.links = Links(shared, lambda: self._others)
         credentials.on_revocation(self.links.check_again)
 
     def peers(self, _request: Message) -> list[PeerStatus]:
@@ -86,7 +93,10 @@ class CloudLinks:
         plane.at_end.append(end)
         try:
             task_status.started()
-            await self._renew()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._renew)
+                if self._replicas is not None:
+                    nursery.start_soon(self._find_others, self._replicas)
         finally:
             if end in plane.at_end:
                 end()
@@ -104,8 +114,28 @@ class CloudLinks:
             except CertificateProblem as problem:
                 _log.error("links cannot be made", problem=str(problem))
 
+    async def _find_others(self, replicas: Replicas) -> None:
+        """Look up where other replicas are."""
+        while True:
+            found: list[tuple[str, Address]] = []
+            for replica in list(replicas.living):
+                if replica.name != self._settings.name and replica.address:
+                    host, port = CloudAddress.parse(replica.address)
+                    found += [(host, each) for each in (await _resolved(host, port))[:1]]
+            self._others = found
+            await trio.sleep(self._settings.presence_seconds)
+
     def _check(self, der: bytes) -> None:
         check_not_revoked(der, self._credentials.revoked)
+
+
+async def _resolved(host: str, port: int) -> list[Address]:
+    try:
+        found = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        _log.warning("no address of a replica", host=host, problem=str(error))
+        return []
+    return [(str(each[4][0]), int(each[4][1])) for each in found]
 
 
 def _now() -> datetime:

@@ -12,7 +12,9 @@ import trio
 from edgemesh import __version__
 from edgemesh.app.cloud_hub import CloudHub
 from edgemesh.app.follow import Follower
+from edgemesh.app.links_metrics import link_families
 from edgemesh.app.metrics import build_family, log_family
+from edgemesh.bus.link.links import Links
 from edgemesh.model.cloud_status import CloudStatus, ConnectedNode
 from edgemesh.model.settings import Settings
 from edgemesh.model.status import StoreStatus
@@ -34,16 +36,25 @@ class CloudState:
         hub: see there.
         follower: see there.
         sink: the log's.
+        links: see there.
     """
 
     def __init__(
-        self, settings: Settings, store: Store, hub: CloudHub, follower: Follower, sink: LineSink
+        self,
+        settings: Settings,
+        store: Store,
+        hub: CloudHub,
+        follower: Follower,
+        *,
+        sink: LineSink,
+        links: Links,
     ) -> None:
         self._settings = settings
         self._store = store
         self._hub = hub
         self._follower = follower
         self._sink = sink
+        self._links = links
         self._began = time.monotonic()
 
     async def status(self, _request: Message | None = None) -> CloudStatus:
@@ -126,6 +137,7 @@ class CloudState:
             "Messages that nodes have not acknowledged or not been sent yet.",
             [("", sum(node.waiting for node in nodes))],
         )
+        yield from link_families(self._links)
         yield counter(
             "edgemesh_cloud_refusals_total",
             "What nodes, or others at the cloud's ports, were refused, by reason.",

@@ -146,7 +146,8 @@ async def test_another_replica_of_the_cloud_passes_streams_on(pki: Pki) -> None:
     async with a_world(pki) as world:
         a, b = world.node("node-a"), world.node("node-b")
         first, second = world.with_cloud(a), world.with_cloud(b)
-        world.elsewhere["node-b"] = second.address
+        third = world.node(CLOUD)
+        world.replicas = [first, third, second]
         await until(lambda: first.links.peers() and second.links.peers())
         await until(lambda: a.links.peers()[0].route is Way.CLOUD)
         a.links.know({"node-b": []})
@@ -154,11 +155,20 @@ async def test_another_replica_of_the_cloud_passes_streams_on(pki: Pki) -> None:
         await exchanged(a.talk("node-b", 500_000), b)
 
 
+async def test_the_cloud_calls_nodes_of_other_replicas_too(pki: Pki) -> None:
+    async with a_world(pki) as world:
+        b = world.node("node-b")
+        first, second = world.node(CLOUD), world.with_cloud(b)
+        world.replicas = [first, second]
+        await until(second.links.peers)
+        await exchanged(first.talk("node-b", 200_000), b)
+
+
 async def test_replicas_do_not_send_a_stream_round_and_round(pki: Pki) -> None:
     async with a_world(pki) as world:
         a = world.node("node-a")
         first, second = world.with_cloud(a), world.node(CLOUD)
-        world.elsewhere["node-x"] = second.address
+        world.replicas = [first, second]
         await until(first.links.peers)
         await until(lambda: a.links.peers()[0].route is Way.CLOUD)
         a.links.know({"node-x": []})

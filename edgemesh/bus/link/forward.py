@@ -23,9 +23,18 @@ def pass_on(stream: Stream, opening: Opening, link: Link) -> None:
     """
     here = Half(stream)
     there = Half(link.open(opening._replace(hops=opening.hops + 1), here))
+    _pair(here, there)
+
+
+def join(stream: Stream, onward: Stream) -> None:
+    """The same for a stream that was opened for that already."""
+    _pair(Half(stream), Half(onward))
+
+
+def _pair(here: Half, there: Half) -> None:
     here.other, there.other = there, here
-    there.stream.near = there.stream.passing = there
-    stream.near = stream.passing = here
+    for half in (here, there):
+        half.stream.near = half.stream.passing = half
 
 
 class Half:

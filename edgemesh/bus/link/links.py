@@ -17,6 +17,7 @@ from edgemesh.bus.link.forward import pass_on
 from edgemesh.bus.link.link import Link
 from edgemesh.bus.link.peer import Peer
 from edgemesh.bus.link.replica import Replica
+from edgemesh.bus.link.search import Passenger, Seeker
 from edgemesh.bus.link.shared import Shared
 from edgemesh.bus.link.stream import Stream
 from edgemesh.bus.link.tls import LinkTls
@@ -35,7 +36,8 @@ _log = get_logger("links")
 _LOOK_SECONDS = 0.5
 
 Taker = Callable[[VirtualSocket, Opening], None]
-Elsewhere = Callable[[str], Address | None]
+# Host and address of each other replica of the cloud: certificates are for hosts.
+Elsewhere = Callable[[], Sequence[tuple[str, Address]]]
 
 
 class Links:
@@ -51,7 +53,7 @@ class Links:
 
         Args:
             shared: what all links have; its node is `CLOUD` in the cloud, which passes streams on.
-            elsewhere: where the replica is that a node hangs on, None when it is unknown.
+            elsewhere: where other replicas of the cloud are now.
         """
         self._shared = shared
         self._reactor = shared.reactor
@@ -60,7 +62,7 @@ class Links:
         self._takers: dict[str, Taker] = {}
         self._peers: dict[str, Peer] = {}
         self._cloud: Peer | None = None
-        self._replicas: dict[Address, Replica] = {}
+        self._replicas: dict[tuple[str, Address], Replica] = {}
         self._from_replicas: set[Link] = set()
         self._timer: Timer[Handler] | None = None
         self._closed = False
@@ -158,10 +160,14 @@ class Links:
         """The same for anything that another end takes."""
         node = opening.destination
         peer = self._cloud if node == CLOUD else self._peers.get(node)
-        if peer is None or self._closed:
+        others = self._others() if peer is None or peer.link is None else []
+        if self._closed or (peer is None and not others):
             return None
         sock = VirtualSocket(self._reactor, datagrams=opening.transport is Transport.UDP)
-        if peer.connect(opening, sock):
+        if peer is not None and peer.connect(opening, sock):
+            return sock
+        if others:
+            Seeker(sock, opening, others)
             return sock
         sock.close()
         return None
@@ -241,25 +247,21 @@ class Links:
         peer = self._peers.get(node)
         onward = peer.link if peer is not None else None
         if onward is not None and onward.may_open:
-            self._pass_on(stream, opening, onward)
+            try:
+                pass_on(stream, opening, onward)
+            except ValueError as error:
+                stream.refuse(errno.EMSGSIZE, str(error))
             return
-        # Another replica has looked already when it comes from one.
-        address = self._elsewhere(node) if self._elsewhere and link.node != CLOUD else None
-        if address is None:
-            stream.refuse(errno.EHOSTUNREACH, f"{node} is not connected here")
-            return
-        replica = self._replicas.get(address)
-        if replica is None:
-            replica = self._replicas[address] = Replica(self._shared, address, self)
-        replica.use(partial(self._pass_on, stream, opening), stream.refuse)
+        # When it comes from another replica, that one does the looking.
+        Passenger(stream, opening, [] if link.node == CLOUD else self._others())
 
-    def _pass_on(self, stream: Stream, opening: Opening, onward: Link) -> None:
-        if stream.over:
-            return
-        try:
-            pass_on(stream, opening, onward)
-        except ValueError as error:
-            stream.refuse(errno.EMSGSIZE, str(error))
+    def _others(self) -> list[Replica]:
+        """Other replicas of the cloud."""
+        places = self._elsewhere() if self._elsewhere is not None else ()
+        for place in places:
+            if place not in self._replicas:
+                self._replicas[place] = Replica(self._shared, *place, self)
+        return [self._replicas[place] for place in places]
 
     def _peer(self, node: str) -> Peer:
         peer = self._peers.get(node)

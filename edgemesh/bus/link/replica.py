@@ -24,11 +24,12 @@ Waiting = tuple[Callable[[Link], None], Callable[[int, str], None]]
 class Replica:
     """A link that is dialled when somebody needs it. The owner of that link."""
 
-    __slots__ = ("_address", "_link", "_race", "_shared", "_takes", "_waiting")
+    __slots__ = ("_address", "_host", "_link", "_race", "_shared", "_takes", "_waiting")
 
-    def __init__(self, shared: Shared, address: Address, takes: Takes) -> None:
-        """Dial nothing before `use`."""
+    def __init__(self, shared: Shared, host: str, address: Address, takes: Takes) -> None:
+        """Dial nothing before `use`; ``host`` is what the replica's certificate is for."""
         self._shared = shared
+        self._host = host
         self._address = address
         self._takes = takes
         self._link: Link | None = None
@@ -49,7 +50,7 @@ class Replica:
                 CLOUD,
                 [self._address],
                 self._dialled_in_vain,
-                server_name=self._address[0],
+                server_name=self._host,
                 keep=False,
             )
             self._race.start()
