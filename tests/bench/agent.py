@@ -21,7 +21,7 @@ _LOOK_AGAIN_SECONDS = 0.01
 
 # All else is as it comes: TPROXY by nft, rules owned by the process, one log line for each flow.
 _CONFIG = """\
-node = "bench"
+node = "{node}"
 state_dir = "{directory}/state"
 run_dir = "{directory}/run"
 [netfilter]
@@ -51,6 +51,7 @@ class Agent:
         balanced: the cgroup, by its name, whose calls may be balanced when they connect; "" for
             an agent without BPF.
         install: when rules are, as `NetfilterSettings` has it.
+        node: its name.
     """
 
     namespace: str
@@ -58,6 +59,7 @@ class Agent:
     more_settings: str = ""
     balanced: str = ""
     install: str = "always"
+    node: str = "bench"
 
     @property
     def log(self) -> Path:
@@ -86,7 +88,7 @@ class Agent:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[trio.Process]:
         """Run it until the block is left."""
-        config = _CONFIG.format(directory=self.directory, install=self.install)
+        config = _CONFIG.format(node=self.node, directory=self.directory, install=self.install)
         config += self._bpf + self.more_settings
         await trio.Path(self._config).write_text(config)
         command = [_COMMAND, "run", "--config", str(self._config)]

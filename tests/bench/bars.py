@@ -30,6 +30,7 @@ class Bar:
         to: the peer.
         at_least, at_most: the bound; exactly one is given.
         of: which of ours, "" for the first.
+        to_case: where the peer is measured, "" for the same case.
     """
 
     case: str
@@ -38,6 +39,7 @@ class Bar:
     at_least: float | None = None
     at_most: float | None = None
     of: str = ""
+    to_case: str = ""
 
     def holds(self, ratio: float) -> bool:
         """Whether a ratio is within the bound."""
@@ -51,7 +53,9 @@ class Bar:
         return f">= {self.at_least:g}" if self.at_least is not None else f"<= {self.at_most:g}"
 
 
-def ratio(results: Results, case: str, metric: str, to: str, of: str = "") -> float | None:
+def ratio(
+    results: Results, case: str, metric: str, to: str, of: str = "", *, to_case: str = ""
+) -> float | None:
     """The median of the per-round ratios of ours to a peer, None when one was not measured.
 
     Args:
@@ -59,8 +63,10 @@ def ratio(results: Results, case: str, metric: str, to: str, of: str = "") -> fl
         case, metric: what is compared.
         to: the peer.
         of: which of ours, "" for the first.
+        to_case: where the peer is measured, "" for the same case.
     """
-    ours, divisors = (results.get(case, name, metric) for name in (of or results.ours[0], to))
+    ours = results.get(case, of or results.ours[0], metric)
+    divisors = results.get(to_case or case, to, metric)
     ratios = round_ratios(ours, divisors) if ours and divisors else []
     return statistics.median(ratios) if ratios else None
 
@@ -96,9 +102,10 @@ def bar_lines(results: Results, bars: Sequence[Bar]) -> str:
     """The verdict about each bar that was measured."""
     lines = []
     for bar in bars:
-        value = ratio(results, bar.case, bar.metric, bar.to, bar.of)
+        value = ratio(results, bar.case, bar.metric, bar.to, bar.of, to_case=bar.to_case)
         if value is not None:
             what = f"{_BAR_NAMES[bar.metric]} {bar.of or results.ours[0]} / {bar.to}"
+            what += f" in {bar.to_case}" if bar.to_case else ""
             verdict = "held" if bar.holds(value) else "MISSED"
             lines.append([bar.case, what, f"{value:.2f}", bar.bound, verdict])
     return align([["case", "bar", "reached", "promised", "verdict"], *lines]) if lines else ""

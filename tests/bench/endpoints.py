@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,13 @@ from bench.processes import check_alive, started
 from bench.topology import Address, Service
 
 _PROBE_SECONDS = 0.05
+# For a whole one to get through.
+_TRANSFER_SECONDS = 0.3
+_PROBES: Mapping[str, Literal["rr", "bulk", "transfer"]] = {
+    "echo": "rr",
+    "sink": "bulk",
+    "receipt": "transfer",
+}
 
 
 class Endpoints(Protocol):
@@ -46,12 +53,12 @@ class StreamEndpoints:
     Args:
         program: what ``compile_load`` made.
         mode: of the program: an ``echo`` is asked for round trips, a ``sink`` has to confirm a
-            total, a ``deaf`` one reads nothing.
+            total, a ``receipt`` every transfer, a ``deaf`` one reads nothing.
         service: whose endpoints they are.
     """
 
     program: Path
-    mode: Literal["echo", "sink", "deaf"]
+    mode: Literal["echo", "sink", "receipt", "deaf"]
     service: Service
 
     @asynccontextmanager
@@ -68,8 +75,8 @@ class StreamEndpoints:
 
     async def answers(self, namespace: str, targets: Sequence[Address]) -> bool:
         """Whether every target serves a client just now."""
-        kind: Literal["rr", "bulk"] = "rr" if self.mode == "echo" else "bulk"
-        probe = StreamLoad(self.program, kind, len(targets))
-        timing = Timing(warmup=0, seconds=_PROBE_SECONDS)
-        outcome = await probe.run(namespace, targets, timing, Meter(None))
+        probe = StreamLoad(self.program, _PROBES[self.mode], len(targets))
+        seconds = _TRANSFER_SECONDS if self.mode == "receipt" else _PROBE_SECONDS
+        timing = Timing(warmup=0, seconds=seconds)
+        outcome = await probe.run(namespace, targets, timing, Meter())
         return outcome.bytes > 0 and outcome.errors == 0

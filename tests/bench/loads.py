@@ -71,21 +71,22 @@ class StreamLoad:
 
     Args:
         program: what ``compile_load`` made.
-        kind: round trips, connections with one round trip each, or a stream one way.
+        kind: round trips, connections with one round trip each, a stream one way, or transfers of
+            4 MiB, each of which is confirmed.
         connections: at a time.
         rate: round trips a second in all, each timed from when it was due; 0 for as many as it
             gets.
     """
 
     program: Path
-    kind: Literal["rr", "crr", "bulk"]
+    kind: Literal["rr", "crr", "bulk", "transfer"]
     connections: int
     rate: int = 0
 
     @property
     def counts_bytes(self) -> bool:
         """Whether bytes are what it is about, rather than operations."""
-        return self.kind == "bulk"
+        return self.kind in {"bulk", "transfer"}
 
     async def run(
         self, namespace: str, targets: Sequence[Address], timing: Timing, meter: Meter

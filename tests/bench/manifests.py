@@ -14,14 +14,17 @@ from bench.topology import Service
 _DUMPER = yaml.CSafeDumper
 
 
-def objects(services: Iterable[Service]) -> list[dict[str, Any]]:
-    """A Service and an EndpointSlice for each."""
-    return [make(service) for service in services for make in (_service, endpoint_slice)]
+def objects(services: Iterable[Service], node: str = "") -> list[dict[str, Any]]:
+    """A Service and an EndpointSlice for each; endpoints run on a node that has a name."""
+    return [
+        body for service in services for body in (_service(service), endpoint_slice(service, node))
+    ]
 
 
-def endpoint_slice(service: Service) -> dict[str, Any]:
+def endpoint_slice(service: Service, node: str = "") -> dict[str, Any]:
     """The endpoints of a Service, all ready; they share the port of the first."""
     port = service.endpoints[0].port if service.endpoints else service.address.port
+    where = {"nodeName": node} if node else {}
     return {
         "apiVersion": "discovery.k8s.io/v1",
         "kind": "EndpointSlice",
@@ -33,7 +36,7 @@ def endpoint_slice(service: Service) -> dict[str, Any]:
         "addressType": "IPv4",
         "ports": [{"name": service.protocol, "port": port, "protocol": "TCP"}],
         "endpoints": [
-            {"addresses": [endpoint.host], "conditions": {"ready": True}}
+            {"addresses": [endpoint.host], "conditions": {"ready": True}, **where}
             for endpoint in service.endpoints
         ],
     }

@@ -33,11 +33,11 @@ class Meter:
     """Reads the counters when the load says that its measurement begins and ends.
 
     Args:
-        pid: the subject's first process; its descendants count as well. None when it has none.
+        pids: of the subject's processes; their descendants count as well. It may have none.
     """
 
-    def __init__(self, pid: int | None) -> None:
-        self._pid = pid
+    def __init__(self, *pids: int) -> None:
+        self._pids = pids
         self._before = (0.0, 0.0)
         self.usage: Usage | None = None
 
@@ -50,13 +50,13 @@ class Meter:
         machine, subject = self._read()
         self.usage = Usage(
             machine_seconds=machine - self._before[0],
-            subject_seconds=None if self._pid is None else subject - self._before[1],
-            rss_bytes=None if self._pid is None else rss_bytes(self._pid),
+            subject_seconds=subject - self._before[1] if self._pids else None,
+            rss_bytes=sum(map(rss_bytes, self._pids)) if self._pids else None,
         )
 
     def _read(self) -> tuple[float, float]:
         machine = busy_seconds((_PROC / "stat").read_text())
-        return machine, 0.0 if self._pid is None else process_seconds(self._pid)
+        return machine, sum(map(process_seconds, self._pids))
 
 
 def busy_seconds(stat: str) -> float:

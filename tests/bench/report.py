@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from bench.results import Results, round_ratios
 
 # What the other columns are ratios to, where it was measured.
-_BASES = ("haproxy", "direct")
+_BASES = ("haproxy", "direct", "tls")
 _DURATIONS = (
     "latency_p50",
     "latency_p99",

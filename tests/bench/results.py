@@ -93,6 +93,7 @@ def metrics_of(outcome: Outcome, usage: Usage, *, counts_bytes: bool) -> dict[st
         metrics["bytes_per_second"] = outcome.bytes / outcome.seconds
     else:
         metrics["requests_per_second"] = outcome.operations / outcome.seconds
+    if outcome.latency:
         metrics["latency_p50"] = percentile(outcome.latency, 0.5)
         metrics["latency_p99"] = percentile(outcome.latency, 0.99)
     metrics["machine_cpu_per_request"] = usage.machine_seconds / requests

@@ -68,6 +68,7 @@ class Comparison:
         unanswered: more Services, whose endpoints nobody provides but a case that wants to.
         left_out: the names of the Services that a subject cannot forward, by its name; it has
             no part in their cases.
+        row: makes the namespaces of a subject, which may be more than three.
     """
 
     cases: Sequence[Case]
@@ -75,6 +76,7 @@ class Comparison:
     endpoints: Sequence[Endpoints]
     unanswered: tuple[Service, ...] = ()
     left_out: Mapping[str, Collection[str]] = field(default_factory=dict)
+    row: Callable[[str], AbstractAsyncContextManager[Topology]] = topology
 
     def has_part(self, subject: str, service: str) -> bool:
         """Whether a subject forwards a Service."""
@@ -130,7 +132,7 @@ async def _place(comparison: Comparison, name: str, directory: Path) -> AsyncIte
     await trio.Path(directory).mkdir()
     answering = comparison.endpoints_for(name)
     async with AsyncExitStack() as stack:
-        row = await stack.enter_async_context(topology(name))
+        row = await stack.enter_async_context(comparison.row(name))
         for endpoints in answering:
             await stack.enter_async_context(endpoints.serving(row.server, directory))
         services = (*(one.service for one in answering), *comparison.unanswered)
@@ -154,7 +156,7 @@ async def _until_answered(endpoints: Endpoints, row: Topology, running: Running)
 
 
 async def _measure(case: Case, place: Place, timing: Timing) -> dict[str, float]:
-    meter = Meter(place.running.pid)
+    meter = Meter(*place.running.pids)
     targets = place.running.targets[case.service]
     try:
         async with case.beside(place):

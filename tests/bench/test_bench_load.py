@@ -60,7 +60,7 @@ async def test_a_bulk_load_agrees_with_the_sink_about_the_total(
 ) -> None:
     async with StreamEndpoints(program, "sink", SINK).serving(namespace, program.parent):
         load = StreamLoad(program, "bulk", 2)
-        outcome = await load.run(namespace, SINK.endpoints, TIMING, Meter(None))
+        outcome = await load.run(namespace, SINK.endpoints, TIMING, Meter())
     assert outcome.bytes > 0
     assert outcome.errors == 0
 
@@ -74,7 +74,7 @@ class Beginning(Meter):
     """Lets a test know that the measured time has begun."""
 
     def __init__(self) -> None:
-        super().__init__(None)
+        super().__init__()
         self.begun = trio.Event()
 
     def start(self) -> None:
@@ -139,6 +139,6 @@ async def test_a_rate_is_kept_and_a_stall_delays_all_that_was_due_meanwhile(
 async def test_what_is_due_and_never_answered_is_an_error(program: Path, namespace: str) -> None:
     async with StreamEndpoints(program, "deaf", ECHO).serving(namespace, program.parent):
         load, timing = StreamLoad(program, "rr", 2, rate=100), Timing(warmup=0, seconds=0.2)
-        outcome = await load.run(namespace, ECHO.endpoints, timing, Meter(None))
+        outcome = await load.run(namespace, ECHO.endpoints, timing, Meter())
     assert outcome.operations == 0
     assert outcome.errors == pytest.approx(20, abs=1)

@@ -27,7 +27,7 @@ NODE_CLIENT_SIDE = "10.101.1.1"
 NODE_SERVER_SIDE = "10.101.2.1"
 ENDPOINT_ADDRESSES = ("10.101.2.11", "10.101.2.12")
 
-_CLEAN_UP_SECONDS = 20
+CLEAN_UP_SECONDS = 20
 
 # One connection per operation uses ports up: 49,000 of them, each free again after a second,
 # last longer than a measurement. The lower bound keeps clear of the listeners' ports.
@@ -99,21 +99,15 @@ async def topology(label: str) -> AsyncIterator[Topology]:
         await trio.to_thread.run_sync(_bring_up, row)
         yield row
     finally:
-        with trio.move_on_after(_CLEAN_UP_SECONDS, shield=True):
+        with trio.move_on_after(CLEAN_UP_SECONDS, shield=True):
             await trio.to_thread.run_sync(_remove, row)
 
 
 def _bring_up(row: Topology) -> None:
     if mount_point("cgroup2") is not None:
         cgroups.add(row.client)
-    for namespace in (row.client, row.node, row.server):
-        network.add_namespace(namespace)
-        for key, value in _PORTS.items():
-            network.set_sysctl(namespace, key, value)
-    network.set_sysctl(row.node, "net.ipv4.ip_forward", 1)
-    # A call that nobody intercepts is refused at once. Refusals are limited to one a second by
-    # default; then a client that asks again and again would wait for its own retransmission.
-    network.set_sysctl(row.node, "net.ipv4.icmp_ratelimit", 0)
+    add_namespaces(row.client, row.node, row.server)
+    forward(row.node)
     network.connect(
         network.Attachment(row.client, "node", (f"{CLIENT_ADDRESS}/24",)),
         network.Attachment(row.node, "client", (f"{NODE_CLIENT_SIDE}/24",)),
@@ -126,6 +120,22 @@ def _bring_up(row: Topology) -> None:
     )
     network.add_route(row.client, "default", via=NODE_CLIENT_SIDE)
     network.add_route(row.server, "default", via=NODE_SERVER_SIDE)
+
+
+def add_namespaces(*names: str) -> None:
+    """Make namespaces in which the ports of a load last."""
+    for name in names:
+        network.add_namespace(name)
+        for key, value in _PORTS.items():
+            network.set_sysctl(name, key, value)
+
+
+def forward(node: str) -> None:
+    """Let a namespace forward packets."""
+    network.set_sysctl(node, "net.ipv4.ip_forward", 1)
+    # A call that nobody intercepts is refused at once. Refusals are limited to one a second by
+    # default; then a client that asks again and again would wait for its own retransmission.
+    network.set_sysctl(node, "net.ipv4.icmp_ratelimit", 0)
 
 
 def _remove(row: Topology) -> None:

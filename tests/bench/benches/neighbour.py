@@ -80,7 +80,7 @@ class _Neighbour:
     async def call(self) -> Outcome:
         load = StreamLoad(self.program, "rr", _CONNECTIONS)
         timing = self.options.timing
-        return await load.run(self.row.client, [_ECHO.address], timing, Meter(None))
+        return await load.run(self.row.client, [_ECHO.address], timing, Meter())
 
 
 async def _measure(neighbour: _Neighbour, case: str, directory: Path) -> dict[str, float]:

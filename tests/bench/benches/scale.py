@@ -134,7 +134,7 @@ async def _until_served(agent: Agent, process: trio.Process, program: Path, row:
     with trio.move_on_after(_SERVE_SECONDS):
         while True:
             check_alive(process, "the agent", agent.log)
-            outcome = await probe.run(row.client, [_ECHO.address], _PROBE, Meter(None))
+            outcome = await probe.run(row.client, [_ECHO.address], _PROBE, Meter())
             if outcome.first:
                 return outcome.first / 1e9
     raise OperatorError(f"the agent does not serve within {_SERVE_SECONDS} s")
@@ -144,7 +144,7 @@ class _Begun(Meter):
     """Tells when the load is calling."""
 
     def __init__(self) -> None:
-        super().__init__(None)
+        super().__init__()
         self.event = trio.Event()
 
     def start(self) -> None:

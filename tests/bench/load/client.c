@@ -22,7 +22,7 @@ struct connection {
 	uint64_t number;     /* of the message under way, its first bytes */
 	uint64_t started;    /* the operation under way; when paced: was or will be due then */
 	bool idle;           /* the next operation is not due yet; only when paced */
-	uint64_t sent;       /* bytes, bulk only */
+	uint64_t sent;       /* bytes; in bulk all of them, in transfer of the one under way */
 };
 
 static enum mode mode;
@@ -83,13 +83,13 @@ static void begin_if_due(struct connection *connection)
 		send_message(connection);
 }
 
-static void count_operation(const struct connection *connection, uint64_t finished)
+static void count_operation(const struct connection *connection, uint64_t finished, uint64_t size)
 {
 	if (period && connection->started < begin_of_time)
 		return;
 	if (!operations++)
 		first = finished;
-	bytes += MESSAGE;
+	bytes += size;
 	record_latency(finished - connection->started);
 }
 
@@ -111,7 +111,7 @@ static void take_answer(struct connection *connection)
 	if (connection->received < MESSAGE)
 		return;
 	uint64_t finished = now();
-	count_operation(connection, finished);
+	count_operation(connection, finished, MESSAGE);
 	if (mode == CRR) {
 		reopen(connection);
 	} else {
@@ -133,12 +133,48 @@ static void send_chunk(struct connection *connection)
 	bytes += sent;
 }
 
+/* Sends what is left of the transfer under way, as far as it is taken. */
+static void push_transfer(struct connection *connection)
+{
+	while (connection->sent < TRANSFER_BYTES) {
+		uint64_t left = TRANSFER_BYTES - connection->sent;
+		ssize_t sent = send(connection->fd, chunk, left < CHUNK ? left : CHUNK, MSG_NOSIGNAL);
+		if (would_block(sent))
+			return;
+		if (sent < 0) {
+			fail(connection);
+			return;
+		}
+		connection->sent += sent;
+	}
+}
+
+static void take_receipt(struct connection *connection)
+{
+	uint64_t said;
+	ssize_t got = recv(connection->fd, &said, sizeof said, 0);
+	if (would_block(got))
+		return;
+	if (got != sizeof said || be64toh(said) != connection->sent) {
+		fail(connection);
+		return;
+	}
+	uint64_t finished = now();
+	count_operation(connection, finished, TRANSFER_BYTES);
+	connection->started = finished;
+	connection->sent = 0;
+}
+
 static void turn(struct connection *connection, uint32_t events)
 {
 	if (events & (EPOLLERR | EPOLLHUP)) {
 		fail(connection);
 	} else if (mode == BULK) {
 		send_chunk(connection);
+	} else if (mode == TRANSFER) {
+		if (events & EPOLLIN)
+			take_receipt(connection);
+		push_transfer(connection);
 	} else if (!connection->connected) {
 		connection->connected = true;
 		begin_if_due(connection);

@@ -8,6 +8,7 @@
 #include <sys/types.h>
 
 #define SECOND UINT64_C(1000000000)
+#define TRANSFER_BYTES UINT64_C(4194304)
 
 struct target {
 	struct sockaddr_storage address;
@@ -32,11 +33,11 @@ void forget_latencies(void);
 void print_latencies(void); /* as a JSON list */
 
 /* server.c */
-enum server { ECHO, SINK, DEAF };
+enum server { ECHO, SINK, RECEIPT, DEAF };
 _Noreturn void run_server(enum server kind);
 
 /* client.c */
-enum mode { RR, CRR, BULK };
+enum mode { RR, CRR, BULK, TRANSFER };
 void run_client(enum mode mode, unsigned connections, double rate, double warmup, double seconds);
 
 #endif

@@ -29,24 +29,38 @@ static void accept_all(int listener)
 	}
 }
 
-/* A client never has more than one message under way, so a short write means it broke off. */
-static void serve(int fd, bool echoes)
+/* Whether it could be sent. */
+static bool tell(int fd, uint64_t number)
+{
+	uint64_t told = htobe64(number);
+	return send(fd, &told, sizeof told, MSG_NOSIGNAL) == sizeof told;
+}
+
+/* Says so when all of a transfer is there; whether it could. */
+static bool confirm(int fd)
+{
+	if (counted[fd] < TRANSFER_BYTES)
+		return true;
+	counted[fd] -= TRANSFER_BYTES;
+	return tell(fd, TRANSFER_BYTES);
+}
+
+static void serve(int fd, enum server kind)
 {
 	static char chunk[CHUNK];
 	ssize_t got = recv(fd, chunk, CHUNK, 0);
 	if (would_block(got))
 		return;
-	if (got > 0 && !echoes) {
+	/* A client never has more than one message under way, so a short write means it broke off. */
+	if (got > 0 && kind == ECHO && send(fd, chunk, got, MSG_NOSIGNAL) == got)
+		return;
+	if (got > 0 && kind != ECHO) {
 		counted[fd] += got;
-		return;
+		if (kind == SINK || confirm(fd))
+			return;
 	}
-	if (got > 0 && send(fd, chunk, got, MSG_NOSIGNAL) == got)
-		return;
-	if (got == 0 && !echoes) {
-		uint64_t total = htobe64(counted[fd]);
-		if (send(fd, &total, sizeof total, MSG_NOSIGNAL) < 0)
-			warn("the total was not taken");
-	}
+	if (got == 0 && kind == SINK && !tell(fd, counted[fd]))
+		warn("the total was not taken");
 	close(fd);
 }
 
@@ -79,7 +93,7 @@ _Noreturn void run_server(enum server kind)
 			if (listens[fd])
 				accept_all(fd);
 			else
-				serve(fd, kind == ECHO);
+				serve(fd, kind);
 		}
 	}
 }

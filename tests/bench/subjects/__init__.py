@@ -46,17 +46,19 @@ class Running:
         targets: where clients aim, by the Service's name.
         process: the first of its processes, None when it has none.
         log: what it wrote.
+        others: more processes that are its own, each with its log.
     """
 
     name: str
     targets: Mapping[str, tuple[Address, ...]]
     process: trio.Process | None
     log: Path
+    others: tuple[tuple[trio.Process, Path], ...] = ()
 
     @property
-    def pid(self) -> int | None:
-        """Of its first process."""
-        return None if self.process is None else self.process.pid
+    def pids(self) -> list[int]:
+        """Of all its processes."""
+        return [process.pid for process, _ in self._processes]
 
     def check(self) -> None:
         """Raise when it ended.
@@ -64,8 +66,13 @@ class Running:
         Raises:
             OperatorError: with the last line that it wrote.
         """
-        if self.process is not None:
-            check_alive(self.process, self.name, self.log)
+        for process, log in self._processes:
+            check_alive(process, self.name, log)
+
+    @property
+    def _processes(self) -> list[tuple[trio.Process, Path]]:
+        first = [] if self.process is None else [(self.process, self.log)]
+        return [*first, *self.others]
 
 
 Subject = Callable[[Site], AbstractAsyncContextManager[Running]]
