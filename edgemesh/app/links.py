@@ -198,8 +198,10 @@ class NodeLinks:
     async def _find_cloud(self, links: Links) -> None:
         """Look up its name again and again: a cloud that moves is found."""
         while True:
-            # A cloud of KubeEdge's knows no links.
-            if self._edgehub.edgemesh is not False:
+            if self._edgehub.edgemesh is False:
+                # A cloud of KubeEdge's knows no links.
+                links.know_cloud(self._cloud.host, [])
+            else:
                 addresses = await self._resolve()
                 if addresses:
                     links.know_cloud(self._cloud.host, addresses)

@@ -48,6 +48,16 @@ async def test_nodes_that_are_not_of_the_mesh_are_dialled_at_their_own_addresses
         assert a.call("node-x") is None
 
 
+async def test_a_cloud_that_takes_no_links_is_not_dialled_and_is_no_way(pki: Pki) -> None:
+    async with a_world(pki) as world:
+        a = world.node("node-a")
+        a.links.know_cloud("127.0.0.1", [])
+        assert a.links.route(CLOUD) == ""
+        a.links.know({"node-b": []})
+        assert a.call("node-b") is None
+        assert a.problem("node-b") == "it has told no address for links"
+
+
 async def test_a_node_that_has_no_address_is_reached_by_the_hub(pki: Pki) -> None:
     async with a_world(pki) as world:
         a, b = world.node("node-a"), world.node("node-b")

@@ -80,7 +80,7 @@ class Links:
         self._reactor.call(self, partial(self._know, nodes))
 
     def know_cloud(self, host: str, addresses: Sequence[Address]) -> None:
-        """Where the cloud is; ``host`` is what its certificate is for."""
+        """Where the cloud is, if it takes links; ``host`` is what its certificate is for."""
         self._reactor.call(self, partial(self._know_cloud, host, addresses))
 
     def adopt(self, sock: socket.socket) -> None:
@@ -142,7 +142,9 @@ class Links:
     def route(self, node: str) -> str:
         """How streams get to another end; "" where endpoints are dialled at their addresses."""
         if node == CLOUD:
-            return Way.CLOUD if self._cloud is not None else Way.NONE
+            cloud = self._cloud
+            is_there = cloud is not None and (cloud.link is not None or cloud.addresses)
+            return Way.CLOUD if is_there else Way.NONE
         peer = self._peers.get(node)
         if peer is None or not (peer.known or peer.link is not None):
             return Way.NONE
