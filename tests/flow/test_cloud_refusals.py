@@ -86,6 +86,7 @@ async def test_bytes_that_are_no_websocket_end_that_connection_only(tmp_path: Pa
         ("malformed", "query", "a/b/c/d", (None, {})),
         ("invalid", "query", "all/sync", ([1], {"source": "edgehub", "group": "resource"})),
         ("invalid", "update", "null/nodelink/n1", ({"addresses": 1}, {})),
+        ("invalid", "update", "null/nodelink/n1", ({"addresses": ["x" * 999]}, {})),
         ("unexpected-answer", "upload", "", ("x", {"parent": "nobody-asked", "group": "user"})),
     ],
 )

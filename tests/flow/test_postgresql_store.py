@@ -58,9 +58,19 @@ def delete(name: str) -> Callable[[Transaction], None]:
     return work
 
 
-async def test_objects_are_kept_found_and_followed(url: str) -> None:
-    store = await Store.open(url)
+@asynccontextmanager
+async def two_stores(url: str) -> AsyncIterator[tuple[Store, Store]]:
+    stores = await Store.open(url), await Store.open(url)
     try:
+        yield stores
+    finally:
+        for store in stores:
+            with trio.CancelScope(shield=True), trio.move_on_after(5):
+                await store.close()
+
+
+async def test_objects_are_kept_found_and_followed(url: str) -> None:
+    async with two_stores(url) as (store, _):
         await store.transact(put("web", app="a"))
         await store.transact(put("db", app="b"))
         await store.transact(delete("db"))
@@ -74,19 +84,6 @@ async def test_objects_are_kept_found_and_followed(url: str) -> None:
             lambda transaction: transaction.services_selecting("default", {"app": "a", "x": "y"})
         )
         assert names == ["web"]
-    finally:
-        await store.close()
-
-
-@asynccontextmanager
-async def two_stores(url: str) -> AsyncIterator[tuple[Store, Store]]:
-    stores = await Store.open(url), await Store.open(url)
-    try:
-        yield stores
-    finally:
-        for store in stores:
-            with trio.CancelScope(shield=True), trio.move_on_after(5):
-                await store.close()
 
 
 async def test_a_replica_hears_at_once_of_what_another_has_written(url: str) -> None:

@@ -15,6 +15,7 @@ from edgemesh.bus.stamp import new_stamp
 from edgemesh.model.objects import ObjectKey
 from edgemesh.store.store import Store
 from edgemesh.store.transaction import Transaction
+from edgemesh.wire.host_port import joined, parse_host_port
 from edgemesh.wire.kubeedge.answers import answer
 from edgemesh.wire.message import Message
 
@@ -22,6 +23,7 @@ LINK_ANNOTATION = "edgemesh.io/link"
 VERSION_ANNOTATION = "edgemesh.io/version"
 
 _MOST_ADDRESSES = 16
+_LONGEST_VERSION = 64
 # For what this replica is about to hear of; then the node gets everything.
 _PATIENCE_SECONDS = 5.0
 
@@ -81,9 +83,15 @@ class MeshNodes:
         except msgspec.DecodeError as error:
             self._refusals.count(Reason.INVALID, session.node, f"{message.route.resource}: {error}")
             return
+        try:
+            # It goes to every node of the mesh, so it had better be what it says.
+            addresses = [joined(*parse_host_port(text)) for text in link.addresses]
+        except ValueError as error:
+            self._refusals.count(Reason.INVALID, session.node, f"addresses of links: {error}")
+            return
         annotations = {
-            LINK_ANNOTATION: ",".join(link.addresses[:_MOST_ADDRESSES]),
-            VERSION_ANNOTATION: link.version,
+            LINK_ANNOTATION: ",".join(addresses[:_MOST_ADDRESSES]),
+            VERSION_ANNOTATION: link.version[:_LONGEST_VERSION],
         }
         await self._annotate(session.node, annotations)
 
