@@ -9,6 +9,7 @@ import pytest
 from link_fixtures import Pki, until
 from links_world import a_world, exchanged
 
+from edgemesh.bus.link.tls import LinkTls
 from edgemesh.model.peers import Way
 from edgemesh.model.streams import CLOUD
 
@@ -212,6 +213,31 @@ async def test_a_link_of_a_revoked_certificate_ends_and_none_comes_again(pki: Pk
         cloud.links.check_again()
         await until(lambda: cloud.links.refused)
         assert cloud.links.peers() == []
+
+
+async def test_a_renewed_certificate_is_shown_by_new_links_and_old_ones_go_on(pki: Pki) -> None:
+    async with a_world(pki) as world:
+        a, b = world.node("node-a"), world.node("node-b")
+        a.links.know({"node-b": [b.address]})
+        b.talks = False
+        sock = a.call("node-b")
+        assert sock is not None
+        await until(lambda: not sock.connecting)
+        old = b.links._peers["node-a"].link
+        assert old is not None
+        a.links.renew(LinkTls(pki.identity("node-a")))
+        assert not old.problem
+        shown = old.secured.certificate()
+        link = a.links._peers["node-b"].link
+        assert link is not None
+        world.reactor.call(link, lambda: link.end("cut by the test"))
+        b.talks = True
+        await until(lambda: b.links._peers["node-a"].link is None)
+        await exchanged(a.talk("node-b"), b)
+        new = b.links._peers["node-a"].link
+        assert new is not None
+        assert new.secured.certificate() != shown
+        sock.close()
 
 
 async def test_a_node_that_leaves_ends_its_streams_in_peace(pki: Pki) -> None:

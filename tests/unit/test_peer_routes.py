@@ -129,6 +129,7 @@ def test_without_a_hub_it_is_tried_again_as_soon_as_somebody_asks() -> None:
     route.dialled(1)
     assert not route.is_dial_due(2, hub=True)
     assert not route.is_dial_due(1.25, hub=False)
+    assert route.wait_to_dial(1.25) == 0.25
     assert route.is_dial_due(1.5, hub=False)
 
 

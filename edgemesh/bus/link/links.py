@@ -293,7 +293,7 @@ class Links:
             return
         if self._cloud is None:
             self._cloud = Peer(self._shared, CLOUD, lambda: None, self)
-            self._cloud.known = True
+            self._cloud.known = self._cloud.keep = True
         self._cloud.server_name = host
         self._cloud.moved(tuple(addresses))
         self._keep_cloud(self._cloud)
@@ -301,7 +301,7 @@ class Links:
     def _keep_cloud(self, cloud: Peer) -> None:
         now = self._reactor.now
         if cloud.link is None and cloud.addresses and cloud.route.is_dial_due(now, hub=True):
-            cloud.dial(keep=True)
+            cloud.dial()
 
     def _look(self) -> None:
         """Try what failed again, and forget who is not of the mesh."""

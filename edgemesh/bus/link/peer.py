@@ -33,6 +33,7 @@ class Peer:
         node: its name.
         addresses: where it can be dialled.
         server_name: of its certificate, where that is not the node's.
+        keep: links to it are not closed when nobody uses them.
         known: it is one of the mesh, whether there was ever a link or not.
         link: that new streams go by, None when there is none.
         route: how they go.
@@ -44,10 +45,12 @@ class Peer:
         "_patience",
         "_pending",
         "_race",
+        "_retry",
         "_shared",
         "_takes",
         "_told",
         "addresses",
+        "keep",
         "known",
         "link",
         "node",
@@ -72,6 +75,7 @@ class Peer:
         self.node = node
         self.addresses: Sequence[Address] = ()
         self.server_name = ""
+        self.keep = False
         self.known = False
         self.link: Link | None = None
         settings = shared.settings
@@ -81,6 +85,8 @@ class Peer:
         self._race: Race | None = None
         self._pending: list[Pending] = []
         self._patience: Timer[Handler] | None = None
+        # The next attempt, where streams wait for it.
+        self._retry: Timer[Handler] | None = None
         self._old: list[Link] = []
         self._told = ""
 
@@ -112,10 +118,14 @@ class Peer:
             return True
         if hub is not None and hub.may_open:
             return _open(hub, opening, sock)
-        if self._race is not None:
-            self._wait(opening, sock, has_hub=False)
-            return True
-        return False
+        hopeless = hub is not None or self.link is not None or not self.addresses
+        if self._race is None and hopeless:
+            return False
+        self._wait(opening, sock, has_hub=False)
+        if self._race is None and self._retry is None:
+            seconds = self.route.wait_to_dial(now)
+            self._retry = self._shared.reactor.after(seconds, self, self._dial_again)
+        return True
 
     def forget(self, pending: Pending) -> None:
         """A stream that waited is not wanted any more."""
@@ -158,7 +168,7 @@ class Peer:
             self.dial()
         self.way()
 
-    def dial(self, *, keep: bool = False) -> None:
+    def dial(self) -> None:
         """Try to reach it directly, unless that is under way."""
         if self._race is not None:
             return
@@ -170,9 +180,14 @@ class Peer:
             self.addresses,
             self._dialled_in_vain,
             server_name=self.server_name,
-            keep=keep,
+            keep=self.keep,
         )
         self._race.start()
+
+    def _dial_again(self) -> None:
+        self._retry = None
+        if self.link is None and self._pending:
+            self.dial()
 
     def moved(self, addresses: Sequence[Address]) -> None:
         """It has other addresses."""
@@ -191,6 +206,8 @@ class Peer:
     def end(self, reason: str) -> None:
         """End all that there is, and tell the other end that it is no failure."""
         self._stop_race()
+        if self._retry is not None:
+            self._retry.cancel()
         for link in self.links():
             link.drain(reason)
             link.end(reason)

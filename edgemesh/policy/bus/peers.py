@@ -129,9 +129,11 @@ class PeerRoute:
 
     def is_dial_due(self, now: float, *, hub: bool) -> bool:
         """Whether it should be tried again, if somebody wants it; sooner where there is no hub."""
-        if hub:
-            return now >= self._next_dial
-        return now >= min(self._next_dial, self._dialled_at + self._first_retry)
+        return now >= self._next_dial if hub else not self.wait_to_dial(now)
+
+    def wait_to_dial(self, now: float) -> float:
+        """Seconds until it should be tried again where there is no hub, and somebody waits."""
+        return max(min(self._next_dial, self._dialled_at + self._first_retry) - now, 0.0)
 
     def choose(self, now: float, *, hub: bool) -> Way:
         """How new streams go there.
