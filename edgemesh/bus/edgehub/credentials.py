@@ -64,8 +64,8 @@ class Credentials:
         self._present = trio.Event()
         self.identity = identity
         self._certificate: x509.Certificate | None = None
-        # When the last token was written that was tried although there was a certificate.
-        self._tried = 0
+        # Why a token that is newer than the certificate is of no use.
+        self._token_problem = ""
         self.problem = ""
 
     @property
@@ -120,28 +120,28 @@ class Credentials:
         _log.info("enrolled", node=self.identity.node, expires=f"{self.expires:%FT%TZ}")
 
     async def _try_newer_token(self) -> None:
-        written = await trio.to_thread.run_sync(self._newer_token)
-        if written in {0, self._tried}:
-            return
-        self._tried = written
-        try:
-            await self._enrol(
-                await trio.to_thread.run_sync(self._token, "a new token was put there")
-            )
-        except CloudProblemError as error:
-            # The present certificate may do; the token is tried again with the next connection.
-            self._tried = 0
-            _log.warning("new token cannot be tried", problem=str(error))
-        except (CertificateProblem, OperatorError) as error:
-            _log.warning("new token is of no use", problem=str(error))
+        """Where that fails the present certificate may do: the cloud decides.
 
-    def _newer_token(self) -> int:
-        """When a token was written that is newer than the certificate, 0 when none was."""
+        It is tried with each connection: the cloud may take a moment to let a node in again.
+        """
+        if not await trio.to_thread.run_sync(self._has_newer_token):
+            return
+        try:
+            token = await trio.to_thread.run_sync(self._token, "a token was put there")
+            await self._enrol(token)
+        except (CloudProblemError, CertificateProblem, OperatorError) as error:
+            if str(error) != self._token_problem:
+                _log.warning("new token is of no use", problem=str(error))
+            self._token_problem = str(error)
+        else:
+            self._token_problem = ""
+
+    def _has_newer_token(self) -> bool:
         try:
             written = self._settings.token_file.stat().st_mtime_ns
-            return written if written > self.identity.certificate.stat().st_mtime_ns else 0
+            return written > self.identity.certificate.stat().st_mtime_ns
         except OSError:
-            return 0
+            return False
 
     def _look(self) -> x509.Certificate | str:
         """The certificate in the files, or what keeps it from being shown."""
