@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import ipaddress
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from edgemesh.policy.bus.link_addresses import link_addresses
+from edgemesh.wire.host_port import joined, parse_host_port
 
 BOTH = ("0.0.0.0:10006", "[::]:10006")
 LOCAL = ("192.0.2.1", "2001:db8::1", "192.0.2.2")
@@ -44,3 +49,23 @@ def test_what_is_no_address_is_refused_with_its_text(bad: str) -> None:
 def test_a_name_without_port_needs_a_listener_to_have_it_from() -> None:
     with pytest.raises(ValueError, match=r"203\.0\.113\.9"):
         link_addresses((), ("203.0.113.9",), LOCAL)
+
+
+ADDRESSES = st.ip_addresses().map(str)
+LISTENERS = st.lists(
+    st.builds(joined, ADDRESSES | st.sampled_from(["0.0.0.0", "::"]), st.integers(1, 65535)),
+    max_size=4,
+)
+
+
+@given(listen=LISTENERS, local=st.lists(ADDRESSES, max_size=4))
+def test_what_is_told_can_be_dialled_and_leads_to_a_listener(
+    listen: list[str], local: list[str]
+) -> None:
+    told = link_addresses(listen, (), local)
+    assert len(set(told)) == len(told)
+    listeners = {parse_host_port(each) for each in listen}
+    for each in told:
+        address, port = parse_host_port(each)
+        wildcard = {4: "0.0.0.0", 6: "::"}[ipaddress.ip_address(address).version]
+        assert (address, port) in listeners or (wildcard, port) in listeners
