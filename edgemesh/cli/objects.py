@@ -120,7 +120,8 @@ async def get(
             paths = await ask_paths(client, "" if all_namespaces else namespace)
             printer.more["Service"] = path_columns(paths)
         if output == "wide" and any(target.kind.name == "Node" for target in targets):
-            printer.more["Node"] = peer_columns(await ask_peers(client))
+            peers = await ask_peers(client)
+            printer.more["Node"] = peer_columns(peers) if peers else ()
     if not any(found.values()) and output in {"table", "wide"}:
         place = "" if all_namespaces else f" in {namespace} namespace"
         print(f"No resources found{place}.", file=sys.stderr)

@@ -157,6 +157,27 @@ async def test_datagrams_are_passed_on_one_by_one(pki: Pki) -> None:
         sock.close()
 
 
+async def test_a_node_with_too_many_streams_is_told_apart_from_one_that_is_not_there(
+    pki: Pki,
+) -> None:
+    async with a_world(pki) as world:
+        a, b = world.node("node-a"), world.node("node-b", max_streams=1)
+        cloud = world.with_cloud(a, b)
+        await until(lambda: len(cloud.links.peers()) == 2)
+        await until(lambda: a.links.peers()[0].route is Way.CLOUD)
+        a.links.know({"node-b": []})
+        b.talks = False
+        first = a.call("node-b")
+        assert first is not None
+        await until(lambda: not first.connecting)
+        second = a.call("node-b")
+        assert second is not None
+        await until(lambda: second.reason)
+        assert second.reason == "node-b has too many streams"
+        for sock in (first, second):
+            sock.close()
+
+
 async def test_only_the_cloud_passes_streams_on(pki: Pki) -> None:
     async with a_world(pki) as world:
         a, b = world.node("node-a"), world.node("node-b")

@@ -248,7 +248,10 @@ class Links:
         node = opening.destination
         peer = self._peers.get(node)
         onward = peer.link if peer is not None else None
-        if onward is not None and onward.may_open:
+        if onward is not None and not onward.may_open:
+            stream.refuse(errno.EAGAIN, f"{node} has too many streams")
+            return
+        if onward is not None:
             try:
                 pass_on(stream, opening, onward)
             except ValueError as error:
