@@ -55,6 +55,23 @@ class CloudProcess:
     def _socket(self) -> Path:
         return self._folder / "run" / "meta.sock"
 
+    @property
+    def store_url(self) -> str:
+        return f"sqlite:///{self._folder / 'state' / 'edgemesh.db'}"
+
+    def connected(self) -> int:
+        """How many nodes are."""
+        return len(self.status()["nodes"])
+
+    def status(self) -> dict[str, Any]:
+        found: dict[str, Any] = self._talk(lambda c: c.request(Operation.QUERY, "null/status"))
+        return found
+
+    def resident_bytes(self) -> int:
+        assert self._process is not None
+        pages = Path(f"/proc/{self._process.pid}/statm").read_text().split()[1]
+        return int(pages) * os.sysconf("SC_PAGESIZE")
+
     def start(self, **tables: Mapping[str, Any]) -> None:
         """Returns when nodes can connect."""
         own: dict[str, Mapping[str, Any]] = {
@@ -108,7 +125,7 @@ class CloudProcess:
         assert self._process is not None
         assert self._process.alive, self.log
         try:
-            status = self._talk(lambda client: client.request(Operation.QUERY, "null/status"))
+            status = self.status()
         except AgentGoneError:
             return False
         return bool(status["listeners"])
