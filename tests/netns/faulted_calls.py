@@ -47,6 +47,8 @@ class Disturbance(NamedTuple):
 
 def read_calls(path: Path) -> list[Call]:
     """Those that have ended."""
+    if not path.exists():
+        return []
     return [Call(*json.loads(line)) for line in path.read_text().splitlines()]
 
 

@@ -73,6 +73,8 @@ _SETTINGS = {
         "stream_linger_seconds": 5.0,
     },
     "cloud": {"silence_seconds": 5.0},
+    # Who is frozen is to go on; that the guard ends who hangs is proved elsewhere.
+    "netfilter": {"watchdog_seconds": 30.0},
     "proxy": {"udp_idle_timeout_seconds": 2.0},
     "http": {"idle_connection_seconds": 2.0, "request_timeout_seconds": 8.0},
 }

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import trio
 from faulted_calls import (
     KINDS,
     Disturbance,
@@ -47,7 +48,7 @@ def home() -> Iterator[Home]:
 
 async def works(lab: FaultedLab, since: float = 0) -> bool:
     """Whether the last calls of each protocol were all answered, and begun since then."""
-    calls = read_calls(lab.records) if lab.records.exists() else []
+    calls = await trio.to_thread.run_sync(read_calls, lab.records)
     for kind in KINDS:
         last = [call for call in calls if call.kind == kind and call.began > since][-_GOOD_CALLS:]
         if [call.outcome for call in last] != ["answer"] * _GOOD_CALLS:
