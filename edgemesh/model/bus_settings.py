@@ -134,6 +134,8 @@ class CloudSettings:
         in_flight: Messages to one edgemesh node that may wait for their acknowledgement; KubeEdge
             nodes get one at a time.
         max_nodes: sessions at a time.
+        message_burst, messages_per_second: that one node may ask or write without being made to
+            wait; acknowledgements and answers do not count.
         handshake_seconds: for TLS and upgrade of a connection together, and for one enrolment.
         max_handshakes: connections at a time that have not yet said which node they are.
         max_message_bytes: of one Message.
@@ -160,6 +162,8 @@ class CloudSettings:
     resends: Count = 4
     in_flight: Count = 64
     max_nodes: Count = 5000
+    message_burst: Count = 1000
+    messages_per_second: Count = 200
     handshake_seconds: Seconds = 10.0
     max_handshakes: Count = 1024
     max_message_bytes: Count = 16 * 1024 * 1024

@@ -98,6 +98,24 @@ async def test_a_ping_of_a_node_that_is_being_cut_off_harms_nobody(tmp_path: Pat
             await other.ask_for_sync()
 
 
+async def test_a_node_that_asks_without_end_is_made_to_wait_and_others_are_not(
+    tmp_path: Path,
+) -> None:
+    async with (
+        serving(tmp_path, message_burst=5, messages_per_second=10) as cloud,
+        cloud.node("n1") as node,
+        cloud.node("n2") as other,
+    ):
+        began = trio.current_time()
+        for _ in range(15):
+            await node.send("query", "null/node/n1")
+        await other.ask_for_sync()
+        for _ in range(15):
+            await node.receive()
+        # Ten of them beyond the burst, a tenth of a second each.
+        assert trio.current_time() - began > 0.8
+
+
 async def test_a_node_without_keepalives_is_cut_off_whatever_else_it_says(tmp_path: Path) -> None:
     async with serving(tmp_path, silence_seconds=0.3) as cloud, cloud.node() as node:
         started = trio.current_time()

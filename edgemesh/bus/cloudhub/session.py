@@ -19,6 +19,7 @@ from edgemesh.bus.router.nodes import NodeAwayError, NodeSilentError
 from edgemesh.model.bus_settings import CloudSettings
 from edgemesh.model.cloud_status import ConnectedNode
 from edgemesh.model.objects import ObjectKey
+from edgemesh.policy.bus.allowance import Allowance
 from edgemesh.policy.bus.arrivals import Arrival, Arrivals
 from edgemesh.policy.bus.outbox import Outbox, Outgoing
 from edgemesh.wire.kubeedge.session import acknowledged, is_keepalive
@@ -114,6 +115,9 @@ class Session:
         self._whole = trio.CancelScope()
         self._asked: dict[str, _Answer] = {}
         self._arrivals = Arrivals(_REMEMBERED_IDS)
+        self._allowance = Allowance(
+            settings.message_burst, settings.messages_per_second, trio.current_time()
+        )
 
     @property
     def node(self) -> str:
@@ -236,11 +240,18 @@ class Session:
         elif message.header.parent_msg_id:
             self._take_answer(message)
         elif self._arrivals.take(message) is Arrival.NEW:
+            await self._wait_for_allowance()
             await self._handle(self, message)
         else:
             self._refusals.count(
                 Reason.REPLAYED, self.node, f"msg_id {message.header.msg_id!r:.64}"
             )
+
+    async def _wait_for_allowance(self) -> None:
+        """While this waits nothing is read: a node that asks without end feels that itself."""
+        if not self._allowance.take(trio.current_time()):
+            await trio.sleep(1 / self._settings.messages_per_second)
+            self._allowance.take(trio.current_time())
 
     def _take_answer(self, message: Message) -> None:
         parent = message.header.parent_msg_id
