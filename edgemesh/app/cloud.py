@@ -119,13 +119,8 @@ async def _start(
     await nursery.start(links.run)
     await nursery.start(hub.run)
     if settings.cloud.rest_listen:
-        router = CloudRouter(
-            settings,
-            store,
-            hub.sessions,
-            hub.inbound,
-            partial(open_servicebus, links.links, plane.reactor),
-        )
+        open_stream = partial(open_servicebus, links.links, plane.reactor)
+        router = CloudRouter(settings, store, hub, open_stream)
         await nursery.start(router.run)
         streams = RuledStreams(plane, router.rulebook, router.outcomes)
         links.links.take_services(streams.enter)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 import trio
 
-from edgemesh.bus.cloudhub.inbound import Inbound
+from edgemesh.app.cloud_hub import CloudHub
+from edgemesh.bus.cloudhub.refusals import Reason
 from edgemesh.bus.cloudhub.session import Session
 from edgemesh.bus.cloudhub.sessions import Sessions
 from edgemesh.bus.router.ingress import serve_http
@@ -58,8 +60,7 @@ class CloudRouter:
         self,
         settings: Settings,
         store: Store,
-        sessions: Sessions,
-        inbound: Inbound,
+        hub: CloudHub,
         open_servicebus: OpenServicebus,
     ) -> None:
         """Serve nothing yet; see `run`.
@@ -67,8 +68,8 @@ class CloudRouter:
         Args:
             settings: complete.
             store: the cloud's.
-            sessions: nodes that are connected.
-            inbound: whose Messages for the router are taken.
+            hub: where nodes are connected, whose Messages for the router are taken, and where
+                what is no request is counted.
             open_servicebus: see `Nodes`.
         """
         cloud = self._settings = settings.cloud
@@ -77,11 +78,12 @@ class CloudRouter:
         )
         self.rulebook = Rulebook(store, settings.meta.page_bytes, self.tables.keep)
         self.outcomes = RuleOutcomes(self.tables.count)
-        nodes = CloudNodes(sessions, open_servicebus)
+        nodes = CloudNodes(hub.sessions, open_servicebus)
         self._uploads = Uploads(self.rulebook, self.outcomes, nodes, cloud, new_stamp)
         self._rest = RestRouter(self.rulebook, self.outcomes, nodes, cloud, new_stamp)
-        self._sessions = sessions
-        self._inbound = inbound
+        self._sessions = hub.sessions
+        self._inbound = hub.inbound
+        self._refusals = hub.refusals
         send, self._work = trio.open_memory_channel[Callable[[], Awaitable[None]]](
             cloud.max_uploads
         )
@@ -103,8 +105,14 @@ class CloudRouter:
             self._inbound.route = self._take
             cloud = self._settings
             handle = self._rest.handle
+            refused = partial(self._refusals.count, Reason.MALFORMED_REQUEST, "rest")
             await nursery.start(
-                serve_http, "cloud.rest_listen", cloud.rest_listen, handle, cloud.max_requests
+                serve_http,
+                "cloud.rest_listen",
+                cloud.rest_listen,
+                handle,
+                cloud.max_requests,
+                refused,
             )
             task_status.started()
 

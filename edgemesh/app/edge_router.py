@@ -76,6 +76,7 @@ class EdgeRouter:
                     bus.servicebus_listen,
                     self._local.handle,
                     _MAX_APPLICATIONS,
+                    lambda problem: _log.info("no request of an application", problem=problem),
                 )
             task_status.started()
             await trio.sleep(math.inf)

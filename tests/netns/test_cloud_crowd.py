@@ -85,7 +85,8 @@ def enrol(cloud: CloudProcess, folder: Path, nodes: int) -> None:
         try:
             authority = await open_authority(AuthorityTable(store))
         finally:
-            await store.close()
+            with trio.CancelScope(shield=True):
+                await store.close()
         for number in range(nodes):
             name = f"n{number}"
             made = make_request(name)

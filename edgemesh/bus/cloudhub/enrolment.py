@@ -68,8 +68,10 @@ class EnrolmentServer:
             return
         self._open += 1
         try:
-            with trio.move_on_after(self._settings.handshake_seconds):
+            with trio.move_on_after(self._settings.handshake_seconds) as patience:
                 await self._talk(plain)
+            if patience.cancelled_caught:
+                self._refusals.count(Reason.HANDSHAKE_TIMEOUT, "enrolment")
         finally:
             self._open -= 1
             await trio.aclose_forcefully(plain)
@@ -92,6 +94,7 @@ class EnrolmentServer:
             head = await receive_head(stream, self._reader, received)
             body = await receive_body(stream, head, received, LARGEST_BODY)
         except MalformedHead as malformed:
+            self._refusals.count(Reason.MALFORMED_REQUEST, "enrolment", malformed.reason)
             return Answered(malformed.status, _PLAIN, malformed.reason.encode())
         certificate = stream.getpeercert(binary_form=True)
         asked = Asked(head.method, head.path, head.values, body, certificate)

@@ -39,6 +39,7 @@ class Reason(StrEnum):
     SILENT = "silent"
     TAKES_NOTHING = "takes-nothing"
     ENROLMENT = "enrolment"
+    MALFORMED_REQUEST = "malformed-request"
 
 
 class Refusals:

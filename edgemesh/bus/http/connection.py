@@ -59,11 +59,27 @@ class Connection:
                     await self.send(
                         h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue")
                     )
-                try:
-                    self.machine.receive_data(bytes(await self._stream.receive_some(_READ_BYTES)))
-                except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
-                    raise HttpError("the connection broke") from error
+                await self._receive()
         raise HttpSilentError("nothing was heard in time")
+
+    async def wait_for_more(self, seconds: float) -> None:
+        """Wait until the peer has said anything behind its last message.
+
+        Raises:
+            HttpSilentError: it has not in time.
+            HttpError: the connection broke.
+        """
+        with trio.move_on_after(seconds):
+            if self.machine.trailing_data == (b"", False):
+                await self._receive()
+            return
+        raise HttpSilentError("nothing was heard in time")
+
+    async def _receive(self) -> None:
+        try:
+            self.machine.receive_data(bytes(await self._stream.receive_some(_READ_BYTES)))
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            raise HttpError("the connection broke") from error
 
     async def expect(self, kind: type[Kind], seconds: float | None = None) -> Kind:
         """The peer's next event, which must be of a kind.

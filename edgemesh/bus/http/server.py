@@ -25,15 +25,17 @@ class ServerLimits(NamedTuple):
     Args:
         head_bytes: of a request's head.
         idle_seconds: silence between requests.
+        head_seconds: from the first byte of a request to the end of its head.
         silence_seconds: silence in the midst of one, or of an answer that it does not take.
     """
 
     head_bytes: int = 61440
     idle_seconds: float = 60.0
+    head_seconds: float = 10.0
     silence_seconds: float = 30.0
 
 
-async def serve_requests(stream: trio.abc.Stream, handler: Handler, limits: ServerLimits) -> None:
+async def serve_requests(stream: trio.abc.Stream, handler: Handler, limits: ServerLimits) -> str:
     """Answer a client's requests until it leaves or falls silent.
 
     A body that the handler has not read to its end ends the connection after the answer.
@@ -44,6 +46,9 @@ async def serve_requests(stream: trio.abc.Stream, handler: Handler, limits: Serv
             connection, but for HttpError, which is told where nothing was answered yet.
         limits: see there.
 
+    Returns:
+        What was wrong with the client's last request, "" when nothing was.
+
     Ownership: the caller closes the stream.
     """
     connection = Connection(
@@ -53,12 +58,17 @@ async def serve_requests(stream: trio.abc.Stream, handler: Handler, limits: Serv
         while await _serve_one(connection, handler, limits):
             pass
     except HttpError as error:
+        machine = connection.machine
+        begun = machine.their_state is not h11.IDLE or bool(machine.trailing_data[0])
         await _refuse(connection, error)
+        return str(error) if begun else ""
+    return ""
 
 
 async def _serve_one(connection: Connection, handler: Handler, limits: ServerLimits) -> bool:
     """Serve the next request; false when there is none, or can be none after it."""
-    event = await connection.next_event(limits.idle_seconds)
+    await connection.wait_for_more(limits.idle_seconds)
+    event = await connection.next_event(limits.head_seconds)
     if not isinstance(event, h11.Request):
         return False
     request = Request(

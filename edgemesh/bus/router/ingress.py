@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import trio
 
@@ -19,6 +19,7 @@ async def serve_http(
     addresses: Sequence[str],
     handler: Handler,
     max_connections: int,
+    refused: Callable[[str], None],
     *,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
@@ -29,6 +30,7 @@ async def serve_http(
         addresses: ``address:port`` or ``[address]:port``.
         handler: answers requests.
         max_connections: at a time; who comes beyond it waits.
+        refused: is told of each request that was none, or did not come to its end.
         task_status: told.
 
     Raises:
@@ -41,7 +43,9 @@ async def serve_http(
     async def serve(stream: trio.SocketStream) -> None:
         async with places:
             try:
-                await serve_requests(stream, handler, ServerLimits())
+                problem = await serve_requests(stream, handler, ServerLimits())
+                if problem:
+                    refused(problem)
             except HttpError as error:
                 # After the head of an answer was sent: it cannot be told otherwise any more.
                 _log.info("an answer broke off", setting=setting, problem=str(error))
