@@ -112,6 +112,7 @@ class FaultedLab:
         self.executed = executed
         self.records = records
         self._application: Process | None = None
+        self._starting = trio.Lock()
 
     @property
     def state(self) -> State:
@@ -145,6 +146,11 @@ class FaultedLab:
 
     async def start(self, name: str) -> None:
         """Start again what was killed; returns when it serves."""
+        # One at a time: they take their surroundings from this process, and note what they are.
+        async with self._starting:
+            await self._start(name)
+
+    async def _start(self, name: str) -> None:
         with self._stepped_clock(name):
             if name == CLOUD:
                 await cluster.start_hub(self._home)
