@@ -1,4 +1,4 @@
-"""The recorded traffic of KubeEdge in tests/captures."""
+"""The recorded traffic of KubeEdge, which lies beside the repository."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from edgemesh.wire.message import Message, decode_message
 
-_FOLDER = Path(__file__).parent / "captures"
+_FOLDER = Path(__file__).parents[2] / "shared/captures"
 _FILES = ("cloudhub-to-edge.jsonl", "edge-to-cloudhub.jsonl", "router.jsonl")
 
 
