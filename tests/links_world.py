@@ -105,8 +105,8 @@ class World:
         self.nodes.append(node)
         return node
 
-    def with_cloud(self, *nodes: Node) -> Node:
-        cloud = self.node(CLOUD)
+    def with_cloud(self, *nodes: Node, **of: object) -> Node:
+        cloud = self.node(CLOUD, **of)
         for node in nodes:
             node.links.know_cloud("127.0.0.1", [cloud.address])
         return cloud

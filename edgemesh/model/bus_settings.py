@@ -96,7 +96,7 @@ class BusSettings:
     link_idle_seconds: Seconds = 300.0
     link_silence_seconds: Seconds = 20.0
     probe_seconds: Seconds = 15.0
-    stream_window_bytes: Annotated[int, Meta(ge=16384, le=2**31 - 1)] = 262144
+    stream_window_bytes: Annotated[int, Meta(ge=16384, le=2**31 - 1)] = 1048576
     link_window_bytes: Annotated[int, Meta(ge=65536, le=2**31 - 1)] = 16 * 1024 * 1024
     max_streams: Count = 4096
     max_frame_bytes: Annotated[int, Meta(ge=1024, le=2**24 - 1)] = 65536

@@ -67,7 +67,6 @@ class Tls:
         size = 0
         try:
             while True:
-                # With a buffer it returns how much it is, other than its stub says.
                 size += int(self._tls.read(_READ_BYTES, into[size:]))
         except ssl.SSLWantReadError:
             return size

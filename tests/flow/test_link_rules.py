@@ -46,7 +46,7 @@ BROKEN: dict[str, tuple[bytes, str]] = {
     "WINDOW of the wrong length": (frames.frame(WINDOW, 1, b"x"), "malformed"),
     "credit for what was not sent": (frames.window(1, 1), "too-much-credit"),
     "credit of the link for what was not sent": (frames.window(0, 1), "too-much-credit"),
-    "more data than the window": (frames.frame(DATA, 1, bytes(65536)) * 5, "window-exceeded"),
+    "more data than the window": (frames.frame(DATA, 1, bytes(65536)) * 17, "window-exceeded"),
     "a flood of PING": (frames.frame(PING, 0, bytes(8)) * 1100, "flood"),
     "a flood of empty DATA": (frames.frame(DATA, 1) * 1100, "flood"),
 }

@@ -14,6 +14,7 @@ from edgemesh.model.services import Transport
 from edgemesh.reactor.virtual import VirtualSocket
 
 WINDOW = 65536
+CLOUD_WINDOW = 1 << 18
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +26,7 @@ async def two_by_hub(world: World) -> tuple[Node, Node, Node]:
     """node-a, node-b, which cannot be dialled, and the cloud between them."""
     a = world.node("node-a", stream_window_bytes=WINDOW)
     b = world.node("node-b", stream_window_bytes=WINDOW)
-    cloud = world.with_cloud(a, b)
+    cloud = world.with_cloud(a, b, stream_window_bytes=CLOUD_WINDOW)
     await until(lambda: len(cloud.links.peers()) == 2)
     await until(lambda: a.links.peers()[0].route is Way.CLOUD)
     a.links.know({"node-b": []})
@@ -72,11 +73,11 @@ async def test_an_end_that_does_not_read_is_felt_by_the_other_and_by_nobody_else
         live = [a.talk("node-b", 1_000_000) for _ in range(5)]
         await until(lambda: all(each.done for each in live))
         # What the far end takes unread, the near end's buffer of the cloud, and no more.
-        assert all(each.sent <= 2 * WINDOW + (1 << 18) for each in stalled)
+        assert all(each.sent <= 2 * WINDOW + CLOUD_WINDOW for each in stalled)
         held = sum(
             link.mux.incoming.held for peer in cloud.links._everybody() for link in peer.links()
         )
-        assert held <= 20 * (1 << 18)
+        assert held <= 20 * CLOUD_WINDOW
         for sock, _wanted in b.came[:20]:
             b.talkers.append(Talker(sock, world.reactor, 0, 0))
         await until(lambda: all(each.done for each in stalled))
@@ -162,7 +163,7 @@ async def test_a_node_with_too_many_streams_is_told_apart_from_one_that_is_not_t
 ) -> None:
     async with a_world(pki) as world:
         a, b = world.node("node-a"), world.node("node-b", max_streams=1)
-        cloud = world.with_cloud(a, b)
+        cloud = world.with_cloud(a, b, stream_window_bytes=CLOUD_WINDOW)
         await until(lambda: len(cloud.links.peers()) == 2)
         await until(lambda: a.links.peers()[0].route is Way.CLOUD)
         a.links.know({"node-b": []})
