@@ -38,6 +38,10 @@ from edgemesh.wire.kubernetes.core import Service as ServiceView
 from edgemesh.wire.kubernetes.pods import Pod
 
 _ZONE_LABEL = "topology.kubernetes.io/zone"
+# KubeEdge gives the role to nodes that join. A node that Kubernetes knows has its hostname as a
+# label; one that only its own link has made known is at the edge, too.
+_EDGE_LABEL = "node-role.kubernetes.io/edge"
+_HOSTNAME_LABEL = "kubernetes.io/hostname"
 
 
 class SnapshotBuilder:
@@ -216,8 +220,7 @@ class SnapshotBuilder:
 
     def _take_node(self, key: ObjectKey, view: Node | None) -> None:
         zone = view.metadata.labels.get(_ZONE_LABEL, "") if view else ""
-        told = view is not None and LINK_ANNOTATION in view.metadata.annotations
-        linked = told or key.name == self._node
+        linked = key.name == self._node or (view is not None and _is_linked_edge(view))
         if self._zones.get(key.name, "") != zone or linked is not (key.name in self._linked):
             self._zones[key.name] = zone
             (self._linked.add if linked else self._linked.discard)(key.name)
@@ -238,3 +241,10 @@ class SnapshotBuilder:
         if ruled is not None and self._reaches_cloud:
             service = beyond_the_cloud(service, ruled, self._linked)
         self._built.put(service, intercepted=record.intercepted)
+
+
+def _is_linked_edge(view: Node) -> bool:
+    """Whether calls of a Service that Rules lead to go to a node's own endpoints all the same."""
+    labels = view.metadata.labels
+    at_edge = _EDGE_LABEL in labels or _HOSTNAME_LABEL not in labels
+    return at_edge and LINK_ANNOTATION in view.metadata.annotations

@@ -129,6 +129,16 @@ def reason_of(sock: Socket) -> str:
     return sock.reason if isinstance(sock, VirtualSocket) else ""
 
 
+def taken_way(sock: Socket, expected: str) -> str:
+    """The way that a stream has taken: it may have waited for a better one in vain.
+
+    Args:
+        sock: connected.
+        expected: what `Context.way_to` said before, "" where it is no stream.
+    """
+    return sock.way or expected if isinstance(sock, VirtualSocket) else expected
+
+
 class Connecting:
     """A connect that is under way, and the deadline for it.
 

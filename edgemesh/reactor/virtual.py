@@ -79,6 +79,7 @@ class VirtualSocket:
         far: who carries it; set by that one, before anything is sent.
         datagrams: whether each `send` is a datagram.
         reason: what the far side said of why it has refused or reset the stream.
+        way: by which it goes, as whoever carries it says; "" before that is settled.
         sockname, peername: what `getsockname` and `getpeername` say.
 
     Ownership: closed by its user; `far` is told then.
@@ -103,6 +104,7 @@ class VirtualSocket:
         "peername",
         "reason",
         "sockname",
+        "way",
     )
 
     def __init__(self, reactor: Reactor, *, datagrams: bool = False) -> None:
@@ -123,6 +125,7 @@ class VirtualSocket:
         self.datagrams = datagrams
         self.far: FarEnd | None = None
         self.reason = ""
+        self.way = ""
         self.sockname: tuple[str, int] = ("", 0)
         self.peername: tuple[str, int] = ("", 0)
 

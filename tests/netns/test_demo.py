@@ -40,7 +40,7 @@ def lab_of(output: str) -> str:
         (("policies",), policies.STEPS, 0),
         (("paths",), paths.steps(), 0),
     ],
-    ids=["services", "policies", "paths"],
+    ids=["services", "policies", "paths", "journeys"],
 )
 def test_every_step_is_shown_and_answered_as_promised(
     arguments: tuple[str, ...], steps: tuple[Step, ...], more: int

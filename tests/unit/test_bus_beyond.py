@@ -160,6 +160,16 @@ def test_endpoints_of_nodes_are_the_clouds_until_the_node_takes_links() -> None:
     assert nodes_of(cluster.put(linked("edge-2", by_link=False))) == ["edge-1", CLOUD]
 
 
+def test_what_runs_on_a_node_in_the_cloud_is_the_clouds_though_the_node_takes_links() -> None:
+    slices = endpoint_slice(endpoint("10.100.0.2", nodeName="master"))
+    cluster = Cluster(service(), slices, EDGES, TO_WEB, rule("edges", "to-web"))
+    master = linked("master", by_link=True)
+    master["metadata"]["labels"] = {"kubernetes.io/hostname": "master"}
+    assert nodes_of(cluster.put(master)) == [CLOUD]
+    master["metadata"]["labels"]["node-role.kubernetes.io/edge"] = ""
+    assert nodes_of(cluster.put(master)) == ["master"]
+
+
 def test_without_links_to_the_cloud_endpoints_stay_what_they_are() -> None:
     slices = endpoint_slice(endpoint("10.100.0.2", nodeName="master"))
     cluster = Cluster(

@@ -343,4 +343,8 @@ def _open(link: Link, opening: Opening, sock: VirtualSocket) -> bool:
     except ValueError as error:
         _log.warning("stream cannot be asked for", problem=str(error))
         return False
+    if link.node != CLOUD:
+        sock.way = Way.LINK
+    else:
+        sock.way = Way.CLOUD if opening.destination == CLOUD else Way.HUB
     return True

@@ -10,14 +10,14 @@ from edgemesh.model.streams import CLOUD
 
 
 def beyond_the_cloud(service: Service, ruled: AbstractSet[int], nodes: AbstractSet[str]) -> Service:
-    """A Service with the cloud in the place of endpoints that no node of the mesh runs.
+    """A Service with the cloud in the place of endpoints that no edge node of the mesh runs.
 
     The cloud chooses among those; here they count as one, with the weight of all of them.
 
     Args:
         service: that a Rule leads to, complete.
         ruled: numbers of the ports that the Rule means, none for all.
-        nodes: of the mesh, this one among them.
+        nodes: edge nodes of the mesh, and this one.
     """
     addresses = service.cluster_addresses
     if not addresses:

@@ -16,6 +16,7 @@ from edgemesh.proxy.connecting import (
     connecting_stream,
     reason_of,
     source_address,
+    taken_way,
 )
 from edgemesh.proxy.flow import Flow
 from edgemesh.proxy.forward.attempt import Attempt, outcome_of_problem
@@ -123,6 +124,8 @@ class _Dial:
             self._reason = reason_of(flow.upstream)
             self._give_up()
             return
+        assert flow.upstream is not None
+        flow.way = taken_way(flow.upstream, flow.way)
         assert flow.endpoint is not None
         flow.context.reports.connected(self._verdict, flow.endpoint)
         flow.take_client()

@@ -17,7 +17,7 @@ from edgemesh.policy.deadlines import policy_or_setting
 from edgemesh.policy.traffic.calls import Outcome
 from edgemesh.policy.traffic.endpoint_state import EndpointState
 from edgemesh.policy.verdict import Verdict, caller_key, client_quota_wait
-from edgemesh.proxy.connecting import connecting_stream, reason_of, source_address
+from edgemesh.proxy.connecting import connecting_stream, reason_of, source_address, taken_way
 from edgemesh.proxy.context import Context
 from edgemesh.proxy.forward.answering import Answers
 from edgemesh.proxy.forward.attempt import Attempt, outcome_of_problem
@@ -198,6 +198,8 @@ class Session:
         if self._attempt is not None:
             # Silence is no failure: not every datagram wants an answer.
             self._attempt.end(Outcome.CANCELLED)
+        if self._upstream is not None:
+            self._way = taken_way(self._upstream, self._way)
         self._hang_up()
         if self._borrowed:
             self._answering.give_back(self._facts.destination, ending)

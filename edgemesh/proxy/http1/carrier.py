@@ -238,6 +238,8 @@ class RequestCarrier:
 
     def begin_response(self, head: ResponseHead, *, ends_with_connection: bool) -> bytes:
         """The head of the final response as it is passed on."""
+        if self._flow.way and self.upstream is not None:
+            self._flow.way = self.upstream.way
         if not self.body.is_unused:
             self.body.forget()
         keep = self.keep and head.keep_alive and not ends_with_connection

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from edgemesh.kernel.sockets import Address, Socket, fin_on_close
 from edgemesh.model.policies import Path, RetryOn
 from edgemesh.policy.traffic.upstream import Upstream
-from edgemesh.proxy.connecting import Connecting, pooled_socket, reason_of
+from edgemesh.proxy.connecting import Connecting, pooled_socket, reason_of, taken_way
 from edgemesh.proxy.context import Context
 from edgemesh.proxy.http1.pool import PoolKey
 from edgemesh.reactor.reactor import HANGUP_IN, IN, OUT, Handler
@@ -61,6 +61,11 @@ class EndpointSocket(Handler):
         self.carrier: RequestCarrier | None = None
         self.unsent: bytes | memoryview = b""
         self.idle_since = 0.0
+
+    @property
+    def way(self) -> str:
+        """How it goes by the bus, "" where it does not."""
+        return "" if self._sock is None else taken_way(self._sock, self.key[2])
 
     @property
     def is_ready(self) -> bool:

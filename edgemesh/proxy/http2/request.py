@@ -196,6 +196,7 @@ class Http2Request:
         if link.most_requests:
             link.count_request()
         exchange = self.exchange
+        exchange.flow.way = link.way
         block = head.block if exchange.route is None else changed_request(exchange, head)
         body = self._body
         stream.send_head(block, body is None)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from edgemesh.kernel.sockets import Address, fin_on_close
 from edgemesh.model.policies import Path
 from edgemesh.policy.traffic.upstream import Upstream
-from edgemesh.proxy.connecting import Connecting, pooled_socket, reason_of
+from edgemesh.proxy.connecting import Connecting, pooled_socket, reason_of, taken_way
 from edgemesh.proxy.context import Context
 from edgemesh.proxy.http2.link import CLOSED, Link
 from edgemesh.proxy.http2.queue import PoolKey
@@ -59,6 +59,11 @@ class UpstreamLink(Link[ClientConnection]):
         self._connecting: Connecting | None = None
         self.most_requests = upstream.policy.limits.max_requests_per_connection
         self._retired = False
+
+    @property
+    def way(self) -> str:
+        """How it goes by the bus, "" where it does not."""
+        return taken_way(self._sock, self.key[2])
 
     @property
     def is_idle(self) -> bool:
