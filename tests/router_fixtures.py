@@ -164,7 +164,8 @@ async def open_book(directory: Path, *bodies: dict[str, Any]) -> AsyncIterator[B
             yield book
             nursery.cancel_scope.cancel()
     finally:
-        await store.close()
+        with trio.CancelScope(shield=True), trio.move_on_after(5):
+            await store.close()
 
 
 class Answers:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from edgemesh.lab import topology
-from edgemesh.lab.demo import paths, policies, services
+from edgemesh.lab.demo import journeys, paths, policies, services
 from edgemesh.lab.demo.script import Step
 
 pytestmark = pytest.mark.root
@@ -39,6 +39,7 @@ def lab_of(output: str) -> str:
         ((), services.STEPS, 1),
         (("policies",), policies.STEPS, 0),
         (("paths",), paths.steps(), 0),
+        (("journeys",), journeys.STEPS, 0),
     ],
     ids=["services", "policies", "paths", "journeys"],
 )
@@ -85,6 +86,7 @@ def test_scenarios_are_listed_and_their_names_are_checked() -> None:
         "services",
         "policies",
         "paths",
+        "journeys",
     ]
     done = run("nothing")
     assert done.returncode == 2

@@ -50,17 +50,22 @@ async def exchange(
 
 @contextmanager
 def _unwrapped() -> Iterator[None]:
-    """Let an HttpError of the nursery go on as itself."""
+    """Let an HttpError of the nursery go on as one of its own."""
     try:
         yield
     except BaseExceptionGroup as group:
         errors, others = group.split(HttpError)
         if errors is None or others is not None:
             raise
-        first: BaseException = errors
-        while isinstance(first, BaseExceptionGroup):
-            first = first.exceptions[0]
-        raise first from None
+        raise _same(errors) from group
+
+
+def _same(errors: BaseExceptionGroup[HttpError]) -> HttpError:
+    first: BaseException = errors
+    while isinstance(first, BaseExceptionGroup):
+        first = first.exceptions[0]
+    assert isinstance(first, HttpError)
+    return type(first)(*first.args)
 
 
 async def _final_head(connection: Connection) -> h11.Response:

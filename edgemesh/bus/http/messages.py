@@ -6,6 +6,8 @@ from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
+import trio
+
 Fields = tuple[tuple[str, str], ...]
 Body = AsyncGenerator[bytes, None]
 
@@ -38,17 +40,16 @@ class BodyTooLongError(HttpError):
     """More of a body than its reader takes."""
 
 
-async def no_body() -> Body:
-    """The body of a message that has none."""
-    nothing: tuple[bytes, ...] = ()
-    for part in nothing:
-        yield part
-
-
 async def whole_body(content: bytes) -> Body:
     """A body that is there already."""
+    await trio.lowlevel.checkpoint()
     if content:
         yield content
+
+
+def no_body() -> Body:
+    """The body of a message that has none."""
+    return whole_body(b"")
 
 
 async def read_whole(body: Body, limit: int) -> bytes:
