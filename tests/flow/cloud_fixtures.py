@@ -8,7 +8,7 @@ import ssl
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +148,7 @@ class Node:
     name: str
     connection: WebSocketConnection
     stream: trio.SSLStream[trio.SocketStream]
+    received: list[Frame] = field(default_factory=list)
 
     async def raw(self, data: bytes) -> None:
         """Send bytes below the WebSocket."""
@@ -174,9 +175,11 @@ class Node:
         return msg_id
 
     async def receive(self) -> Frame:
-        with trio.fail_after(5):
-            frame: Frame = json.loads(await self.connection.get_message())
-        return frame
+        if not self.received:
+            with trio.fail_after(5):
+                frame = json.loads(await self.connection.get_message())
+            self.received += frame if isinstance(frame, list) else [frame]
+        return self.received.pop(0)
 
     async def acknowledge(self, frame: Frame) -> None:
         route = frame["route"]

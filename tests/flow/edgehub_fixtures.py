@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 import trio
 import trio.testing
 
@@ -43,6 +44,8 @@ class Cloud:
     def __init__(self) -> None:
         self._down, self._from_cloud = trio.open_memory_channel[bytes](0)
         self._to_cloud, self._up = trio.open_memory_channel[str](1000)
+        # Of a frame that had several, those that no test has asked for yet.
+        self._read: list[str] = []
         self._deadline = math.inf
         self._listening = trio.CancelScope()
         self.pings = 0
@@ -81,20 +84,23 @@ class Cloud:
     async def next(self, *, besides: Sequence[str] = ("keepalive",)) -> Message:
         """What the node sent next, but for operations that are not asked about."""
         while True:
-            sent = decode_message((await self._up.receive()).encode())
+            sent = decode_message((await self.next_text()).encode())
             if sent.route.operation not in besides:
                 return sent
 
     async def next_text(self) -> str:
-        return await self._up.receive()
+        """The next Message as it was sent, whether alone in its frame or not."""
+        if not self._read:
+            self._read += _texts(await self._up.receive())
+        return self._read.pop(0)
 
     def sent_so_far(self) -> list[Message]:
-        found = []
         try:
             while True:
-                found.append(decode_message(self._up.receive_nowait().encode()))
+                self._read += _texts(self._up.receive_nowait())
         except trio.WouldBlock:
-            return found
+            found, self._read = self._read, []
+            return [decode_message(text.encode()) for text in found]
 
     def hang_up_after(self, seconds: float) -> None:
         self._deadline = self._listening.deadline = trio.current_time() + seconds
@@ -102,6 +108,12 @@ class Cloud:
     def hang_up(self) -> None:
         self._down.close()
         self._up.close()
+
+
+def _texts(frame: str) -> list[str]:
+    if not frame.startswith("["):
+        return [frame]
+    return [bytes(part).decode() for part in msgspec.json.decode(frame, type=list[msgspec.Raw])]
 
 
 @dataclass

@@ -21,8 +21,10 @@ from edgemesh.wire.message import (
     ResourcePath,
     Stamp,
     decode_frame,
+    decode_frames,
     decode_message,
     encode_message,
+    join_frames,
     new_message,
 )
 
@@ -69,6 +71,18 @@ def again(message: Message) -> Message:
 def test_a_frame_is_text_or_binary() -> None:
     text = encode_message(a_message())
     assert decode_frame(text.decode(), 1000) == decode_frame(text, 1000) == a_message()
+
+
+@pytest.mark.parametrize("number", [1, 2, 5])
+def test_between_our_own_ends_a_frame_may_have_several_messages(number: int) -> None:
+    text = encode_message(a_message()).decode()
+    assert decode_frames(join_frames([text] * number), 10_000) == [a_message()] * number
+
+
+@pytest.mark.parametrize("frame", ["[]", "[1]", "[", "x", "[" * 100_000])
+def test_an_array_of_no_messages_is_no_frame(frame: str) -> None:
+    with pytest.raises(NotAnObjectError):
+        decode_frames(frame, 10**6)
 
 
 def test_a_frame_beyond_the_limit_is_not_looked_into() -> None:

@@ -28,11 +28,15 @@ from edgemesh.wire.message import (
     MessageError,
     NotAnObjectError,
     decode_frame,
+    decode_frames,
     encode_message,
+    join_frames,
 )
 
 # Ids of Messages that a node has sent lately, to know those that come again.
 _REMEMBERED_IDS: Final = 128
+# No more Messages are put into a frame that has as much.
+_FRAME_CHARACTERS: Final = 65536
 
 
 class Feed(Protocol):
@@ -226,8 +230,12 @@ class Session:
             self.end(CloseCode.SILENT, f"no keepalive for {seconds:g} s")
 
     async def _take(self, frame: str | bytes) -> None:
+        limit = self._settings.max_message_bytes
         try:
-            message = decode_frame(frame, self._settings.max_message_bytes)
+            if self.caller.edgemesh:
+                messages = decode_frames(frame, limit)
+            else:
+                messages = [decode_frame(frame, limit)]
         except NotAnObjectError as problem:
             self._refusals.count(Reason.MALFORMED_FRAME, self.node, str(problem))
             self.end(CloseCode.MALFORMED, str(problem)[:100])
@@ -235,6 +243,10 @@ class Session:
         except MessageError as problem:
             self._refusals.count(Reason.MALFORMED_MESSAGE, self.node, str(problem))
             return
+        for message in messages:
+            await self._take_message(message)
+
+    async def _take_message(self, message: Message) -> None:
         if is_keepalive(message):
             self._silence.deadline = trio.current_time() + self._settings.silence_seconds
         elif message.header.parent_msg_id:
@@ -286,10 +298,21 @@ class Session:
                 self.feed.ask_again(outgoing.key)
         for outgoing in due.again:
             await self._send_text(outgoing.text)
+        while news := self._next_news():
+            await self._send_text(join_frames(news))
+            await self._send_urgent()
+
+    def _next_news(self) -> list[str]:
+        """What the feed has for one frame: several Messages where the node takes that."""
+        texts: list[str] = []
+        size = 0
         while self._outbox.has_room and self.feed and (news := self.feed.next()):
             self._outbox.add(news, trio.current_time())
-            await self._send_text(news.text)
-            await self._send_urgent()
+            texts.append(news.text)
+            size += len(news.text)
+            if size >= _FRAME_CHARACTERS or not self.caller.edgemesh:
+                break
+        return texts
 
     async def _send_urgent(self) -> None:
         while self._urgent:

@@ -12,7 +12,8 @@ CloudCore sends the objects of this node by itself, and says nothing at all to w
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
@@ -44,8 +45,9 @@ from edgemesh.wire.message import (
     Message,
     MessageError,
     Operation,
-    decode_frame,
+    decode_frames,
     encode_message,
+    join_frames,
 )
 
 _PUSHES = frozenset({Operation.INSERT, Operation.UPDATE, Operation.DELETE})
@@ -194,8 +196,16 @@ class Session:
 
     async def _send(self) -> None:
         async for message in self._to_send:
-            await self._frames.send(encode_message(message).decode())
-            self._counts["sent"] += 1
+            messages = [message, *self._more_to_send()]
+            texts = [encode_message(each).decode() for each in messages]
+            await self._frames.send(join_frames(texts))
+            self._counts["sent"] += len(messages)
+
+    def _more_to_send(self) -> Iterator[Message]:
+        """What waits as well, for a cloud that takes several Messages in a frame."""
+        with suppress(trio.WouldBlock):
+            for _ in range(self._settings.outbox_messages if self._edgemesh else 0):
+                yield self._to_send.receive_nowait()
 
     async def _keep_alive(self) -> None:
         while True:
@@ -213,12 +223,13 @@ class Session:
             frame = await self._frames.receive()
             self._counts["received"] += 1
             try:
-                message = decode_frame(frame, self._settings.max_message_bytes)
+                messages = decode_frames(frame, self._settings.max_message_bytes)
             except MessageError as problem:
                 self._counts["malformed"] += 1
                 self._tell("malformed", f"the cloud sent what is no Message: {problem}")
                 continue
-            await self._take(message, len(frame))
+            for message in messages:
+                await self._take(message, len(frame) // len(messages))
 
     async def _take(self, message: Message, size: int) -> None:
         route = message.route
