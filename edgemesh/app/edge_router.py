@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Set as AbstractSet
 
 import trio
@@ -79,7 +78,7 @@ class EdgeRouter:
                     lambda problem: _log.info("no request of an application", problem=problem),
                 )
             task_status.started()
-            await trio.sleep(math.inf)
+            await trio.sleep_forever()
 
     def _take(self, message: Message) -> None:
         """Take what the router of the cloud says; returns at once."""

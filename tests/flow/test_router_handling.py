@@ -225,6 +225,7 @@ async def test_bodies_stream_to_a_node_that_takes_streams(cloud: Cloud) -> None:
     async with trio.open_nursery() as nursery:
 
         async def open_stream() -> trio.abc.Stream:
+            await trio.lowlevel.checkpoint()
             near, far = trio.testing.memory_stream_pair()
             nursery.start_soon(serve_requests, far, application, ServerLimits())
             return near

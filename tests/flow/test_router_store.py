@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import trio
 
 from edgemesh.model.router import RouterEndpoint, RouterRule, RuleEndpointType
 from edgemesh.store.router import RouterStore, RuleOutcome
@@ -35,7 +36,8 @@ async def router(tmp_path: Path) -> AsyncIterator[RouterStore]:
     try:
         yield RouterStore(store, max_errors=3, max_deleted=1)
     finally:
-        await store.close()
+        with trio.CancelScope(shield=True), trio.move_on_after(5):
+            await store.close()
 
 
 async def test_rules_are_told_by_the_names_of_the_design(router: RouterStore) -> None:

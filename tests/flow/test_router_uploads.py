@@ -71,7 +71,7 @@ async def opened(directory: Path, status: int = 200) -> AsyncIterator[Cloud]:
         ),
     ]
     async with open_book(directory, *endpoints, *rules) as book, trio.open_nursery() as nursery:
-        nursery.start_soon(trio.serve_listeners, serve, listeners)
+        await nursery.start(trio.serve_listeners, serve, listeners)
         nodes = FakeNodes()
         nodes.answers["edge-1"] = lambda _message: None
         uploads = Uploads(book.rules, book.outcomes, nodes, SETTINGS, stamps())

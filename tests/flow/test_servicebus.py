@@ -39,7 +39,7 @@ async def application(handler: Handler) -> AsyncIterator[int]:
         await serve_requests(stream, handler, ServerLimits())
 
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(trio.serve_listeners, serve, listeners)
+        await nursery.start(trio.serve_listeners, serve, listeners)
         yield listeners[0].socket.getsockname()[1]
         nursery.cancel_scope.cancel()
 
@@ -116,6 +116,7 @@ async def test_what_is_no_call_is_answered_too() -> None:
 
 def local(ask: Callable[[Message], object]) -> LocalRequests:
     async def asking(message: Message) -> Message:
+        await trio.lowlevel.checkpoint()
         answer = ask(message)
         if isinstance(answer, Exception):
             raise answer
