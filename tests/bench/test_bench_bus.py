@@ -33,6 +33,7 @@ COMPARED = ("link-rr", "link-bulk", "hub-rr", "hub-bulk")
 
 
 @pytest.mark.root
+@pytest.mark.long
 @pytest.mark.timeout(240)
 async def test_each_case_is_measured_by_link_or_by_hub_and_beside_its_peers(
     directory: Path,

@@ -79,12 +79,17 @@ async def test_a_node_that_changes_the_replica_goes_on_where_it_was(
         await a.apply(service("old"))
         async with a.node("n1") as node:
             begun = await node.ask_for_sync()
-            revision = (await node.until_synced())[-1]["content"]["revision"]
+            resources: set[str] = set()
+            # The hub hears of what was applied a moment later, and is at revision 0 until then.
+            while "default/service/old" not in resources:
+                frames = await node.until_synced()
+                resources |= {resource for _, resource in told(frames)}
+            revision = frames[-1]["content"]["revision"]
         await a.apply(service("new"))
         async with b.node("n1") as node:
             begun = await node.ask_for_sync(begun["store"], revision)
             assert begun["full"] is False
-            resources: set[str] = set()
+            resources = set()
             # The other replica may hear of it a moment later.
             while "default/service/new" not in resources:
                 resources |= {resource for _, resource in told(await node.until_synced())}

@@ -97,6 +97,7 @@ def test_a_half_open_connection_is_noticed_and_a_deletion_meanwhile_is_not_lost(
     assert cloud_status(mesh)["connections"] >= 2
 
 
+@pytest.mark.long
 def test_after_too_large_a_gap_everything_is_sent_and_what_is_gone_goes(
     mesh: Mesh, cloud: CloudProcess
 ) -> None:
@@ -117,6 +118,7 @@ def test_after_too_large_a_gap_everything_is_sent_and_what_is_gone_goes(
     assert "objects that the cloud has no more are gone" in mesh.log
 
 
+@pytest.mark.long
 def test_an_expired_certificate_is_named_and_calls_are_served_all_the_same(
     mesh: Mesh, cloud: CloudProcess
 ) -> None:
@@ -136,6 +138,7 @@ def test_an_expired_certificate_is_named_and_calls_are_served_all_the_same(
     assert answers(mesh) == "endpoint"
 
 
+@pytest.mark.long
 def test_a_node_that_was_shut_out_says_so_and_is_let_in_again_by_a_new_token(
     mesh: Mesh, cloud: CloudProcess
 ) -> None:
@@ -164,6 +167,7 @@ def test_the_node_tells_where_its_links_are_taken(mesh: Mesh, cloud: CloudProces
     wait_for(lambda: "10.2.0.77:10006" in told(), "a new address is told")
 
 
+@pytest.mark.long
 def test_a_certificate_is_renewed_while_the_connection_stands(
     mesh: Mesh, cloud: CloudProcess
 ) -> None:

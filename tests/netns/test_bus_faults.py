@@ -131,6 +131,7 @@ def chosen_seed() -> int:
     return seed
 
 
+@pytest.mark.long
 @pytest.mark.timeout(240)
 async def test_calls_end_within_their_deadline_and_are_made_once_whatever_fails(
     home: Home, tmp_path: Path

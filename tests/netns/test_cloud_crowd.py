@@ -125,6 +125,7 @@ def joins_and_hears(mesh: Mesh, cloud: CloudProcess, folder: Path, nodes: int) -
     )
 
 
+@pytest.mark.long
 def test_many_nodes_join_and_all_of_them_hear_of_a_change(
     mesh: Mesh, cloud: CloudProcess, tmp_path: Path
 ) -> None:
