@@ -137,7 +137,8 @@ class Mesh:
         """The reports written so far."""
         return [
             msgspec.json.decode(line, type=FlowReport)
-            for line in self.log.splitlines()
+            # What comes after the last line's end is still being written.
+            for line in self.log.rpartition("\n")[0].splitlines()
             if '"event":"flow"' in line
         ]
 
