@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from cloud_process import ADDRESS, CloudProcess, bus, cloud_of, cloud_status, cut, wait_until_synced
@@ -127,8 +128,12 @@ def test_an_expired_certificate_is_named_and_calls_are_served_all_the_same(
     cloud.apply(*web())
     mesh.start(bus=bus(cloud, renew_share=0.999))
     wait_for(lambda: answers(mesh) == "endpoint", f"the Service answers: {mesh.log}")
+    wait_for(lambda: bool(cloud_status(mesh)["certificate_end"]), "it has a certificate")
+    end = datetime.fromisoformat(cloud_status(mesh)["certificate_end"])
     mesh.stop()
     cloud.token_file.unlink()
+    # It would be renewed as long as it is good.
+    wait_for(lambda: datetime.now(UTC) > end + timedelta(seconds=1), "the certificate is over")
     mesh.start(bus=bus(cloud, renew_share=0.999))
     wait_for(lambda: "is valid from" in cloud_status(mesh)["problem"], "the problem is named", 10)
     status = mesh.status()
