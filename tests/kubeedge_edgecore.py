@@ -50,6 +50,11 @@ SILENT_ERROR = Route(source=router.SERVICEBUS, group=Group.USER)
 Handler = Callable[[router.Call], router.Reply]
 
 
+def patch_content(patch: Any) -> str:
+    """The content of a patch: a JSON text in a string (strategic merge patch)."""
+    return msgspec.json.encode(patch).decode()
+
+
 @dataclass(eq=False)
 class FakeEdgeCore:
     """See `run_edgecore`.
@@ -98,9 +103,7 @@ class FakeEdgeCore:
         named = {"metadata": {"name": self.node, "namespace": "kube-node-lease"}, "spec": spec}
         await self.ask_meta(Operation.INSERT, lease, named)
         ready = {"status": {"conditions": [{"type": "Ready", "status": "True"}]}}
-        await self.ask_meta(
-            Operation.PATCH, f"null/nodepatch/{self.node}", answers.patch_content(ready)
-        )
+        await self.ask_meta(Operation.PATCH, f"null/nodepatch/{self.node}", patch_content(ready))
 
     async def ask_meta(
         self, operation: Operation, resource: str, content: Any = None

@@ -27,7 +27,12 @@ from edgemesh.kernel.bpf.foreign import (
     pinned_programs,
 )
 from edgemesh.kernel.bpf.gate_maps import Gate
-from edgemesh.kernel.bpf.loader import adopt_or_load, cgroup_directory, release
+from edgemesh.kernel.bpf.loader import (
+    adopt_or_load,
+    cgroup_directory,
+    release,
+    remove_abandoned,
+)
 from edgemesh.kernel.bpf.observed_maps import ObservedMaps
 from edgemesh.kernel.bpf.pins import Loaded
 from edgemesh.kernel.splice_probe import splice_problem
@@ -109,6 +114,7 @@ class KernelPaths:
         task_status.started()
         if not bpf.enabled:
             self._interceptor.taken_over(None)
+            await trio.to_thread.run_sync(_remove_abandoned, bpf)
             return
         try:
             loaded = await trio.to_thread.run_sync(_load, bpf)
@@ -279,6 +285,15 @@ def _release(bpf: BpfSettings) -> None:
         release(bpf)
     except OperatorError as error:
         _log.warning("BPF stays loaded, unused", problem=error.problem, remedy=error.remedy)
+
+
+def _remove_abandoned(bpf: BpfSettings) -> None:
+    """Take away what an agent with BPF left here when it was killed."""
+    try:
+        if remove_abandoned(bpf):
+            _log.info("what a dead agent had loaded is removed", directory=str(bpf.directory))
+    except OperatorError as error:
+        _log.warning("BPF of a dead agent stays", problem=error.problem, remedy=error.remedy)
 
 
 def _opened(

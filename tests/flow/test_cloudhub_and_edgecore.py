@@ -11,13 +11,12 @@ import pytest
 import trio
 from cloud_fixtures import Cloud, serving
 from kubeedge_cloudcore import a_stamp
-from kubeedge_edgecore import FakeEdgeCore, run_edgecore
+from kubeedge_edgecore import FakeEdgeCore, patch_content, run_edgecore
 from kubeedge_pace import RESENDS, Pace
 from pki_fixtures import a_node
 
 from edgemesh.bus.pki.identity import Identity
 from edgemesh.model.objects import ObjectKey
-from edgemesh.wire.kubeedge.answers import patch_content
 from edgemesh.wire.kubeedge.application import WATCH_SYNC, Verb, read_watches
 from edgemesh.wire.message import Operation, new_message
 

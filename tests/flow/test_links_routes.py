@@ -7,7 +7,7 @@ import socket
 
 import pytest
 from link_fixtures import Pki, until
-from links_world import a_world, exchanged
+from links_world import Node, a_world, exchanged
 
 from edgemesh.bus.link.tls import LinkTls
 from edgemesh.model.peers import Way
@@ -140,17 +140,22 @@ async def test_what_the_other_end_does_not_take_is_refused_with_its_errno_and_re
         sock.close()
 
 
+async def told_that_it_is_not_connected(caller: Node) -> None:
+    """The caller asks for a node that no cloud has."""
+    caller.links.know({"node-x": []})
+    sock = caller.call("node-x")
+    assert sock is not None
+    await until(lambda: sock.reason)
+    assert sock.reason == "node-x is not connected here"
+    sock.close()
+
+
 async def test_the_cloud_names_a_node_that_is_not_connected(pki: Pki) -> None:
     async with a_world(pki) as world:
         a = world.node("node-a")
         world.with_cloud(a)
         await until(lambda: a.links.peers()[0].route is Way.CLOUD)
-        a.links.know({"node-x": []})
-        sock = a.call("node-x")
-        assert sock is not None
-        await until(lambda: sock.reason)
-        assert sock.reason == "node-x is not connected here"
-        sock.close()
+        await told_that_it_is_not_connected(a)
 
 
 async def test_another_replica_of_the_cloud_passes_streams_on(pki: Pki) -> None:
@@ -182,12 +187,7 @@ async def test_replicas_do_not_send_a_stream_round_and_round(pki: Pki) -> None:
         world.replicas = [first, second]
         await until(first.links.peers)
         await until(lambda: a.links.peers()[0].route is Way.CLOUD)
-        a.links.know({"node-x": []})
-        sock = a.call("node-x")
-        assert sock is not None
-        await until(lambda: sock.reason)
-        assert sock.reason == "node-x is not connected here"
-        sock.close()
+        await told_that_it_is_not_connected(a)
 
 
 async def test_a_node_that_calls_itself_another_is_refused(pki: Pki) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
 import pytest
 import trio
 import trio.testing
@@ -149,8 +150,16 @@ async def test_a_body_that_fits_into_no_message_is_refused(
     assert not cloud.nodes.sent
 
 
-async def test_what_is_no_answer_is_a_bad_gateway(cloud: Cloud) -> None:
-    cloud.nodes.answers["edge-1"] = lambda message: message
+def without_a_status(message: Message) -> Message:
+    answered = reply(message, Stamp("a", 1), Reply(200, {}, b""))
+    return Message(header=answered.header, route=answered.route, content=msgspec.Raw(b"{}"))
+
+
+@pytest.mark.parametrize("answer", [lambda message: message, without_a_status])
+async def test_what_is_no_answer_is_a_bad_gateway(
+    cloud: Cloud, answer: Callable[[Message], Message]
+) -> None:
+    cloud.nodes.answers["edge-1"] = answer
     answers = await cloud.call("GET", "/edge-1/default/source")
     assert (answers.status, answers.field("x-edgemesh-reason")) == (502, ["bad_answer"])
 

@@ -95,6 +95,16 @@ def test_nothing_is_attached_twice_by_the_next_agent_and_nothing_is_left_by_it(
     assert not ready.directory.exists()
 
 
+def test_an_agent_that_is_not_to_use_bpf_takes_away_what_a_killed_one_left(
+    ready: BpfMesh,
+) -> None:
+    ready.mesh.kill()
+    assert attached(ready)
+    ready.start(enabled=False)
+    wait_for(lambda: not attached(ready), "what was attached is gone")
+    wait_for(lambda: not ready.directory.exists(), "so is what was pinned")
+
+
 def say_much(connection: socket.socket) -> None:
     """More in one direction than is worth copying."""
     connection.sendall(bytes(4 * MEBIBYTE))

@@ -65,7 +65,7 @@ class MeshContext(ssl.SSLContext):
 
     def wrap_socket(self, *_: Any, **__: Any) -> NoReturn:
         """Not supported: the check of the peer is in ``wrap_bio``'s objects."""
-        raise NotImplementedError("TLS of the bus runs over wrap_bio only")
+        raise TypeError("TLS of the bus runs over wrap_bio only")
 
     def problem(self, error: ssl.SSLError) -> CertificateProblem:
         """Tell what OpenSSL says of a handshake or of a first read, for an operator."""

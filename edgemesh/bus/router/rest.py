@@ -37,6 +37,7 @@ from edgemesh.wire.kubeedge.router import (
     CallTarget,
     call,
     gather_headers,
+    is_reply,
     publish,
     read_reply,
 )
@@ -188,6 +189,9 @@ class RestRouter:
         asked = Call(led.request.method, CallTarget(port, led.path), headers, body)
         message = call(self._new_stamp(), asked)
         answer = await self._nodes.ask(led.target.node, message, self._settings.request_seconds)
+        if not is_reply(answer):
+            text = f"node {led.target.node} answered with {answer.route.operation!r}"
+            raise RefusedRequest(502, "bad_answer", text)
         try:
             reply = read_reply(answer)
         except MessageError as error:

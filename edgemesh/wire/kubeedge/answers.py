@@ -172,11 +172,6 @@ def read_answer(message: Message) -> Answer:
     return Answer(value, None)
 
 
-def patch_content(patch: Any) -> str:
-    """The content of a patch: a JSON text in a string (strategic merge patch)."""
-    return msgspec.json.encode(patch).decode()
-
-
 def read_patch(message: Message) -> dict[str, Any]:
     """Read the content of a patch.
 

@@ -206,11 +206,6 @@ class FrameReader(ABC):
         """Expect frames of up to ``max_frame`` bytes, or one datagram."""
         self._largest_data = max(max_frame, DATAGRAM_BYTES)
 
-    @property
-    def largest_frame(self) -> int:
-        """Bytes of the longest frame, its header included."""
-        return HEADER_BYTES + self._largest_data
-
     @abstractmethod
     def on_data(self, stream_id: int, data: memoryview, begin: int, end: int) -> None:
         """DATA, whose payload is ``data[begin:end]`` until this returns."""
