@@ -119,13 +119,16 @@ class Callers:
         sent = name.encode() + b"\n" + self._bytes(524288)
         stream = await _connected(self._address, _TCP_PORT)
         received = bytearray()
+        told: list[Exception] = []
         try:
             async with trio.open_nursery(strict_exception_groups=False) as nursery:
-                nursery.start_soon(_send_and_end, stream, sent)
+                nursery.start_soon(_send_and_end, stream, sent, told)
                 async for data in stream:
                     received += data
         finally:
             await trio.aclose_forcefully(stream)
+        if told:
+            raise told[0]
         if received != sent:
             raise WrongAnswer(f"{len(received)} bytes of {len(sent)} came back")
 
@@ -197,12 +200,21 @@ async def _send(stream: trio.SocketStream, data: bytes) -> None:
         return
 
 
-async def _send_and_end(stream: trio.SocketStream, data: bytes) -> None:
+async def _send_and_end(stream: trio.SocketStream, data: bytes, told: list[Exception]) -> None:
+    """Send all, and the end.
+
+    Of a reset the kernel tells once: who sends, or who receives. The other sees an end.
+
+    Args:
+        stream: of a caller who receives meanwhile.
+        data: all of it.
+        told: what the sender was told of.
+    """
     try:
         await stream.send_all(data)
         await stream.send_eof()
-    except (trio.BrokenResourceError, OSError):
-        return
+    except (trio.BrokenResourceError, OSError) as error:
+        told.append(error)
 
 
 def _words(error: BaseException) -> str:
