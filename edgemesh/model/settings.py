@@ -15,6 +15,7 @@ from msgspec import Meta
 
 from edgemesh.model.bpf_settings import BpfSettings
 from edgemesh.model.bus_settings import BusSettings, CloudSettings
+from edgemesh.model.kubernetes_settings import KubernetesSettings
 from edgemesh.model.observe_settings import AdminSettings, LogSettings, MetricsSettings
 
 Port = Annotated[int, Meta(ge=1, le=65535)]
@@ -333,6 +334,7 @@ class Settings:
     bpf: BpfSettings = field(default_factory=BpfSettings)
     bus: BusSettings = field(default_factory=BusSettings)
     cloud: CloudSettings = field(default_factory=CloudSettings)
+    kubernetes: KubernetesSettings = field(default_factory=KubernetesSettings)
 
     @property
     def socket_path(self) -> Path:

@@ -1,0 +1,1 @@
+"""edgecontroller: follows Kubernetes, or KubeEdge's MetaServer, and tells it how objects stand."""

@@ -1,0 +1,1 @@
+"""What installs edgemesh on a cluster or a host, and the ways to render it."""
