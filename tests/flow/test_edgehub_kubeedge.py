@@ -191,7 +191,7 @@ async def test_a_node_that_the_cluster_does_not_know_is_told(
     core.store.remove(OWN)
     async with joining(core, authority, tmp_path) as edge:
         await edge.until(lambda: any(f"no Node {NODE}" in each for each in edge.hub.notices))
-        assert edge.hub.connected
+        await edge.until(lambda: edge.hub.connected)
 
 
 async def test_calls_of_the_router_are_handed_on_and_answered(

@@ -3,12 +3,15 @@
 CloudCore (since v1.8) pushes a node its own Node and Pods only; for everything else there is
 MetaServer's protocol, Applications. Its watches lose what happens while CloudCore is away, and
 one for a kind that the cluster lacks makes CloudCore exit (captures, points 25 to 28). So this
-lists, again and again, and hands on what has changed since, as if it had been pushed.
+lists, again and again, and hands on what has changed since, as if it had been pushed. What is
+pushed while it lists is newer than the list.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from itertools import starmap
 from typing import Any, Final, NamedTuple, NoReturn
 
 import msgspec
@@ -62,6 +65,8 @@ _UNKNOWN: Final = "the server could not find the requested resource"
 # The "store" that positions in such a cluster are of; revisions of two clusters are never mixed,
 # for each connection begins with a full list.
 _STORE: Final = "CloudCore"
+# No object's uid and resourceVersion.
+_UNDECIDED: Final = ("", "")
 
 Objects = dict[ResourcePath, Mapping[str, Any]]
 
@@ -98,6 +103,17 @@ class ClusterLists:
         self._settings = settings
         # Of the last list, uid and resourceVersion.
         self._known: dict[ResourcePath, tuple[str, str]] | None = None
+        # Since the present list began, the latest of each object.
+        self._pushed: dict[ResourcePath, Message] = {}
+
+    def note_push(self, message: Message) -> None:
+        """Note what the cloud says of an object by itself.
+
+        Args:
+            message: a push; one that names no object is passed over.
+        """
+        with suppress(MessageError):
+            self._pushed[message.resource] = message
 
     async def follow(self) -> NoReturn:
         """List, and list again, until cancelled.
@@ -106,14 +122,16 @@ class ClusterLists:
             CloudAwayError: the connection has ended.
         """
         while True:
+            self._pushed.clear()
             try:
                 objects, revision = await self._list_all()
             except (NoAnswerError, MessageError) as problem:
                 self._tell(f"the cluster's objects cannot be listed: {problem}")
             else:
                 self._tell("")
-                await self._write([*self._changes(objects), _mark(revision)])
-                self._known = {path: _state(body) for path, body in objects.items()}
+                listed = [*self._changes(objects), _mark(revision)]
+                self._known = self._states(objects)
+                await self._write(listed)
             await trio.sleep(self._settings.list_seconds)
 
     async def _list_all(self) -> tuple[Objects, int]:
@@ -165,17 +183,28 @@ class ClusterLists:
         raise MessageError(f"{kind.plural}: {words:.300}")
 
     def _changes(self, objects: Objects) -> list[Message]:
-        known = self._known
+        known, pushed = self._known, self._pushed
+        settled = {path: body for path, body in objects.items() if path not in pushed}
         if known is None:
-            # What is on disk beyond this list is there no more.
-            return [_begin(), *(_present(path, body) for path, body in objects.items())]
+            # What is on disk beyond this list, and was not pushed since, is there no more.
+            return [_begin(), *starmap(_present, settled.items()), *pushed.values()]
         changed = [
             _present(path, body)
-            for path, body in objects.items()
+            for path, body in settled.items()
             if _state(body) != known.get(path)
         ]
-        gone = [_gone(path, uid) for path, (uid, _) in known.items() if path not in objects]
+        gone = [
+            _gone(path, uid)
+            for path, (uid, _) in known.items()
+            if path not in objects and path not in pushed
+        ]
         return [*changed, *gone]
+
+    def _states(self, objects: Objects) -> dict[ResourcePath, tuple[str, str]]:
+        # Of what was pushed the next list decides, whatever it says.
+        return {path: _state(body) for path, body in objects.items()} | dict.fromkeys(
+            self._pushed, _UNDECIDED
+        )
 
 
 def _read_page(value: Mapping[str, Any]) -> _Page:

@@ -131,6 +131,7 @@ class Session:
         self._questions = Questions()
         self._arrivals = Arrivals(settings.inbox_messages)
         self._opening = ask_for_sync(new_stamp(), position)
+        self._lists: ClusterLists | None = None
         self._scope = trio.CancelScope()
         self._problem = ""
         self.accepted = trio.Event()
@@ -240,6 +241,8 @@ class Session:
         elif route.group == Group.RESOURCE and route.operation in _PUSHES:
             if route.resource == f"null/node/{self._node}":
                 self.accepted.set()
+            if self._lists is not None:
+                self._lists.note_push(message)
             await self._inbox.put(Received(message, self._is_new(message)), size)
         elif self._questions.answer(message):
             self.accepted.set()
@@ -311,10 +314,10 @@ class Session:
     async def _join_kubeedge(self) -> None:
         try:
             await self._knock()
-            lists = ClusterLists(
+            self._lists = ClusterLists(
                 self._node, self.ask, self._write, partial(self._tell, "lists"), self._settings
             )
-            await lists.follow()
+            await self._lists.follow()
         except CloudAwayError:
             return
 
