@@ -30,6 +30,7 @@ class Lists:
     Attributes:
         cluster: what is listed.
         after_pods: called once, when the Pods have been listed and the rest has not.
+        happened: set once it was.
         rounds: complete lists that are on disk.
     """
 
@@ -37,6 +38,7 @@ class Lists:
         self.cluster = FakeStore()
         self.cluster.put(WEB, _pod("listed"))
         self.after_pods: Callable[[], None] | None = None
+        self.happened = trio.Event()
         self.rounds = 0
         self._store = store
         self._sync = Synchroniser(store)
@@ -73,6 +75,7 @@ class Lists:
             self.after_pods()
             self.after_pods = None
             await self.push(Operation.UPDATE if WEB in self.cluster else Operation.DELETE)
+            self.happened.set()
         return answer
 
     async def _write(self, messages: Sequence[Message]) -> None:
@@ -115,9 +118,8 @@ async def versions(lists: Lists, earlier_rounds: int, happens: Callable[[], None
     async with following(lists):
         await lists.until_round(earlier_rounds)
         lists.after_pods = happens
-        while lists.after_pods:  # noqa: ASYNC110
-            await trio.sleep(0.001)
-        seen = set()
+        await lists.happened.wait()
+        seen: set[object] = set()
         for _ in range(2):
             await lists.until_round(lists.rounds + 1)
             seen.add(await lists.version())
