@@ -12,6 +12,7 @@
     interceptor          the kernel's rules, last to come: nothing is diverted to nobody
     links                to other nodes and to the cloud, where one is configured
     cloud                the connection to the cloud
+    watchdog             the service manager is told of readiness, and of each sign of life
 
 SIGTERM or Ctrl-C: new calls pass by, and the plane drains while everything else goes on; then
 the tree is cancelled and unwinds in reverse.
@@ -24,6 +25,7 @@ import random
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
@@ -33,6 +35,7 @@ from edgemesh.app.follow import Follower
 from edgemesh.app.guard import Guard, guarding
 from edgemesh.app.intercept import Interceptor
 from edgemesh.app.kernel_paths import KernelPaths
+from edgemesh.app.notify import service_manager
 from edgemesh.app.process import (
     make_directories,
     opened_store,
@@ -42,6 +45,7 @@ from edgemesh.app.process import (
 from edgemesh.app.resolver import serve_resolver
 from edgemesh.app.sole import sole_agent
 from edgemesh.app.status import AgentState
+from edgemesh.app.watchdog import keep_alive
 from edgemesh.kernel.conntrack import Conntrack
 from edgemesh.kernel.heap import share_one_heap
 from edgemesh.kernel.sockets import Address
@@ -64,6 +68,9 @@ from edgemesh.store.store import Store
 if TYPE_CHECKING:
     from edgemesh.app.edgehub import CloudConnection
     from edgemesh.app.links import NodeLinks
+
+# What comes after the drain: rules are taken away, the store is closed.
+_UNWINDING_SECONDS = 30.0
 
 _log = get_logger("agent")
 
@@ -91,6 +98,7 @@ async def run_agent(
                 sole_agent(settings.run_dir) as lock,
                 opened_store(settings) as store,
                 guarding(settings, lock) as guard,
+                service_manager() as manager,
                 trio.open_nursery() as nursery,
             ):
                 await nursery.start(sink.run)
@@ -105,11 +113,14 @@ async def run_agent(
                     services=len(state.plane.decider.snapshot.services),
                     seconds=round(time.monotonic() - began, 3),
                 )
+                await nursery.start(keep_alive, manager, state.plane, partial(_summary, state))
                 task_status.started()
                 await wait_for_the_end()
                 _log.info("draining", flows=state.plane.open_flows)
+                grace_seconds = settings.proxy.drain_grace_seconds
+                await manager.stopping(grace_seconds + _UNWINDING_SECONDS)
                 await state.interceptor.release()
-                await state.plane.drain(settings.proxy.drain_grace_seconds)
+                await state.plane.drain(grace_seconds)
                 nursery.cancel_scope.cancel()
         _log.info("stopped")
     finally:
@@ -196,6 +207,11 @@ async def _start(
         await nursery.start(cloud.run)
     state.serving = True
     return state
+
+
+def _summary(state: AgentState) -> str:
+    services = len(state.plane.decider.snapshot.services)
+    return state.unready or f"{services} Services, {state.plane.open_flows} open flows"
 
 
 def _cloud_connection(settings: Settings, store: Store) -> CloudConnection | None:

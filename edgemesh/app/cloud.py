@@ -8,6 +8,7 @@
     hub                  what nodes are sent, revocations, enrolment, connections
     router               rules, the REST ingress, what nodes bring
     admin                metrics, health and status over HTTP
+    watchdog             the service manager is told of readiness, and of each sign of life
 
 SIGTERM or Ctrl-C: nodes are told to go elsewhere, then the tree unwinds in reverse.
 """
@@ -28,6 +29,7 @@ from edgemesh.app.cloud_router import CloudRouter
 from edgemesh.app.cloud_status import CloudState
 from edgemesh.app.cloud_streams import RuledStreams, cloud_plane
 from edgemesh.app.follow import Follower
+from edgemesh.app.notify import ServiceManager, service_manager
 from edgemesh.app.process import (
     make_directories,
     opened_store,
@@ -35,6 +37,7 @@ from edgemesh.app.process import (
     wait_for_the_end,
 )
 from edgemesh.app.sole import sole_agent
+from edgemesh.app.watchdog import keep_alive
 from edgemesh.bus.cloudhub.credentials import Credentials
 from edgemesh.bus.pki.problems import CertificateProblem
 from edgemesh.bus.router.streams import open_servicebus
@@ -47,6 +50,9 @@ from edgemesh.observe.admin.server import serve_admin
 from edgemesh.observe.log import configure_logging, get_logger
 from edgemesh.observe.sink import LineSink
 from edgemesh.store.store import Store
+
+# Nodes are told to go elsewhere, the store is closed: some seconds, more on a busy machine.
+_STOPPING_SECONDS = 30.0
 
 _log = get_logger("cloud")
 
@@ -75,11 +81,12 @@ async def run_cloud(
         async with (
             sole_agent(settings.run_dir),
             opened_store(settings) as store,
+            service_manager() as manager,
             trio.open_nursery() as nursery,
         ):
             await nursery.start(sink.run)
             nursery.start_soon(reopen_on_hangup, sink)
-            hub = await _start(nursery, settings, store, sink)
+            hub = await _start(nursery, settings, store, sink, manager)
             _log.info(
                 "ready",
                 cloud=settings.cloud.name,
@@ -89,6 +96,7 @@ async def run_cloud(
             )
             task_status.started(hub)
             await wait_for_the_end()
+            await manager.stopping(_STOPPING_SECONDS)
             await hub.release()
             nursery.cancel_scope.cancel()
         _log.info("stopped")
@@ -98,7 +106,11 @@ async def run_cloud(
 
 
 async def _start(
-    nursery: trio.Nursery, settings: Settings, store: Store, sink: LineSink
+    nursery: trio.Nursery,
+    settings: Settings,
+    store: Store,
+    sink: LineSink,
+    manager: ServiceManager,
 ) -> CloudHub:
     metamanager = Metamanager(store, settings.meta)
     follower = Follower(settings)
@@ -126,6 +138,9 @@ async def _start(
         links.links.take_services(streams.enter)
     if settings.admin.enabled:
         await nursery.start(serve_admin, settings.admin, state.pages())
+    await nursery.start(
+        keep_alive, manager, plane, lambda: f"{len(hub.sessions)} nodes are connected"
+    )
     return hub
 
 
