@@ -22,10 +22,16 @@ class _ServiceName(NamedTuple):
 
 
 class Derivation:
-    """Collects what a transaction touches, then brings the derived slices up to date."""
+    """Collects what a transaction touches, then brings the derived slices up to date.
 
-    def __init__(self, transaction: Transaction) -> None:
+    Args:
+        transaction: of the write.
+        for_synced: whether slices are derived for Services that came from the cloud, too.
+    """
+
+    def __init__(self, transaction: Transaction, *, for_synced: bool = True) -> None:
         self._transaction = transaction
+        self._for_synced = for_synced
         # A dict for its order: the same input gives the same revisions.
         self._touched: dict[_ServiceName, None] = {}
 
@@ -83,7 +89,7 @@ class Derivation:
     def _wanted(self, touched: _ServiceName) -> list[dict[str, Any]]:
         """The slices that a Service needs from us; none when others provide for it."""
         service = self._transaction.get(ObjectKey("Service", *touched))
-        if service is None:
+        if service is None or (service.origin is Origin.SYNCED and not self._for_synced):
             return []
         selector = (service.body.get("spec") or {}).get("selector")
         if not selector or self._transaction.get(ObjectKey("Endpoints", *touched)):

@@ -4,35 +4,31 @@ A node that has followed its cloud before says how far, and is sent what has hap
 that has not, or whose gap is too large, is sent everything; what it has beyond that has been
 deleted meanwhile, and goes when the cloud says that this was all. Every write may be repeated:
 a batch that was interrupted is sent again and comes to the same.
-
-Objects keep the uid and the body that they have in the cloud. The cloud's object replaces one
-of the same name that was applied here; nothing that is applied here replaces the cloud's.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 import trio
 
-from edgemesh.meta.addresses import named_values
 from edgemesh.meta.derivation import Derivation
 from edgemesh.meta.errors import Code, RefusedError
 from edgemesh.meta.requests import key_of, kind_of_word
-from edgemesh.model.objects import KubeObject, ObjectKey, Origin
+from edgemesh.meta.synced import SyncedObjects, complete_body
+from edgemesh.model.objects import ObjectKey
 from edgemesh.model.sync import SyncPosition
 from edgemesh.observe.log import get_logger
 from edgemesh.store.store import Store
 from edgemesh.store.transaction import Transaction
-from edgemesh.wire.kubernetes import FieldError, kind_of, validate
-from edgemesh.wire.message import Message, MessageError, Operation, ResourcePath
+from edgemesh.wire.kubernetes import FieldError
+from edgemesh.wire.message import Message, MessageError, Operation
 
 SYNC = "all/sync"
 
-_LONGEST_UID = 36
 # More names than anybody reads; the count goes on.
 _REFUSED_REMEMBERED = 1000
 
@@ -163,24 +159,27 @@ class _Batch:
         self.replaced: list[ObjectKey] = []
 
     def write(self, transaction: Transaction, messages: Sequence[Message]) -> None:
-        derivation = Derivation(transaction)
+        objects = SyncedObjects(transaction, Derivation(transaction))
         for message in messages:
             resource = message.route.resource
             try:
                 if resource == SYNC:
-                    self._mark(transaction, derivation, message)
+                    self._mark(transaction, objects, message)
                 else:
                     self.synced = False
-                    self._take(transaction, derivation, message)
+                    self._take(objects, message)
             except (MessageError, FieldError, RefusedError) as problem:
                 self.refused[resource] = str(problem)
             else:
                 self.stored.add(resource)
-        for refused in derivation.finish_where_possible():
+        for refused in objects.finish():
             what, _, why = refused.problem.partition(": ")
             self.refused[what] = why
+        self.replaced = objects.replaced
+        if objects.deleted:
+            self.written["deleted"] = objects.deleted
 
-    def _mark(self, transaction: Transaction, derivation: Derivation, message: Message) -> None:
+    def _mark(self, transaction: Transaction, objects: SyncedObjects, message: Message) -> None:
         if message.route.operation == Operation.RESPONSE:
             begin = _content(message, SyncBegin)
             self.cloud_store = begin.store
@@ -190,87 +189,31 @@ class _Batch:
         if not self.cloud_store:
             raise RefusedError(Code.BAD_REQUEST, "the end of a list that has not begun")
         if mark.synced and self.named is not None:
-            self._sweep(transaction, derivation, self.named)
+            self.swept += objects.sweep(transaction.synced_keys(), self.named)
             self.named = None
         self.synced = mark.synced
         if self.named is None:
             self.position = SyncPosition(self.cloud_store, mark.revision)
             transaction.note_position(self.position)
 
-    def _sweep(
-        self, transaction: Transaction, derivation: Derivation, named: set[ObjectKey]
-    ) -> None:
-        for key in transaction.synced_keys():
-            if key not in named:
-                self._delete(transaction, derivation, key)
-                self.swept += 1
-
-    def _take(self, transaction: Transaction, derivation: Derivation, message: Message) -> None:
-        path = message.resource
-        key = key_of(path)
+    def _take(self, objects: SyncedObjects, message: Message) -> None:
+        key = key_of(message.resource)
         match message.route.operation:
             case Operation.INSERT | Operation.UPDATE:
                 # Whatever it is like, the cloud has it: what is stored of it is not to be swept.
                 if self.named is not None:
                     self.named.add(key)
-                self._put(transaction, derivation, key, _body(message, path, key))
+                objects.put(key, _body(message, key))
                 self.written["stored"] += 1
             case Operation.DELETE:
                 if self.named is not None:
                     self.named.discard(key)
-                self._delete(transaction, derivation, key, _uid_of(message))
+                objects.delete(key, _uid_of(message))
             case operation:
                 raise RefusedError(Code.BAD_REQUEST, f"operation {operation!r} is unknown")
 
-    def _put(
-        self,
-        transaction: Transaction,
-        derivation: Derivation,
-        key: ObjectKey,
-        body: dict[str, Any],
-    ) -> None:
-        existing = transaction.get(key)
-        uid = body["metadata"].get("uid")
-        is_other = uid is not None and (existing is None or uid != existing.uid)
-        if is_other and (holder := transaction.holder_of(uid)) is not None:
-            raise RefusedError(Code.CONFLICT, f"metadata.uid: {uid} is the one of {holder}")
-        if existing is not None and existing.origin is Origin.APPLIED:
-            self.replaced.append(key)
-        if existing is not None and is_other:
-            # Another object of the same name: it was deleted and made anew, or applied here.
-            transaction.delete(existing)
-            derivation.note(existing, None)
-            existing = None
-        new = transaction.put(key, body, Origin.SYNCED, existing)
-        if new is existing:
-            return
-        if key.kind == "Service":
-            transaction.allocate(new.uid, _unclaimed(transaction, new))
-        derivation.note(existing, new)
 
-    def _delete(
-        self, transaction: Transaction, derivation: Derivation, key: ObjectKey, uid: str = ""
-    ) -> None:
-        existing = transaction.get(key)
-        if existing is None or existing.origin is not Origin.SYNCED:
-            return
-        # What is said late of a predecessor does not mean its successor.
-        if not uid or uid == existing.uid:
-            transaction.delete(existing)
-            derivation.note(existing, None)
-            self.written["deleted"] += 1
-
-
-def _unclaimed(transaction: Transaction, service: KubeObject) -> list[str]:
-    """The Service's addresses and node ports, but for those that one applied here has taken.
-
-    Which of the two then answers calls is decided as for all addresses that are contested.
-    """
-    free = {None, service.key}
-    return [one for one in named_values(service.body) if transaction.owner_of(one) in free]
-
-
-def _body(message: Message, path: ResourcePath, key: ObjectKey) -> dict[str, Any]:
+def _body(message: Message, key: ObjectKey) -> dict[str, Any]:
     """The object that a Message carries, complete and checked.
 
     Raises:
@@ -279,17 +222,8 @@ def _body(message: Message, path: ResourcePath, key: ObjectKey) -> dict[str, Any
     value = message.value()
     if not isinstance(value, dict) or not isinstance(value.get("metadata"), dict):
         raise RefusedError(Code.INVALID, "the content is not an object with metadata")
-    kind = kind_of_word(path.type)
-    # KubeEdge leaves these out of some objects.
-    body = {"apiVersion": kind.api_versions[0], "kind": kind.name, **value}
-    metadata = _metadata(value["metadata"], key)
-    body["metadata"] = metadata
-    if kind_of(body) is not kind:
-        raise RefusedError(Code.INVALID, f"the content is a {body['kind']}")
-    if metadata.get("name") != key.name or metadata.get("namespace", "") != key.namespace:
-        raise RefusedError(Code.INVALID, "the content is an object of another name")
-    validate(body)
-    return body
+    # KubeEdge leaves kind and apiVersion out of some objects.
+    return complete_body(kind_of_word(message.resource.type), key, value)
 
 
 def _uid_of(message: Message) -> str:
@@ -298,18 +232,6 @@ def _uid_of(message: Message) -> str:
         case {"metadata": {"uid": str(uid)}}:
             return uid
     return ""
-
-
-def _metadata(sent: Mapping[str, Any], key: ObjectKey) -> dict[str, Any]:
-    metadata = {name: value for name, value in sent.items() if value is not None}
-    if key.namespace:
-        metadata.setdefault("namespace", key.namespace)
-    uid = metadata.get("uid", "")
-    if not isinstance(uid, str) or len(uid) > _LONGEST_UID:
-        raise FieldError("metadata.uid", f"expected at most {_LONGEST_UID} characters")
-    if not uid:
-        metadata.pop("uid", None)
-    return metadata
 
 
 def _content(message: Message, kind: type[Any]) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sqlalchemy import Connection, bindparam, delete, insert, select
+from sqlalchemy import Connection, bindparam, delete, exists, insert, literal, select
 
 from edgemesh.model.objects import ObjectKey, Origin
 from edgemesh.model.sync import SyncPosition
@@ -16,6 +16,10 @@ _DELETE_POSITION = delete(SyncRow)
 _INSERT_POSITION = insert(SyncRow)
 _SYNCED_KEYS = select(ObjectRow.kind, ObjectRow.namespace, ObjectRow.name).where(
     ObjectRow.origin == Origin.SYNCED.value
+)
+_SYNCED_KEYS_OF_KIND = _SYNCED_KEYS.where(ObjectRow.kind == bindparam("of_kind"))
+_OWN_SERVICES = select(literal(1)).where(
+    exists().where(ObjectRow.kind == "Service", ObjectRow.origin != Origin.SYNCED.value)
 )
 _HOLDER = select(ObjectRow.kind, ObjectRow.namespace, ObjectRow.name).where(
     ObjectRow.uid == bindparam("wanted")
@@ -35,9 +39,16 @@ def write_position(connection: Connection, position: SyncPosition) -> None:
     connection.execute(_INSERT_POSITION, values)
 
 
-def synced_keys(connection: Connection) -> Iterator[ObjectKey]:
-    """Every object that came from the cloud."""
-    return (ObjectKey(*row) for row in connection.execute(_SYNCED_KEYS).all())
+def synced_keys(connection: Connection, kind: str) -> Iterator[ObjectKey]:
+    """Every object of a kind, or of all kinds, that came from the cloud."""
+    statement = _SYNCED_KEYS_OF_KIND if kind else _SYNCED_KEYS
+    rows = connection.execute(statement, {"of_kind": kind} if kind else {})
+    return (ObjectKey(*row) for row in rows.all())
+
+
+def has_own_services(connection: Connection) -> bool:
+    """Whether there is a Service that did not come from the cloud."""
+    return connection.execute(_OWN_SERVICES).one_or_none() is not None
 
 
 def holder_of(connection: Connection, uid: str) -> ObjectKey | None:

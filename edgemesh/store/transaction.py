@@ -122,9 +122,13 @@ class Transaction:
         """The object that has this uid, None when none has."""
         return sync.holder_of(self._connection, uid)
 
-    def synced_keys(self) -> Iterator[ObjectKey]:
-        """Every object that came from the cloud."""
-        return sync.synced_keys(self._connection)
+    def synced_keys(self, kind: str = "") -> Iterator[ObjectKey]:
+        """Every object that came from the cloud, of one kind or of all."""
+        return sync.synced_keys(self._connection, kind)
+
+    def has_own_services(self) -> bool:
+        """Whether there is a Service that did not come from the cloud."""
+        return sync.has_own_services(self._connection)
 
     def note_position(self, position: SyncPosition) -> None:
         """Note how far the cloud was followed, this transaction included."""
