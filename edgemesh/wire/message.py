@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -113,7 +113,9 @@ class ResourcePath(NamedTuple):
         return cls(*parts)
 
 
-class Header(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Header(
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True
+):
     """Who a Message is and what it answers.
 
     Args:
@@ -133,7 +135,9 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     type: str = ""
 
 
-class Route(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Route(
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True
+):
     """Where a Message comes from, where it goes, and what it wants with which resource."""
 
     source: str = ""
@@ -178,14 +182,18 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
             raise MessageError(f"content: {error}") from error
 
 
-_HEADER = msgspec.json.Decoder(Header)
-_ROUTE = msgspec.json.Decoder(Route)
+class _Envelope(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A Message without anything unknown, as nearly all are: read in one go."""
+
+    header: Header
+    route: Route
+    content: msgspec.Raw = _NULL
+
+
+_ENVELOPE = msgspec.json.Decoder(_Envelope)
+_ENVELOPES = msgspec.json.Decoder(list[_Envelope])
 _FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_KNOWN = {
-    "": frozenset({"header", "route", "content"}),
-    "header": frozenset(Header.__struct_fields__),
-    "route": frozenset(Route.__struct_fields__),
-}
+_PARTS = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 def decode_message(line: bytes) -> Message:
@@ -196,23 +204,55 @@ def decode_message(line: bytes) -> Message:
         MessageError: it lacks a field, or a field has the wrong type.
     """
     try:
+        return _message(_ENVELOPE.decode(line))
+    except UNREADABLE:
+        return _decode_with_unknown(line)
+
+
+def _message(envelope: _Envelope) -> Message:
+    return Message(header=envelope.header, route=envelope.route, content=envelope.content)
+
+
+def _decode_with_unknown(line: bytes) -> Message:
+    """Read a Message of which all is kept that is unknown here, or say what is wrong with it."""
+    try:
         fields = _FIELDS.decode(line)
     except UNREADABLE as error:
         raise NotAnObjectError(f"not a Message: {error}") from error
-    place = "header: "
+    unknown: dict[str, dict[str, msgspec.Raw]] = {}
+    _keep_unknown(unknown, "", fields, _Envelope)
     try:
-        header = _HEADER.decode(fields.get("header", _NULL))
-        place = "route: "
-        route = _ROUTE.decode(fields.get("route", _NULL))
+        place = "header"
+        header = _read_part(unknown, place, fields.get(place, _NULL), Header)
+        place = "route"
+        route = _read_part(unknown, place, fields.get(place, _NULL), Route)
     except UNREADABLE as error:
-        raise MessageError(f"not a Message: {place}{error}") from error
-    unknown = {
-        name: found
-        for name, known in _KNOWN.items()
-        if (found := _unknown(_FIELDS.decode(fields[name]) if name else fields, known))
-    }
+        raise MessageError(f"not a Message: {place}: {error}") from error
     content = fields.get("content", _NULL)
     return Message(header=header, route=route, content=content, unknown=unknown)
+
+
+_Part = TypeVar("_Part", Header, Route)
+
+
+def _read_part(
+    unknown: dict[str, dict[str, msgspec.Raw]], name: str, raw: msgspec.Raw, part: type[_Part]
+) -> _Part:
+    fields = _FIELDS.decode(raw)
+    _keep_unknown(unknown, name, fields, part)
+    known = {name: fields[name] for name in part.__struct_fields__ if name in fields}
+    return msgspec.json.decode(msgspec.json.encode(known), type=part)
+
+
+def _keep_unknown(
+    unknown: dict[str, dict[str, msgspec.Raw]],
+    name: str,
+    fields: dict[str, msgspec.Raw],
+    known: type[msgspec.Struct],
+) -> None:
+    found = {key: raw.copy() for key, raw in fields.items() if key not in known.__struct_fields__}
+    if found:
+        unknown[name] = found
 
 
 def decode_frame(frame: str | bytes | bytearray, limit: int) -> Message:
@@ -242,12 +282,19 @@ def decode_frames(frame: str | bytes | bytearray, limit: int) -> list[Message]:
     if not data.lstrip().startswith(b"["):
         return [decode_message(data)]
     try:
-        parts = msgspec.json.decode(data, type=list[msgspec.Raw])
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise NotAnObjectError(f"not Messages: {error}") from error
-    if not parts:
+        messages = [_message(envelope) for envelope in _ENVELOPES.decode(data)]
+    except UNREADABLE:
+        messages = [decode_message(bytes(part)) for part in _parts(data)]
+    if not messages:
         raise NotAnObjectError("not a Message: an empty array")
-    return [decode_message(bytes(part)) for part in parts]
+    return messages
+
+
+def _parts(data: bytes) -> list[msgspec.Raw]:
+    try:
+        return _PARTS.decode(data)
+    except UNREADABLE as error:
+        raise NotAnObjectError(f"not Messages: {error}") from error
 
 
 def join_frames(texts: Sequence[str]) -> str:
@@ -323,15 +370,6 @@ def encode_message(message: Message) -> bytes:
 def encode_content(value: Any) -> msgspec.Raw:
     """Encode JSON values as the content of a Message."""
     return msgspec.Raw(msgspec.json.encode(value))
-
-
-def _unknown(
-    fields: dict[str, msgspec.Raw], known: frozenset[str]
-) -> dict[str, msgspec.Raw] | None:
-    # Nearly every Message has none; a set comparison is all it then costs.
-    if fields.keys() <= known:
-        return None
-    return {name: value.copy() for name, value in fields.items() if name not in known}
 
 
 def _with_unknown(part: Header | Route, unknown: Mapping[str, msgspec.Raw] | None) -> Any:

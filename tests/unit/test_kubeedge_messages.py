@@ -79,6 +79,15 @@ def test_between_our_own_ends_a_frame_may_have_several_messages(number: int) -> 
     assert decode_frames(join_frames([text] * number), 10_000) == [a_message()] * number
 
 
+def test_what_is_unknown_in_one_message_of_several_is_kept() -> None:
+    plain = encode_message(a_message()).decode()
+    odd = plain.replace('{"header":{', '{"later":1,"header":{"newer":2,', 1)
+    first, second = decode_frames(join_frames([plain, odd]), 10_000)
+    assert first == a_message()
+    assert encode_message(second) == encode_message(decode_message(odd.encode()))
+    assert second.unknown.keys() == {"", "header"}
+
+
 @pytest.mark.parametrize("frame", ["[]", "[1]", "[", "x", "[" * 100_000])
 def test_an_array_of_no_messages_is_no_frame(frame: str) -> None:
     with pytest.raises(NotAnObjectError):
