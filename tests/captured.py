@@ -44,6 +44,13 @@ def lines(name: str) -> Iterator[dict[str, Any]]:
         yield from map(json.loads, file)
 
 
+def pairs() -> list[dict[str, Any]]:
+    """Requests to an API server and to MetaServer, each with its answer."""
+    with (_FOLDER / "kube-list.json").open() as file:
+        found: list[dict[str, Any]] = json.load(file)
+    return found
+
+
 def _read() -> Iterator[Captured]:
     for name in _FILES:
         for number, line in enumerate(lines(name), 1):

@@ -1,0 +1,1 @@
+"""What a Kubernetes API server, or KubeEdge's MetaServer, answers: lists, watches, failures."""
