@@ -18,6 +18,47 @@ class KubernetesSettings:
     Args:
         server: ``in-cluster``, ``kubeconfig``, a URL such as KubeEdge's MetaServer
             ``http://127.0.0.1:10550``, or "" for none.
+        kubeconfig: the file, where that is the server; "" for ``$KUBECONFIG`` or
+            ``~/.kube/config``.
+        context: of that file; "" for its current one.
+        token_file: holds the token to show to a server that is named by URL; read again when the
+            server refuses what it held. "" for none.
+        ca_file: who may have signed the certificate of such a server; "" for whom this machine
+            trusts.
+        dial_seconds: for connecting and TLS.
+        request_seconds: for a whole answer, a page of a list among them; MetaServer takes 10 to
+            find out that its cloud is away.
+        watch_seconds: after which the server is to end a watch, and is asked for a new one; up to
+            a fifth less, by lot.
+        silence_seconds: without a word on a watch after which the server is taken to be gone; an
+            API server sends a bookmark about every 60.
+        metaserver_seconds: the same as ``watch_seconds`` for a MetaServer: how long what its
+            watches do not tell, deletions among it, may stay unnoticed, for after each it is asked
+            for a list.
+        missing_seconds: between questions for a resource that the server does not have.
+        first_retry_seconds, max_retry_seconds: pause after a failure; it doubles, with jitter.
+        max_retry_after_seconds: the most of a pause that the server asks for (Retry-After).
+        page_objects: of one page of a list.
+        batch_objects: handed on at once, and held while others are written.
+        max_list_bytes: of one page; of a whole list where the server cannot page.
+        max_line_bytes: of one event of a watch, and so of one object.
     """
 
     server: str = ""
+    kubeconfig: str = ""
+    context: str = ""
+    token_file: str = ""
+    ca_file: str = ""
+    dial_seconds: Seconds = 10.0
+    request_seconds: Seconds = 60.0
+    watch_seconds: Seconds = 300.0
+    silence_seconds: Seconds = 90.0
+    metaserver_seconds: Seconds = 30.0
+    missing_seconds: Seconds = 30.0
+    first_retry_seconds: Seconds = 0.5
+    max_retry_seconds: Seconds = 30.0
+    max_retry_after_seconds: Seconds = 300.0
+    page_objects: Count = 500
+    batch_objects: Count = 200
+    max_list_bytes: Count = 64 * 1024 * 1024
+    max_line_bytes: Count = 8 * 1024 * 1024
