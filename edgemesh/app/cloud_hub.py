@@ -6,6 +6,7 @@ from contextlib import ExitStack
 
 import trio
 
+from edgemesh.app.cloud_revocations import RevocationTeller
 from edgemesh.bus.close_codes import CloseCode
 from edgemesh.bus.cloudhub.changes import Changes
 from edgemesh.bus.cloudhub.credentials import Credentials
@@ -73,6 +74,8 @@ class CloudHub:
         self.replicas = Replicas(store, self.sessions, cloud) if store.is_shared else None
         self.changes.on_news(self._wake)
         credentials.on_revocation(self._cut_revoked)
+        self._revocations = RevocationTeller(store, apply, credentials)
+        self._retry_seconds = settings.meta.read_retry_seconds
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve nodes until cancelled; started once they can connect.
@@ -91,6 +94,7 @@ class CloudHub:
             if self.replicas is not None:
                 await nursery.start(self.replicas.run)
             await nursery.start(self._credentials.run)
+            nursery.start_soon(self._revocations.run, self._retry_seconds)
             await nursery.start(self.changes.run)
             await nursery.start(self._enrolment.serve, enrolment)
             await nursery.start(self.door.serve, hub)

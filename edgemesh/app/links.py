@@ -19,8 +19,10 @@ from edgemesh.bus.link.links import Links
 from edgemesh.bus.link.listener import LinkListener
 from edgemesh.bus.link.shared import Shared
 from edgemesh.bus.link.tls import LinkTls
+from edgemesh.bus.pki.checks import Revoked, check_not_revoked
 from edgemesh.bus.pki.identity import Identity
 from edgemesh.bus.pki.problems import CertificateProblem
+from edgemesh.bus.pki.revocations import REVOCATIONS, read_revocations
 from edgemesh.bus.router.streams import ServicebusStreams
 from edgemesh.kernel.sockets import Address
 from edgemesh.meta.feed import ChangeFeed
@@ -83,6 +85,7 @@ class NodeLinks:
             plane.reactor, servicebus_ports, bus.dial_seconds, bus.max_uploads
         )
         self._identity: Identity | None = None
+        self._revoked = Revoked()
         self._renewed = trio.Event()
         self.links: Links | None = None
         credentials.on_identity(self._take_identity)
@@ -122,7 +125,7 @@ class NodeLinks:
             self._settings.bus,
             self._plane.reactor,
             tls,
-            check=_nothing_is_revoked,
+            check=self._check,
             wall_clock=_now,
             own_mark=self._settings.netfilter.own_mark,
         )
@@ -183,6 +186,8 @@ class NodeLinks:
                 nodes.clear()
             for change in batch.changes:
                 key = change.object.key
+                if key == REVOCATIONS and change.type is not ChangeType.DELETE:
+                    self._shut_out(links, change.object.body)
                 if key.kind != "Node":
                     continue
                 addresses = _link_addresses(change.object.body)
@@ -194,6 +199,17 @@ class NodeLinks:
                 links.know(nodes)
                 if not self._direct:
                     self._reach_by_bus(frozenset(nodes.keys() - {self._settings.node}))
+
+    def _check(self, der: bytes) -> None:
+        check_not_revoked(der, self._revoked)
+
+    def _shut_out(self, links: Links, revocations: Mapping[str, object]) -> None:
+        try:
+            self._revoked = read_revocations(revocations)
+        except ValueError as error:
+            _log.warning("who is shut out cannot be read", problem=str(error))
+        else:
+            links.check_again()
 
     async def _find_cloud(self, links: Links) -> None:
         """Look up its name again and again: a cloud that moves is found."""
@@ -232,10 +248,6 @@ def _link_addresses(node: Mapping[str, object]) -> tuple[Address, ...] | None:
         except ValueError as error:
             _log.warning("a node tells an address that is none", problem=str(error))
     return tuple(addresses)
-
-
-def _nothing_is_revoked(_der: bytes) -> None:
-    """Only the cloud knows; a node whose certificate was revoked is not in the store any more."""
 
 
 def _now() -> datetime:

@@ -10,6 +10,8 @@ import pytest
 import trio
 from lab_homes import curl, manifest_of, pods_of, unique_home
 
+from edgemesh.app.cloud_authority import revoke_node
+from edgemesh.app.config import load_settings
 from edgemesh.lab import cluster, plan, rollout, topology
 from edgemesh.lab.state import Home, load
 from edgemesh.meta.client import connect
@@ -111,3 +113,27 @@ async def test_calls_go_by_the_hub_until_the_direct_way_opens_and_again_when_it_
     # What is linked needs no cloud.
     await cluster.kill_hub(lab)
     await goes(lab, Way.LINK)
+
+
+async def test_nodes_shut_out_who_is_revoked_also_while_the_cloud_is_away(lab: Home) -> None:
+    await cluster.up(lab, 2, with_hub=True, settings=SETTINGS)
+    await rollout.apply(lab, manifest_of(MANIFEST))
+    await cluster.join_edges(lab)
+    await goes(lab, Way.LINK)
+    await revoke_node(load_settings(lab.hub_config), "edge-2")
+    await is_shut_out(lab)
+    await cluster.kill_hub(lab)
+    await cluster.stop_agents(lab, ["edge-1"])
+    await cluster.start_agents(lab, ["edge-1"])
+    await is_shut_out(lab)
+
+
+async def is_shut_out(lab: Home) -> None:
+    """Wait until edge-1 says why it has no link to edge-2."""
+    with trio.fail_after(PATIENCE_SECONDS):
+        while True:
+            status = await peer(lab, "edge-1", "edge-2")
+            if status is not None and "is revoked" in status.problem:
+                assert status.route is not Way.LINK
+                return
+            await trio.sleep(0.1)

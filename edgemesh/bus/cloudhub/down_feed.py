@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from edgemesh.bus.close_codes import CloseCode
 from edgemesh.bus.cloudhub.changes import Changes, DownChange
+from edgemesh.bus.pki.revocations import REVOCATIONS
 from edgemesh.bus.stamp import new_stamp
 from edgemesh.model.objects import ObjectKey
 from edgemesh.policy.bus.outbox import Outgoing
@@ -139,7 +140,7 @@ def for_mesh_node(
 
 
 def _is_of_mesh(change: DownChange) -> bool:
-    return change.key.kind in MESH_KINDS
+    return change.key.kind in MESH_KINDS or change.key == REVOCATIONS
 
 
 def _mark(revision: int) -> Outgoing:
