@@ -31,6 +31,7 @@ _COMMANDS = {
     "delete": ("edgemesh.cli.objects:delete", "Delete objects."),
     "netfilter": ("edgemesh.cli.netfilter:app", "Install, remove, show and check the rules."),
     "bpf": ("edgemesh.cli.bpf:app", "Load, unload and show the BPF programs."),
+    "deploy": ("edgemesh.cli.deploy:app", "Write what installs edgemesh."),
     "lab": ("edgemesh.cli.lab:app", "Nodes and pods as network namespaces of this host."),
 }
 for _name, (_path, _help) in _COMMANDS.items():

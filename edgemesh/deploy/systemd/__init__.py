@@ -1,0 +1,1 @@
+"""Units of systemd, and what puts them into their places."""
