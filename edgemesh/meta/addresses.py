@@ -86,7 +86,8 @@ def named_values(body: Mapping[str, Any]) -> list[str]:
     spec = body.get("spec") or {}
     if spec.get("type") == "ExternalName":
         return []
-    named = [spec.get("clusterIP"), *(spec.get("clusterIPs") or ())]
+    # The first of the addresses is said twice.
+    named = dict.fromkeys((spec.get("clusterIP"), *(spec.get("clusterIPs") or ())))
     addresses = {canonical_address(one): None for one in named if one and one != "None"}
     ports = (
         _node_port_value(NodePort(Transport(port.get("protocol") or "TCP"), port["nodePort"]))

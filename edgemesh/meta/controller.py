@@ -97,7 +97,7 @@ class Controller:
         if new is existing:
             return _result(key, "unchanged", new)
         if key.kind == "Service":
-            transaction.allocate(new.uid, values)
+            transaction.allocate(new, values)
         derivation.note(existing, new)
         return _result(key, "created" if existing is None else "configured", new)
 

@@ -9,7 +9,7 @@ a batch that was interrupted is sent again and comes to the same.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -17,6 +17,7 @@ import trio
 
 from edgemesh.meta.derivation import Derivation
 from edgemesh.meta.errors import Code, RefusedError
+from edgemesh.meta.refused import RefusedObjects
 from edgemesh.meta.requests import key_of, kind_of_word
 from edgemesh.meta.synced import SyncedObjects, complete_body
 from edgemesh.model.objects import ObjectKey
@@ -28,9 +29,6 @@ from edgemesh.wire.kubernetes import FieldError
 from edgemesh.wire.message import Message, MessageError, Operation
 
 SYNC = "all/sync"
-
-# More names than anybody reads; the count goes on.
-_REFUSED_REMEMBERED = 1000
 
 _log = get_logger("sync")
 
@@ -77,7 +75,8 @@ class Synchroniser:
         """Know nothing yet; see `begin`."""
         self._store = store
         self.written: Counter[str] = Counter()
-        self.refused: dict[str, str] = {}
+        self._refused = RefusedObjects[str]("cloud")
+        self.refused: Mapping[str, str] = self._refused.latest
         self.position = SyncPosition()
         self.synced = False
         self.synced_changed = trio.current_time()
@@ -97,14 +96,13 @@ class Synchroniser:
         if synced != self.synced:
             self.synced, self.synced_changed = synced, trio.current_time()
 
-    def tell_refused(self, name: str, problem: str) -> None:
-        """Note an object that cannot be stored; the log hears of it once."""
-        self.written["refused"] += 1
-        if self.refused.pop(name, None) != problem:
-            _log.warning("object from the cloud is not stored", object=name, problem=problem)
-        self.refused[name] = problem
-        if len(self.refused) > _REFUSED_REMEMBERED:
-            del self.refused[next(iter(self.refused))]
+    def tell(self, stored: Iterable[str], refused: Mapping[str, str]) -> None:
+        """Note what was stored, and what cannot be."""
+        for name in stored:
+            self._refused.discard(name)
+        for name, problem in refused.items():
+            self.written["refused"] += 1
+            self._refused.add(name, problem)
 
 
 class SyncSession:
@@ -134,10 +132,7 @@ class SyncSession:
         parent.written.update(batch.written)
         parent.note_synced(synced=batch.synced)
         parent.position = batch.position or parent.position
-        for name in batch.stored:
-            parent.refused.pop(name, None)
-        for name, problem in batch.refused.items():
-            parent.tell_refused(name, problem)
+        parent.tell(batch.stored, batch.refused)
         for key in batch.replaced:
             _log.warning("object that was applied here is replaced by the cloud's", object=str(key))
         if batch.swept:

@@ -115,7 +115,7 @@ class SyncedObjects:
         given_up = set(named_values(before.body)) - owners.keys() if before is not None else ()
         if given_up or any(owner != service.key for owner in owners.values()):
             free = [value for value, owner in owners.items() if owner in {None, service.key}]
-            transaction.allocate(service.uid, free)
+            transaction.allocate(service, free)
 
 
 def complete_body(kind: Kind, key: ObjectKey, sent: Mapping[str, Any]) -> dict[str, Any]:

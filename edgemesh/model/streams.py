@@ -10,6 +10,9 @@ from edgemesh.model.services import PortKey, Transport
 CLOUD = "@cloud"
 # Of Node objects: where the node takes links, ``address:port`` each, with commas between.
 LINK_ANNOTATION = "edgemesh.io/link"
+VERSION_ANNOTATION = "edgemesh.io/version"
+# What the cloud notes on Node objects of what nodes say of themselves.
+NODE_ANNOTATIONS = (LINK_ANNOTATION, VERSION_ANNOTATION)
 
 
 class StreamRequest(NamedTuple):

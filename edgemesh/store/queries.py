@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Executable
 
 from edgemesh.model.objects import Change, ChangeType, KubeObject, ObjectKey
 from edgemesh.store import statements
@@ -33,6 +34,39 @@ def find_object(connection: Connection, key: ObjectKey) -> KubeObject | None:
     parameters = statements.scope_parameters(Scope(*key))
     row = connection.execute(statements.FIND_OBJECT, parameters).one_or_none()
     return None if row is None else object_from_row(row)
+
+
+def find_objects(
+    connection: Connection, kind: str, keys: Sequence[ObjectKey]
+) -> dict[ObjectKey, KubeObject | None]:
+    """The objects of these names, all of one kind; None for those that are not there."""
+    found: dict[ObjectKey, KubeObject | None] = dict.fromkeys(keys)
+    if keys:
+        names = [(key.namespace, key.name) for key in keys]
+        for row in connection.execute(statements.FIND_OBJECTS, {"of_kind": kind, "names": names}):
+            one = object_from_row(row)
+            found[one.key] = one
+    return found
+
+
+def find_holders(connection: Connection, uids: Sequence[str]) -> dict[str, ObjectKey | None]:
+    """The objects that have these uids; None for a uid that none has."""
+    return _keys_by(connection, statements.FIND_HOLDERS, uids)
+
+
+def find_owners(connection: Connection, values: Sequence[str]) -> dict[str, ObjectKey | None]:
+    """The Services that have these addresses and node ports; None for those that are free."""
+    return _keys_by(connection, statements.FIND_OWNERS, values)
+
+
+def _keys_by(
+    connection: Connection, statement: Executable, wanted: Sequence[str]
+) -> dict[str, ObjectKey | None]:
+    found: dict[str, ObjectKey | None] = dict.fromkeys(wanted)
+    if wanted:
+        for value, *key in connection.execute(statement, {"wanted": list(wanted)}):
+            found[value] = ObjectKey(*key)
+    return found
 
 
 def list_objects(connection: Connection, scope: Scope, selector: Selector = ()) -> list[KubeObject]:

@@ -19,6 +19,7 @@ from sqlalchemy import (
     null,
     or_,
     select,
+    tuple_,
     union_all,
     update,
 )
@@ -80,10 +81,18 @@ READ_UID = select(IdentityRow.uid)
 READ_FLOOR = select(RevisionRow.floor)
 WRITE_REVISION = update(RevisionRow)
 
-ALLOCATION_OWNER = (
-    select(ObjectRow.kind, ObjectRow.namespace, ObjectRow.name)
-    .join(AllocationRow, AllocationRow.service_uid == ObjectRow.uid)
-    .where(AllocationRow.value == bindparam("wanted"))
+_KEY = (ObjectRow.kind, ObjectRow.namespace, ObjectRow.name)
+FIND_OBJECTS = select(*OBJECT_COLUMNS).where(
+    ObjectRow.kind == bindparam("of_kind"),
+    tuple_(ObjectRow.namespace, ObjectRow.name).in_(bindparam("names", expanding=True)),
+)
+FIND_HOLDERS = select(ObjectRow.uid, *_KEY).where(
+    ObjectRow.uid.in_(bindparam("wanted", expanding=True))
+)
+FIND_OWNERS = (
+    select(AllocationRow.value, *_KEY)
+    .join(ObjectRow, AllocationRow.service_uid == ObjectRow.uid)
+    .where(AllocationRow.value.in_(bindparam("wanted", expanding=True)))
 )
 INSERT_ALLOCATIONS = insert(AllocationRow)
 DELETE_ALLOCATIONS = delete(AllocationRow).where(

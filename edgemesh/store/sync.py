@@ -21,9 +21,6 @@ _SYNCED_KEYS_OF_KIND = _SYNCED_KEYS.where(ObjectRow.kind == bindparam("of_kind")
 _OWN_SERVICES = select(literal(1)).where(
     exists().where(ObjectRow.kind == "Service", ObjectRow.origin != Origin.SYNCED.value)
 )
-_HOLDER = select(ObjectRow.kind, ObjectRow.namespace, ObjectRow.name).where(
-    ObjectRow.uid == bindparam("wanted")
-)
 
 
 def read_position(connection: Connection) -> SyncPosition:
@@ -49,9 +46,3 @@ def synced_keys(connection: Connection, kind: str) -> Iterator[ObjectKey]:
 def has_own_services(connection: Connection) -> bool:
     """Whether there is a Service that did not come from the cloud."""
     return connection.execute(_OWN_SERVICES).one_or_none() is not None
-
-
-def holder_of(connection: Connection, uid: str) -> ObjectKey | None:
-    """The object that has a uid, None when none has."""
-    row = connection.execute(_HOLDER, {"wanted": uid}).one_or_none()
-    return None if row is None else ObjectKey(*row)

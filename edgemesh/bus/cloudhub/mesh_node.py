@@ -12,15 +12,13 @@ from edgemesh.bus.cloudhub.down_feed import SYNC, for_mesh_node
 from edgemesh.bus.cloudhub.refusals import Reason, Refusals
 from edgemesh.bus.cloudhub.session import Session
 from edgemesh.bus.stamp import new_stamp
-from edgemesh.model.objects import ObjectKey
+from edgemesh.model.objects import ObjectKey, Origin
+from edgemesh.model.streams import LINK_ANNOTATION, VERSION_ANNOTATION
 from edgemesh.store.store import Store
 from edgemesh.store.transaction import Transaction
 from edgemesh.wire.host_port import joined, parse_host_port
 from edgemesh.wire.kubeedge.answers import answer
 from edgemesh.wire.message import Message
-
-LINK_ANNOTATION = "edgemesh.io/link"
-VERSION_ANNOTATION = "edgemesh.io/version"
 
 _MOST_ADDRESSES = 16
 _LONGEST_VERSION = 64
@@ -103,6 +101,11 @@ class MeshNodes:
                 body = dict(existing.body)
             metadata = dict(body.get("metadata") or {"name": node})
             metadata["annotations"] = {**(metadata.get("annotations") or {}), **annotations}
-            self._apply(transaction, [{**body, "metadata": metadata}])
+            whole = {**body, "metadata": metadata}
+            if existing is not None and existing.origin is Origin.SYNCED:
+                # What Kubernetes says of a Node is not ours to change, but this it does not say.
+                transaction.put(existing.key, whole, Origin.SYNCED, existing)
+            else:
+                self._apply(transaction, [whole])
 
         await self._store.transact(work)
