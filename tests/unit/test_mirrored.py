@@ -83,7 +83,7 @@ def test_a_node_keeps_what_it_has_said_here_of_itself() -> None:
         ("", "app=api", False),
     ],
 )
-def test_selectors_choose_as_the_api_server_does(fields: str, labels: str, chosen: bool) -> None:  # noqa: FBT001
+def test_selectors_choose_as_the_api_server_does(fields: str, labels: str, chosen: bool) -> None:
     pod = {"metadata": {"name": "web", "labels": {"app": "web"}}, "spec": {"nodeName": "edge-1"}}
     resource = Resource("Pod", "/api/v1/pods", field_selector=fields, label_selector=labels)
     assert chooses(resource, pod) is chosen
