@@ -143,10 +143,11 @@ async def down(home: Home) -> bool:
 
 async def _start_agents(home: Home, state: State, nodes: Sequence[Node]) -> State:
     state = await agents.start_agents(home, state, nodes)
-    if state.hub is None:
-        await objects.write(home, state, [node_body(node) for node in state.nodes])
-    else:
+    if state.hub is not None:
         await objects.wait_until_current(home, state)
+    elif not home.hub_config.exists():
+        await objects.write(home, state, [node_body(node) for node in state.nodes])
+    # Else their cloud is away, and they serve what it told them before.
     return state
 
 
