@@ -1,0 +1,1 @@
+"""Following an API server: what to ask next, and what an answer changes."""
