@@ -12,6 +12,7 @@ from edgemesh.bus.cloudhub.refusals import Reason
 from edgemesh.bus.cloudhub.session import Session
 from edgemesh.bus.cloudhub.sessions import Sessions
 from edgemesh.bus.router.ingress import serve_http
+from edgemesh.bus.router.lines import Work, WorkLines
 from edgemesh.bus.router.outcomes import RuleOutcomes
 from edgemesh.bus.router.rest import RestRouter
 from edgemesh.bus.router.rulebook import Rulebook
@@ -21,7 +22,7 @@ from edgemesh.model.settings import Settings
 from edgemesh.observe.log import get_logger
 from edgemesh.store.router import RouterStore
 from edgemesh.store.store import Store
-from edgemesh.wire.kubeedge.router import is_upload
+from edgemesh.wire.kubeedge.router import EVENTBUS, is_upload
 from edgemesh.wire.message import Message
 
 _log = get_logger("router")
@@ -84,10 +85,8 @@ class CloudRouter:
         self._sessions = hub.sessions
         self._inbound = hub.inbound
         self._refusals = hub.refusals
-        send, self._work = trio.open_memory_channel[Callable[[], Awaitable[None]]](
-            cloud.max_uploads
-        )
-        self._send = send
+        self._leading = WorkLines(cloud.max_uploads)
+        self._telling = WorkLines(cloud.max_nodes)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled; started once the ingress listens.
@@ -99,8 +98,9 @@ class CloudRouter:
         async with trio.open_nursery() as nursery:
             await nursery.start(self.outcomes.run)
             await nursery.start(self.rulebook.run)
-            nursery.start_soon(self._do_work, nursery)
-            self.rulebook.on_change(lambda: self._queue(self._uploads.rules_changed))
+            nursery.start_soon(self._leading.run)
+            nursery.start_soon(self._telling.run)
+            self.rulebook.on_change(lambda: self._tell(self._uploads.rules_changed))
             self._sessions.on_change(self._note)
             self._inbound.route = self._take
             cloud = self._settings
@@ -118,27 +118,18 @@ class CloudRouter:
 
     def _note(self, session: Session, *, here: bool) -> None:
         if here:
-            self._queue(lambda: self._uploads.connected(session.node))
+            self._tell(lambda: self._uploads.connected(session.node))
         elif self._sessions.get(session.node) is None:
             self._uploads.disconnected(session.node)
 
     def _take(self, node: str, message: Message) -> None:
         if is_upload(message):
-            self._queue(lambda: self._uploads.take(node, message))
+            # Who asks waits for an answer, and orders what he asks himself.
+            is_event = message.route.source == EVENTBUS
+            line = (node, message.route.resource) if is_event else message.header.msg_id
+            if not self._leading.put(line, lambda: self._uploads.take(node, message)):
+                _log.warning("an upload is dropped", node=node, most=self._settings.max_uploads)
 
-    def _queue(self, work: Callable[[], Awaitable[None]]) -> None:
-        try:
-            self._send.send_nowait(work)
-        except trio.WouldBlock:
-            _log.warning("uploads are dropped", waiting=self._settings.max_uploads)
-
-    async def _do_work(self, nursery: trio.Nursery) -> None:
-        """Lead uploads on side by side: a slow target holds up only its own."""
-        places = trio.CapacityLimiter(self._settings.max_uploads)
-
-        async def do(work: Callable[[], Awaitable[None]]) -> None:
-            async with places:
-                await work()
-
-        async for work in self._work:
-            nursery.start_soon(do, work)
+    def _tell(self, work: Work) -> None:
+        """Tell nodes what they are to bring; one thing after the other."""
+        self._telling.put("", work)

@@ -10,8 +10,6 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 
-import trio
-
 from edgemesh.bus.router.nodes import NodeAwayError, Nodes
 from edgemesh.bus.router.outcomes import RuleOutcomes
 from edgemesh.bus.router.rulebook import Rulebook
@@ -52,8 +50,6 @@ class Uploads:
         self._settings = settings
         self._new_stamp = new_stamp
         self._asked: dict[str, set[_Wish]] = {}
-        # What is told after another must not overtake it.
-        self._telling = trio.Lock()
 
     async def take(self, node: str, message: Message) -> None:
         """Lead an upload of a node on, and tell the node what became of it if it asked."""
@@ -73,21 +69,19 @@ class Uploads:
             await self._answer(node, message, said)
 
     async def connected(self, node: str) -> None:
-        """Tell a node that has connected what it is to bring."""
-        async with self._telling:
-            self._asked[node] = set()
-            await self._tell(node, self._wishes().get(node, set()))
+        """Tell a node that has connected what it is to bring; see `rules_changed`."""
+        self._asked[node] = set()
+        await self._tell(node, self._wishes().get(node, set()))
 
     def disconnected(self, node: str) -> None:
         """Forget what a node was told."""
         self._asked.pop(node, None)
 
     async def rules_changed(self) -> None:
-        """Tell all nodes what is new."""
-        async with self._telling:
-            wishes = self._wishes()
-            for node in list(self._asked):
-                await self._tell(node, wishes.get(node, set()))
+        """Tell all nodes what is new; not while they are told anything else."""
+        wishes = self._wishes()
+        for node in list(self._asked):
+            await self._tell(node, wishes.get(node, set()))
 
     async def _post(self, rule: RouterRule, node: str, message: Message) -> str:
         url = rule.target_resource["resource"]
