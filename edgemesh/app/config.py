@@ -12,8 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
+from edgemesh.model.configuration import read_settings
 from edgemesh.model.errors import OperatorError
 from edgemesh.model.settings import Settings
 
@@ -44,7 +43,7 @@ def load_settings(
     if config is not None or DEFAULT_FILE.exists():
         path = config or DEFAULT_FILE
         values = _read(path)
-        _convert(values, str(path))
+        read_settings(values, str(path))
     for name, text in environment.items():
         _overlay_variable(values, name, text)
     for key, value in (overrides or {}).items():
@@ -53,7 +52,7 @@ def load_settings(
             section.update({k: v for k, v in value.items() if v is not None})
         elif value is not None:
             values[key] = value
-    settings = _convert(values, "the environment or a flag")
+    settings = read_settings(values, "the environment or a flag")
     _check_networks(settings)
     _check_source(settings)
     return settings if settings.node else dataclasses.replace(settings, node=_host_name())
@@ -106,34 +105,3 @@ def _overlay_variable(values: dict[str, Any], name: str, text: str) -> None:
         is_list = typing.get_origin(options[option]) is tuple
         listed = [part.strip() for part in text.split(",") if part.strip()] if is_list else text
         values.setdefault(section, {})[option] = listed
-
-
-def _convert(values: Mapping[str, Any], where: str) -> Settings:
-    _refuse_unknown(values, Settings, "", where)
-    try:
-        return msgspec.convert(values, Settings, strict=False, dec_hook=_from_text)
-    except msgspec.ValidationError as error:
-        problem, _, path = str(error).partition(" - at `$.")
-        key = path.rstrip("`") or "?"
-        value: Any = values
-        for part in key.split("."):
-            value = value.get(part) if isinstance(value, Mapping) else None
-        raise OperatorError(f"config {where}: {key} = {value!r}: {problem.lower()}") from error
-
-
-def _from_text(kind: type, value: Any) -> Any:
-    if kind is Path and isinstance(value, str):
-        return Path(value)
-    raise msgspec.ValidationError(f"Expected `{kind.__name__}`")
-
-
-def _refuse_unknown(values: Mapping[str, Any], kind: type, prefix: str, where: str) -> None:
-    hints = typing.get_type_hints(kind)
-    for key, value in values.items():
-        if key not in hints:
-            known = ", ".join(sorted(hints))
-            raise OperatorError(f"config {where}: unknown key {prefix}{key}", f"known: {known}")
-        if dataclasses.is_dataclass(hints[key]):
-            if not isinstance(value, Mapping):
-                raise OperatorError(f"config {where}: {prefix}{key} must be a table")
-            _refuse_unknown(value, typing.cast("type", hints[key]), f"{prefix}{key}.", where)
