@@ -36,7 +36,7 @@ async def listed(
     Raises:
         RefusedError: the query asks for what is forgotten, not there yet, or not meaningful.
     """
-    limit = _number(query.get("limit", ""))
+    limit = check_limit(query)
     page = await _page(history, type_, target, query, limit)
     wanted = wanted_by(type_, target, query)
     prefix = f"{target.namespace}/" if target.namespace else ""
@@ -166,7 +166,13 @@ def _without_kind(body: Body) -> Body:
     return {name: value for name, value in body.items() if name not in {"kind", "apiVersion"}}
 
 
-def _number(text: str) -> int:
+def check_limit(query: Mapping[str, str]) -> int:
+    """How many objects a page may have; 0 is any number.
+
+    Raises:
+        RefusedError: it is not a number.
+    """
+    text = query.get("limit", "")
     if text and not text.lstrip("-").isdecimal():
         raise bad_request(f'strconv.ParseInt: parsing "{text}": invalid syntax')
     return int(text or 0)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from apiserver.answers import (
+    JSON,
     Answer,
     Request,
     already_exists,
@@ -26,10 +28,33 @@ from apiserver.history import History
 from apiserver.resources import BUILT_IN, Body, ResourceType, Target
 
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
-_MEDIA = "application/json, application/yaml, application/vnd.kubernetes.protobuf"
 _PATCH_MEDIA = "application/json-patch+json, application/merge-patch+json"
 _MERGE = "application/merge-patch+json"
 _NAMESPACES = BUILT_IN[0]
+
+
+class Media(NamedTuple):
+    """How a server speaks of bodies that it cannot read.
+
+    Attributes:
+        accepted: media types.
+        malformed: of the kind and the body that is no JSON.
+    """
+
+    accepted: str
+    malformed: Callable[[str, str], str]
+
+
+def _malformed(kind: str, body: str) -> str:
+    return (
+        f"the object provided is unrecognized (must be of type {kind}): couldn't get "
+        f"version/kind; json parse error: unexpected end of JSON input ({body})"
+    )
+
+
+_MEDIA = Media(
+    "application/json, application/yaml, application/vnd.kubernetes.protobuf", _malformed
+)
 
 
 @dataclass(eq=False)
@@ -43,18 +68,20 @@ class Writer:
     history: History
     serial: int = 0
 
-    def answer(self, request: Request, type_: ResourceType, target: Target) -> Answer:
+    def answer(
+        self, request: Request, type_: ResourceType, target: Target, media: Media = _MEDIA
+    ) -> Answer:
         """What a write is answered with, after it is done.
 
         Raises:
             RefusedError: it is not done.
         """
         if request.method == "POST" and not target.name:
-            return self._create(request, type_, target)
+            return self._create(type_, target, _read(request, type_, media))
         if not target.name:
             raise method_not_allowed()
         if request.method == "PUT":
-            return self._update(type_, target, _read(request, type_))
+            return self._update(type_, target, _read(request, type_, media))
         if request.method == "PATCH":
             return self._patch(request, type_, target)
         if request.method == "DELETE" and not target.subresource:
@@ -75,8 +102,7 @@ class Writer:
             return before
         return self.history.write(type_, target.key, new)
 
-    def _create(self, request: Request, type_: ResourceType, target: Target) -> Answer:
-        body = _read(request, type_)
+    def _create(self, type_: ResourceType, target: Target, body: Body) -> Answer:
         metadata = body["metadata"]
         named = metadata.get("namespace") or target.namespace
         if type_.namespaced and (not target.namespace or named != target.namespace):
@@ -166,23 +192,19 @@ class Writer:
         return before
 
 
-def _read(request: Request, type_: ResourceType) -> Body:
-    media = request.headers.get("content-type", "application/json").split(";")[0]
-    if media != "application/json":
+def _read(request: Request, type_: ResourceType, media: Media) -> Body:
+    if request.headers.get("content-type", JSON).split(";")[0] != JSON:
         raise failed(
             415,
             "the body of the request was in an unknown format - accepted media types include: "
-            f"{_MEDIA}",
+            f"{media.accepted}",
             "UnsupportedMediaType",
         )
     try:
         body: Body = msgspec.json.decode(request.body, type=dict[str, Any])
     except msgspec.DecodeError as error:
-        raise bad_request(
-            f"the object provided is unrecognized (must be of type {type_.kind}): couldn't get "
-            f"version/kind; json parse error: unexpected end of JSON input "
-            f"({request.body.decode(errors='replace')})"
-        ) from error
+        words = media.malformed(type_.kind, request.body.decode(errors="replace"))
+        raise bad_request(words) from error
     if body.get("kind") != type_.kind or body.get("apiVersion") not in type_.api_versions:
         raise bad_request(
             f"{body.get('kind')} in version {body.get('apiVersion')!r} cannot be handled as a "
