@@ -11,9 +11,7 @@ from captured import lines, pairs
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgemesh.model.errors import OperatorError
 from edgemesh.model.reflection import Change, Name, Resource
-from edgemesh.policy.reflector.fields import FieldSelector
 from edgemesh.policy.reflector.known import Known, name_of
 
 Body = Mapping[str, Any]
@@ -139,7 +137,7 @@ def test_out_of_order_an_old_version_does_not_bring_back_what_was_deleted_since(
 
 
 def test_what_a_selector_does_not_choose_is_not_there() -> None:
-    known = Known(FieldSelector("spec.nodeName=one").matches)
+    known = Known(lambda body: body["spec"]["nodeName"] == "one")
     here, away = {"nodeName": "one"}, {"nodeName": "two"}
     bodies = [made("a", 1, spec=here), made("b", 2, spec=away)]
     assert listed(known, bodies, "9") == (["a"], {"a"})
@@ -149,29 +147,6 @@ def test_what_a_selector_does_not_choose_is_not_there() -> None:
     assert change is not None
     assert change.deleted
     assert len(known) == 1
-
-
-@pytest.mark.parametrize(
-    ("text", "chosen"),
-    [
-        ("", True),
-        ("metadata.name=a", True),
-        ("metadata.name==a,spec.nodeName=one", True),
-        ("metadata.name=a,spec.nodeName=two", False),
-        ("spec.nodeName.deeper=", True),
-        ("status.phase=Running", False),
-        ("spec.replicas=3", False),
-    ],
-)
-def test_a_field_selector_chooses_by_equal_text(text: str, chosen: bool) -> None:
-    body = {"metadata": {"name": "a"}, "spec": {"nodeName": "one", "replicas": 3}}
-    assert FieldSelector(text).matches(body) is chosen
-
-
-@pytest.mark.parametrize("text", ["spec.nodeName", "=a", "spec.nodeName!=a"])
-def test_a_field_selector_with_anything_but_equality_is_refused(text: str) -> None:
-    with pytest.raises(OperatorError, match=r"is not FIELD=VALUE"):
-        FieldSelector(text)
 
 
 def test_a_resource_tells_the_version_of_its_objects_by_its_path() -> None:
