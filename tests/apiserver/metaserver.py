@@ -6,7 +6,7 @@ The numbers in comments are the points of ``captures/README.md``.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -25,7 +25,7 @@ from apiserver.answers import (
     ok,
     text,
 )
-from apiserver.defaults import as_kind
+from apiserver.defaults import as_kind, key_of
 from apiserver.discovery import discovered
 from apiserver.faults import Faults
 from apiserver.front import Front, Send, Streamed, listening
@@ -69,28 +69,35 @@ class MetaServer(Front):
     Attributes:
         connected: whether EdgeCore reaches CloudCore.
         slow_seconds: how long EdgeCore waits for a CloudCore that does not answer.
+        informed: group and plural of what CloudCore has an informer of.
+        epoch: how many CloudCores were lost so far.
     """
 
     connected: bool = True
     slow_seconds: float = 10.0
+    informed: set[tuple[str, str]] = field(default_factory=set)
+    epoch: int = 0
     _tables: defaultdict[tuple[str, str], _Table] = field(
         default_factory=lambda: defaultdict(_Table)
     )
-    # Types that CloudCore has an informer of, and how often CloudCore came back.
-    _informed: set[tuple[str, str]] = field(default_factory=set)
-    _epoch: int = 0
     _loss_noticed: bool = False
 
     def lose_cloud(self) -> None:
         """CloudCore goes; what it knew of watches goes with it (28)."""
         self.connected = False
         self._loss_noticed = False
-        self._informed.clear()
-        self._epoch += 1
+        self.informed.clear()
+        self.epoch += 1
 
     def return_cloud(self) -> None:
         """CloudCore is there again."""
         self.connected = True
+
+    def keep_rows(self, path: str, bodies: Iterable[Body]) -> None:
+        """Let EdgeCore have stored these objects some time ago."""
+        type_, _ = self.found(path)
+        for body in bodies:
+            self._table(type_).rows[key_of(type_, body)] = body
 
     async def result(self, request: Request) -> Answer | Streamed:
         _check_accept(request)
@@ -209,11 +216,11 @@ class MetaServer(Front):
             if not table.open_watches:
                 # What changed while nobody watched is not pushed later (27).
                 table.fed_to = self.history.revision
-            if place not in self._informed:
-                self._informed.add(place)
+            if place not in self.informed:
+                self.informed.add(place)
                 self._push_all(type_, table)
         table.open_watches += 1
-        return self._epoch if self.connected else -1
+        return self.epoch if self.connected else -1
 
     def close_watch(self, type_: ResourceType) -> None:
         """The watch is over."""
@@ -248,11 +255,6 @@ class MetaServer(Front):
             metadata = {**written.before["metadata"], "resourceVersion": str(written.revision)}
             told = {**written.before, "metadata": metadata}
             table.pushed.append(_Pushed(before, None, told))
-
-    @property
-    def epoch(self) -> int:
-        """How many CloudCores were lost so far."""
-        return self._epoch
 
 
 @dataclass(eq=False)
