@@ -1,0 +1,98 @@
+"""The objects of an installation, as the Helm chart that comes with this package has them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from typing import Any, NamedTuple
+
+import yaml
+
+from edgemesh.deploy.gotemplate.execute import Templates
+from edgemesh.deploy.gotemplate.parse import parse
+from edgemesh.deploy.values import combine
+
+# kubectl applies objects in the order in which they come: what others need goes first.
+_FIRST = (
+    "Namespace",
+    "CustomResourceDefinition",
+    "ServiceAccount",
+    "ClusterRole",
+    "ClusterRoleBinding",
+    "Role",
+    "RoleBinding",
+    "ConfigMap",
+    "PersistentVolumeClaim",
+    "Service",
+)
+_DOCUMENTS = re.compile(r"^---\s*$", re.MULTILINE)
+
+
+class Document(NamedTuple):
+    """One object.
+
+    Args:
+        text: YAML, with what the chart's authors say about it.
+        body: the same as JSON values.
+    """
+
+    text: str
+    body: dict[str, Any]
+
+
+def chart_directory() -> Traversable:
+    """Where the chart lies; ``helm install`` takes the path."""
+    return files("edgemesh.deploy") / "chart"
+
+
+def default_values() -> dict[str, Any]:
+    """The chart's values.yaml."""
+    values: dict[str, Any] = yaml.safe_load((chart_directory() / "values.yaml").read_text())
+    return values
+
+
+def render(namespace: str, layers: Iterable[Mapping[str, Any]]) -> list[Document]:
+    """All objects, in an order in which they can be applied.
+
+    Args:
+        namespace: for those that live in one.
+        layers: values, each over those before it, and all over the defaults.
+
+    Raises:
+        OperatorError: the values are not understood or contradict each other.
+    """
+    chart = chart_directory()
+    given = {
+        "Values": combine(default_values(), layers),
+        "Release": {"Namespace": namespace},
+        "Chart": _chart_facts(chart),
+        "Files": {"Get": lambda path: (chart / path).read_text()},
+    }
+    sources = {each.name: parse(each.read_text()) for each in (chart / "templates").iterdir()}
+    templates = Templates(sources)
+    documents = [
+        document
+        for name in sorted(sources)
+        if not name.startswith("_")
+        for document in _documents(templates.render(name, given))
+    ]
+    return sorted(documents, key=_rank)
+
+
+def _chart_facts(chart: Traversable) -> dict[str, str]:
+    facts = yaml.safe_load((chart / "Chart.yaml").read_text())
+    return {"AppVersion": facts["appVersion"]}
+
+
+def _documents(text: str) -> Iterator[Document]:
+    for part in _DOCUMENTS.split(text):
+        body = yaml.safe_load(part)
+        if body is not None:
+            yield Document(part.strip() + "\n", body)
+
+
+def _rank(document: Document) -> int:
+    kind = document.body["kind"]
+    return _FIRST.index(kind) if kind in _FIRST else len(_FIRST)
