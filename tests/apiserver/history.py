@@ -100,6 +100,11 @@ class History:
         if revision < self._shelf(type_).floor:
             raise TooOldError
 
+    def stirred(self, type_: ResourceType) -> bool:
+        """Whether anything of a type was written after the past was forgotten."""
+        shelf = self._shelf(type_)
+        return bool(shelf.log) and shelf.log[-1].revision > shelf.floor
+
     def since(self, type_: ResourceType, revision: int) -> list[Written]:
         """All writes after a revision, in order.
 

@@ -98,7 +98,8 @@ class Watch:
             await send(self._bookmark_line(revision, {END_OF_INITIAL: "true"}))
 
     async def _bookmark(self, send: Send) -> None:
-        if self._bookmarked:
+        # As the watch cache: before it saw an event itself it knows no revision to tell.
+        if self._bookmarked and self.history.stirred(self.type_):
             await self._tell_new(send)
             # No event that this watch tells later is older.
             self.revision = max(self.revision, self.history.revision)
