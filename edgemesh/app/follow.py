@@ -108,6 +108,7 @@ class Follower:
             Source(settings.proxy.source),
             inbound,
             reaches_cloud=bool(settings.bus.cloud) and settings.bus.links != "off",
+            intercepts=settings.proxy.intercept_default == "enabled",
         )
 
     def _tell_problems(self) -> None:

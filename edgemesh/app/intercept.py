@@ -70,6 +70,8 @@ class Interceptor:
         self._snapshot = Snapshot()
         self._standing: frozenset[Target] = frozenset()
         self._held: frozenset[HeldConnection] = frozenset()
+        # Whose calls the rules treat otherwise than those of others; None when that is not known.
+        self._callers: frozenset[str] | None = None
         self._changed = trio.Event()
         self._interception: Interception | None = None
         self._turn = trio.Lock()
@@ -212,6 +214,7 @@ class Interceptor:
     async def _install(self, interception: Interception) -> None:
         await trio.to_thread.run_sync(interception.install)
         self._standing = await trio.to_thread.run_sync(interception.addresses)
+        self._callers = None
         await self._update(interception)
         self.installed = True
 
@@ -258,7 +261,7 @@ class Interceptor:
         except OperatorError:
             self.installed = True
             raise
-        self._standing, self._held = frozenset(), frozenset()
+        self._standing, self._held, self._callers = frozenset(), frozenset(), None
         _log.info("rules are removed, for nothing needs them", balanced=self.need.balanced)
 
     def _reasons(self) -> dict[str, int]:
@@ -276,19 +279,21 @@ class Interceptor:
         wanted = await trio.to_thread.run_sync(service_addresses, snapshot)
         added, removed = wanted - self._standing, self._standing - wanted
         held = self._beyond(snapshot) if removed else self._held
-        if added or removed:
-            await trio.to_thread.run_sync(interception.update, added, removed, held)
-            self._standing, self._held = wanted, held
+        callers = snapshot.callers.listed
+        if added or removed or callers != self._callers:
+            await trio.to_thread.run_sync(interception.update, added, removed, held, callers)
+            self._standing, self._held, self._callers = wanted, held, callers
         if removed:
             # Those that were accepted meanwhile.
             await self._hold(interception)
         self.revision = snapshot.revision
 
     async def _hold(self, interception: Interception) -> None:
-        held = self._beyond(self._in_force())
+        snapshot = self._in_force()
+        held, callers = self._beyond(snapshot), snapshot.callers.listed
         if held != self._held:
-            await trio.to_thread.run_sync(interception.update, (), (), held)
-            self._held = held
+            await trio.to_thread.run_sync(interception.update, (), (), held, callers)
+            self._held, self._callers = held, callers
 
     def _in_force(self) -> Snapshot:
         return Snapshot() if self._released else self._snapshot

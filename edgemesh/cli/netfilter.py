@@ -14,13 +14,13 @@ from cyclopts import App, Parameter
 
 from edgemesh.app.ask import ask_agent
 from edgemesh.app.config import load_settings
-from edgemesh.kernel.netfilter import Installed, Interception, Target, open_interception
+from edgemesh.kernel.netfilter import Installed, Interception, open_interception
 from edgemesh.kernel.preflight import Finding, check_interception
 from edgemesh.meta.client import AgentGoneError, connect
 from edgemesh.meta.snapshot import SnapshotBuilder
 from edgemesh.model.errors import OperatorError
 from edgemesh.model.objects import Change, ChangeType, KubeObject, ObjectKey
-from edgemesh.model.services import Source
+from edgemesh.model.services import Snapshot, Source
 from edgemesh.model.settings import Settings
 from edgemesh.model.status import AgentStatus
 from edgemesh.policy.addresses import service_addresses
@@ -77,13 +77,13 @@ async def install(*, options: RuleOptions = _NO_OPTIONS, as_json: AsJson = False
         as_json: as one JSON object.
     """
     settings = options.settings()
-    wanted = await _known_addresses(settings)
-    described, count = await trio.to_thread.run_sync(_install, settings, wanted)
+    known = await _known(settings)
+    described, count = await trio.to_thread.run_sync(_install, settings, known)
     if as_json:
-        _print_json({**_facts(settings, described, count), "agent": wanted is not None})
+        _print_json({**_facts(settings, described, count), "agent": known is not None})
         return
     print(f"installed: {_line(settings, described)}, {count} addresses")
-    if wanted is None:
+    if known is None:
         print(
             f"no agent answers on {settings.socket_path}, so the addresses are those that were"
             " there before; run this again when one does"
@@ -151,7 +151,7 @@ async def check(*, options: RuleOptions = _NO_OPTIONS, as_json: AsJson = False) 
     return 1 if any(finding.state == "missing" for finding in findings) else 0
 
 
-async def _known_addresses(settings: Settings) -> frozenset[Target] | None:
+async def _known(settings: Settings) -> Snapshot | None:
     """What the running agent knows; None when none answers.
 
     Raises:
@@ -167,28 +167,36 @@ async def _known_addresses(settings: Settings) -> frozenset[Target] | None:
                 "end it first, or set netfilter.enabled = false and start it again",
             )
         async with connect(path, settings.meta) as client:
-            bodies = await client.request(Operation.QUERY, "all/service", {})
+            bodies = [
+                body
+                for kind in ("namespace", "pod", "service")
+                for body in await client.request(Operation.QUERY, f"all/{kind}", {})
+            ]
     except AgentGoneError:
         return None
-    builder = SnapshotBuilder(settings.node, Source(settings.proxy.source))
-    builder.apply(Change(ChangeType.INSERT, _service(body)) for body in bodies)
-    return service_addresses(builder.build(0))
+    intercepts = settings.proxy.intercept_default == "enabled"
+    source = Source(settings.proxy.source)
+    builder = SnapshotBuilder(settings.node, source, intercepts=intercepts)
+    builder.apply(Change(ChangeType.INSERT, _object(body)) for body in bodies)
+    return builder.build(0)
 
 
-def _service(body: Any) -> KubeObject:
+def _object(body: Any) -> KubeObject:
     metadata = body["metadata"]
-    key = ObjectKey("Service", metadata.get("namespace", ""), metadata["name"])
+    key = ObjectKey(body["kind"], metadata.get("namespace", ""), metadata["name"])
     return KubeObject(key, metadata.get("uid", ""), 0, metadata.get("labels") or {}, body)
 
 
-def _install(settings: Settings, wanted: frozenset[Target] | None) -> tuple[Installed, int]:
+def _install(settings: Settings, snapshot: Snapshot | None) -> tuple[Installed, int]:
     with closing(
         open_interception(settings.netfilter, settings.proxy, owned=False)
     ) as interception:
         interception.install()
         standing = interception.addresses()
-        if wanted is not None:
-            interception.update(wanted - standing, standing - wanted)
+        if snapshot is not None:
+            wanted = service_addresses(snapshot)
+            callers = snapshot.callers.listed
+            interception.update(wanted - standing, standing - wanted, callers=callers)
         described = interception.describe()
         assert described is not None
         return described, len(interception.addresses())

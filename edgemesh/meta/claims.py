@@ -54,6 +54,10 @@ class Claims(Generic[KeyT, ValueT]):
         if len(claims) == 1:
             del self._contested[key]
 
+    def holder(self, key: KeyT) -> ValueT | None:
+        """The value that holds now, None where nobody claims."""
+        return self._held.get(key)
+
     def frozen(self) -> Mapping[KeyT, ValueT]:
         """What holds now; the same mapping as long as nothing changes, and never changed."""
         if self._copy is None:

@@ -22,6 +22,7 @@ from edgemesh.model.paths import ALL_PATHS, AvailablePaths
 from edgemesh.model.services import Service, ServiceName, Snapshot, Source, Transport
 from edgemesh.model.streams import LINK_ANNOTATION
 from edgemesh.policy.bus.beyond import beyond_the_cloud
+from edgemesh.policy.callers import SAYS_NOTHING, namespace_says, pod_says
 from edgemesh.policy.objects.backends import Neighbours
 from edgemesh.policy.objects.conditions import conditions_of, refused
 from edgemesh.policy.objects.standing import Target, standing_of
@@ -33,7 +34,7 @@ from edgemesh.policy.service_model import (
     record_service,
 )
 from edgemesh.wire.kubernetes import FieldError, examine
-from edgemesh.wire.kubernetes.core import Node
+from edgemesh.wire.kubernetes.core import Namespace, Node
 from edgemesh.wire.kubernetes.core import Service as ServiceView
 from edgemesh.wire.kubernetes.pods import Pod
 
@@ -52,6 +53,7 @@ class SnapshotBuilder:
         default_source: which address endpoints see where the Service does not say.
         inbound_source: which one they see of calls that reach them at their own address.
         reaches_cloud: whether calls go to the cloud by the bus, for Services that run there.
+        intercepts: whether calls of Pods are intercepted where nobody says anything about it.
 
     Attributes:
         problems: what was passed over, by object: an object that cannot be decoded is as if it
@@ -65,6 +67,7 @@ class SnapshotBuilder:
         inbound_source: Source = Source.PRESERVE,
         *,
         reaches_cloud: bool = False,
+        intercepts: bool = True,
     ) -> None:
         self._node = node
         self._default_source = default_source
@@ -76,7 +79,7 @@ class SnapshotBuilder:
         self._rules = RuleIndex()
         # Nodes that are reached by links; this one needs none to itself.
         self._linked = {node}
-        self._pods = PodIndex()
+        self._pods = PodIndex(intercepts=intercepts)
         self._relabelled: set[str] = set()
         self._weights: dict[str, int] = {}
         self._reweighted: set[str] = set()
@@ -106,6 +109,7 @@ class SnapshotBuilder:
             "RuleEndpoint": self._touching(self._rules.put_endpoint),
             "Pod": self._take_pod,
             "Node": self._take_node,
+            "Namespace": self._take_namespace,
         }
 
     def apply(self, changes: Iterable[Change]) -> None:
@@ -147,6 +151,7 @@ class SnapshotBuilder:
             udp_inbound=self._built.inbound[Transport.UDP].frozen(),
             services=self._built.services(),
             pods=self._pods.frozen(),
+            callers=self._pods.callers(),
             ports=self._built.ports(),
             ruled=self._rules.ruled,
         )
@@ -198,15 +203,21 @@ class SnapshotBuilder:
 
     def _take_pod(self, key: ObjectKey, view: Pod | None) -> None:
         name = f"{key.namespace}/{key.name}"
-        if self._pods.put(key, view):
+        says = pod_says(view.metadata.labels, view.metadata.annotations) if view else SAYS_NOTHING
+        if self._pods.put(key, view, says.choice):
             self._relabelled.add(name)
         weight, problem = weight_of(view) if view else (1, "")
-        self._tell(key, [problem] if problem else ())
+        self._tell(key, (*says.problems, *([problem] if problem else ())))
         if weight != self._weights.get(name, 1):
             self._reweighted.add(name)
             self._weights[name] = weight
             if weight == 1:
                 del self._weights[name]
+
+    def _take_namespace(self, key: ObjectKey, view: Namespace | None) -> None:
+        says = namespace_says(view.metadata.labels) if view else SAYS_NOTHING
+        self._pods.put_namespace(key.name, says.choice)
+        self._tell(key, says.problems)
 
     def _touch_served_by_changed_pods(self) -> None:
         """Labels matter to subsets only; Pods come and go, and most Services have none."""

@@ -194,12 +194,30 @@ class PodIdentity:
         workload: the name of what made it, that of a Deployment for instance; its own when it
             stands alone.
         labels: of the Pod.
+        left_alone: why calls that it makes are not intercepted, "" when they are.
     """
 
     namespace: str
     name: str
     workload: str = field(default="", compare=False)
     labels: Mapping[str, str] = field(default_factory=lambda: NO_LABELS, compare=False)
+    left_alone: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Callers:
+    """Whose calls are intercepted: everybody's but those of some Pods, or these Pods' alone.
+
+    Args:
+        listed: addresses of these Pods. Those on the node's own network have none.
+        only_listed: whether it is their calls alone; nobody else's then, not the node's own either.
+    """
+
+    listed: frozenset[str] = frozenset()
+    only_listed: bool = False
+
+
+EVERYBODY = Callers()
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +233,7 @@ class Snapshot:
         tcp_inbound, udp_inbound: `ServicePort.inbound` ones by their endpoint's (address, port).
         services: by (namespace, name).
         pods: by address.
+        callers: whose calls are intercepted.
         ports: Service ports by their key, those without an address and inbound ones, too.
         ruled: Services that a Rule leads to, with the numbers of the ports that it means; none for
             all of them.
@@ -231,5 +250,6 @@ class Snapshot:
     udp_inbound: Mapping[tuple[str, int], ServicePort] = field(default_factory=dict)
     services: Mapping[tuple[str, str], Service] = field(default_factory=dict)
     pods: Mapping[str, PodIdentity] = field(default_factory=dict)
+    callers: Callers = EVERYBODY
     ports: Mapping[PortKey, ServicePort] = field(default_factory=dict)
     ruled: Mapping[ServiceName, frozenset[int]] = field(default_factory=dict)

@@ -77,6 +77,9 @@ class ProxySettings:
     Args:
         tcp_port, udp_port: transparent listeners.
         source: the address that endpoints see, unless the Service says otherwise.
+        intercept_default: whether calls of Pods are intercepted that say nothing about it, and
+            whose Namespace says nothing either. ``disabled`` leaves everybody else alone, too:
+            the node's own calls, and those that come from elsewhere.
         peek: ``needed`` waits for the first bytes only where a policy depends on the protocol;
             ``always`` waits on every port that declares none.
         peek_deadline_seconds: after it, an undeclared protocol is opaque.
@@ -110,6 +113,7 @@ class ProxySettings:
     tcp_port: Port = 15001
     udp_port: Port = 15002
     source: Literal["node", "preserve"] = "node"
+    intercept_default: Literal["enabled", "disabled"] = "enabled"
     peek: Literal["needed", "always"] = "needed"
     peek_deadline_seconds: Seconds = 0.5
     connect_timeout_seconds: Seconds = 2.0

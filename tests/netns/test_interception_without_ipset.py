@@ -35,6 +35,15 @@ rules = subprocess.run(["iptables-save"], capture_output=True, text=True).stdout
 assert rules.count("-A EDGEMESH-SERVICES") == 2, rules
 assert "-A EDGEMESH-INBOUND -d 10.1.0.2/32 -p tcp -m tcp --dport 80 -g" in rules, rules
 assert "-d 10.96.0.1/32 -p tcp -m tcp --dport 80 -g EDGEMESH-DIVERT" in rules, rules
+assert rules.count("-A EDGEMESH-CALLERS") == 1, rules
+pod = frozenset({"10.1.0.2", "fd01::2"})
+for callers, count in ((pod, 2), (pod, 2), (frozenset({"10.1.0.3"}), 2), (frozenset(), 1)):
+    held.update((), (), callers=callers)
+    rules = subprocess.run(["iptables-save"], capture_output=True, text=True).stdout
+    assert rules.count("-A EDGEMESH-CALLERS") == count, rules
+    for caller in callers & {"10.1.0.2", "10.1.0.3"}:
+        assert f"-A EDGEMESH-CALLERS -s {caller}/32 -j RETURN" in rules, rules
+    assert rules.rindex("-A EDGEMESH-CALLERS") == rules.index("-A EDGEMESH-CALLERS -j EDGEMESH-S")
 held.update((), {web})
 held.update((), {web})
 assert held.addresses() == targets - {web}

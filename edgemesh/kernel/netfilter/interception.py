@@ -75,8 +75,9 @@ class Interception(Protocol):
         added: Collection[Target],
         removed: Collection[Target],
         held: Collection[HeldConnection] = (),
+        callers: frozenset[str] = frozenset(),
     ) -> None:
-        """Change what is intercepted; rules stay as they are.
+        """Change what is intercepted, and whose calls are; rules stay as they are.
 
         Those added that are there, those removed that are not, and families that are not
         intercepted are passed over.
@@ -87,6 +88,8 @@ class Interception(Protocol):
             held: all connections that go on to come to the agent although their destination
                 is removed, or was before. Where connection tracking tells them, they need not
                 be named.
+            callers: addresses of all Pods whose calls are treated otherwise than those of others,
+                as ``proxy.intercept_default`` says. It holds for connections that begin.
 
         Raises:
             OperatorError: nothing is installed, or the kernel refuses; then nothing changed.

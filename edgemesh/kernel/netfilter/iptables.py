@@ -38,7 +38,7 @@ from edgemesh.kernel.netfilter.xtables import Xtables
 from edgemesh.model.settings import NetfilterSettings, ProxySettings
 
 _BUILT_IN = ("PREROUTING", "OUTPUT")
-_OWN = (*_BUILT_IN, "SERVICES", "INBOUND", "DIVERT")
+_OWN = (*_BUILT_IN, "CALLED", "CALLERS", "SERVICES", "INBOUND", "DIVERT")
 _COMMENT = re.compile(r'--comment "(edgemesh .*)"$')
 
 Saved = Mapping[str, list[str]]
@@ -58,11 +58,14 @@ class IptablesInterception:
     def __init__(self, settings: NetfilterSettings, proxy: ProxySettings, *, owned: bool) -> None:
         check(settings)
         self._settings = settings
+        self._proxy = proxy
         self._leaves = owned and settings.fail == "open"
         self._families = [
             Xtables(4 if family == socket.AF_INET else 6) for family in families(settings)
         ]
-        self._matches = choose_matches(settings, self._families)
+        self._matches = choose_matches(settings, proxy, self._families)
+        # None until this process has said so.
+        self._callers: frozenset[str] | None = None
         self._prefix = chains(settings)
         self._rulesets = {
             family.version: iptables_ruleset(settings, proxy, family.version)
@@ -77,6 +80,8 @@ class IptablesInterception:
             self._matches.prepare(kept)
             for family in self._families:
                 self._load(family, saved[family.version], kept)
+            if self._callers is not None:
+                self._matches.list_callers(None, self._callers)
         add_routes(self._settings)
 
     def update(
@@ -84,9 +89,14 @@ class IptablesInterception:
         added: Collection[Target],
         removed: Collection[Target],
         held: Collection[HeldConnection] = (),  # noqa: ARG002 - the connection mark tells them
+        callers: frozenset[str] = frozenset(),
     ) -> None:
         """See `Interception.update`."""
         family = self._settings.family
+        # First: those who are to be left alone are not to be met by what is added.
+        if callers != self._callers:
+            self._matches.list_callers(self._callers, callers)
+            self._callers = callers
         self._matches.change(intercepted(added, family), intercepted(removed, family))
 
     def remove(self) -> None:
@@ -96,7 +106,8 @@ class IptablesInterception:
             if family.available():
                 self._unload(family, family.saved())
         everything = dataclasses.replace(self._settings, family="both")
-        choose_matches(everything, [Xtables(4), Xtables(6)]).discard()
+        choose_matches(everything, self._proxy, [Xtables(4), Xtables(6)]).discard()
+        self._callers = None
         remove_routes(self._settings)
 
     def installed(self) -> bool:
@@ -160,6 +171,7 @@ class IptablesInterception:
             rules = [self._fingerprint_rule(family.version)]
             if table == service_table(self._settings):
                 rules += self._matches.rules(family.version, kept)
+                rules += self._matches.caller_rules(family.version, frozenset())
             body = body.replace("COMMIT", "\n".join([*rules, "COMMIT"]), 1)
             deletions = self._deletions(saved.get(table, []))
             # iptables-restore wants declarations first: the jump's line is where they end.

@@ -11,7 +11,7 @@ from edgemesh.kernel.netfilter.interception import Target
 from edgemesh.kernel.netfilter.ruleset import chains
 from edgemesh.kernel.netfilter.xtables import Xtables
 from edgemesh.model.services import InboundAddress, NodePort, ServiceAddress, Transport
-from edgemesh.model.settings import NetfilterSettings
+from edgemesh.model.settings import NetfilterSettings, ProxySettings
 
 Address = ServiceAddress | InboundAddress
 
@@ -20,7 +20,7 @@ _LOOPBACK = {4: "127.0.0.0/8", 6: "::1/128"}
 
 
 class Matches(Protocol):
-    """Fills the chains EDGEMESH-SERVICES and EDGEMESH-INBOUND."""
+    """Fills the chains EDGEMESH-CALLERS, EDGEMESH-SERVICES and EDGEMESH-INBOUND."""
 
     def prepare(self, targets: Iterable[Target]) -> None:
         """Make what the rules refer to, before they are loaded."""
@@ -31,6 +31,12 @@ class Matches(Protocol):
     def change(self, added: Sequence[Target], removed: Sequence[Target]) -> None:
         """Change what is matched, after the rules were loaded."""
 
+    def caller_rules(self, version: int, callers: frozenset[str]) -> list[str]:
+        """The rules in one family of the chain that asks whose call it is."""
+
+    def list_callers(self, before: frozenset[str] | None, after: frozenset[str]) -> None:
+        """Change who is listed there, after the rules were loaded; None when that is not known."""
+
     def read(self) -> frozenset[Target]:
         """What is matched now."""
 
@@ -38,15 +44,19 @@ class Matches(Protocol):
         """Remove what `prepare` made, after the rules are gone."""
 
 
-def choose_matches(settings: NetfilterSettings, families: Sequence[Xtables]) -> Matches:
+def choose_matches(
+    settings: NetfilterSettings, proxy: ProxySettings, families: Sequence[Xtables]
+) -> Matches:
     """Ip sets where the kernel, ipset and iptables all know them."""
+    only_listed = proxy.intercept_default == "disabled"
     if (
         find_tool("ipset") is not None
         and run_tool(["ipset", "list", "-name"]).returncode == 0
         and all(family.understands("set") for family in families)
     ):
-        return SetMatches(settings, [family.version for family in families])
-    return RuleMatches(settings, families)
+        versions = [family.version for family in families]
+        return SetMatches(settings, versions, only_listed=only_listed)
+    return RuleMatches(settings, families, only_listed=only_listed)
 
 
 class SetMatches:
@@ -55,10 +65,16 @@ class SetMatches:
     Args:
         settings: for the names.
         versions: of IP, 4 and 6.
+        only_listed: whether the calls of those alone are diverted who are listed.
     """
 
-    def __init__(self, settings: NetfilterSettings, versions: Iterable[int]) -> None:
+    def __init__(
+        self, settings: NetfilterSettings, versions: Sequence[int], *, only_listed: bool
+    ) -> None:
         prefix = chains(settings)
+        self._only_listed = only_listed
+        self._caller_chain = f"{prefix}-CALLERS"
+        self._callers = {version: f"{settings.table}-call{version}" for version in versions}
         self._divert = f"{prefix}-DIVERT"
         self._chains: Mapping[type[Address], str] = {
             ServiceAddress: f"{prefix}-SERVICES",
@@ -81,6 +97,11 @@ class SetMatches:
             for (_, version), name in self._addresses.items()
         ]
         lines += [f"create {name} bitmap:port range 0-65535" for name in self._ports.values()]
+        lines += [
+            f"create {name} hash:ip family {'inet' if version == 4 else 'inet6'}"
+            f" maxelem {_MAX_ELEMENTS}"
+            for version, name in self._callers.items()
+        ]
         self._restore([*lines, *self._lines("add", targets)])
 
     def rules(self, version: int, targets: Iterable[Target]) -> list[str]:
@@ -100,6 +121,27 @@ class SetMatches:
             ),
         ]
 
+    def caller_rules(self, version: int, callers: frozenset[str]) -> list[str]:
+        """See `Matches.caller_rules`. Addresses are in the sets."""
+        del callers
+        is_listed = f"-m set --match-set {self._callers[version]} src"
+        services = self._chains[ServiceAddress]
+        return _by_callers(self._caller_chain, [is_listed], services, only=self._only_listed)
+
+    def list_callers(self, before: frozenset[str] | None, after: frozenset[str]) -> None:
+        """See `Matches.list_callers`."""
+        lines = []
+        if before is None:
+            lines = [f"flush {name}" for name in self._callers.values()]
+            before = frozenset()
+        self._restore(
+            [
+                *lines,
+                *self._caller_lines("add", after - before),
+                *self._caller_lines("del", before - after),
+            ]
+        )
+
     def change(self, added: Sequence[Target], removed: Sequence[Target]) -> None:
         """See `Matches.change`."""
         self._restore([*self._lines("add", added), *self._lines("del", removed)])
@@ -116,7 +158,7 @@ class SetMatches:
     def discard(self) -> None:
         """See `Matches.discard`."""
         here = run_tool(["ipset", "list", "-name"]).stdout.split()
-        names = [*self._addresses.values(), *self._ports.values()]
+        names = [*self._addresses.values(), *self._ports.values(), *self._callers.values()]
         self._restore([f"destroy {name}" for name in names if name in here])
 
     def _lines(self, command: str, targets: Iterable[Target]) -> list[str]:
@@ -127,6 +169,10 @@ class SetMatches:
             f"{target.address},{target.transport.lower()}:{target.port}"
             for target in targets
         ]
+
+    def _caller_lines(self, command: str, callers: Iterable[str]) -> list[str]:
+        named = ((self._callers.get(6 if ":" in each else 4), each) for each in callers)
+        return [f"{command} {name} {each}" for name, each in named if name]
 
     @staticmethod
     def _restore(lines: Sequence[str]) -> None:
@@ -151,12 +197,17 @@ class RuleMatches:
     Args:
         settings: for the names and the table.
         families: where the rules stand.
+        only_listed: whether the calls of those alone are diverted who are listed.
     """
 
     _ADDRESS = re.compile(r"^-A \S+ -d (\S+)/\d+ -p (tcp|udp) .*--dport (\d+) -g ")
     _PORT = re.compile(r"^-A \S+ ! -d \S+ -p (tcp|udp) .*--dport (\d+) -g ")
 
-    def __init__(self, settings: NetfilterSettings, families: Sequence[Xtables]) -> None:
+    def __init__(
+        self, settings: NetfilterSettings, families: Sequence[Xtables], *, only_listed: bool
+    ) -> None:
+        self._only_listed = only_listed
+        self._callers = f"{chains(settings)}-CALLERS"
         self._divert = f"{chains(settings)}-DIVERT"
         self._services = f"{chains(settings)}-SERVICES"
         self._inbound = f"{chains(settings)}-INBOUND"
@@ -173,6 +224,21 @@ class RuleMatches:
             for target in targets
             if isinstance(target, NodePort) or (":" in target.address) == (version == 6)
         ]
+
+    def caller_rules(self, version: int, callers: frozenset[str]) -> list[str]:
+        """See `Matches.caller_rules`."""
+        length = 32 if version == 4 else 128
+        listed = [
+            f"-s {each}/{length}" for each in sorted(callers) if (":" in each) == (version == 6)
+        ]
+        return _by_callers(self._callers, listed, self._services, only=self._only_listed)
+
+    def list_callers(self, before: frozenset[str] | None, after: frozenset[str]) -> None:
+        """See `Matches.list_callers`: the whole chain is written anew, for its order matters."""
+        del before
+        for family in self._families:
+            lines = [f"-F {self._callers}", *self.caller_rules(family.version, after)]
+            family.restore("\n".join([f"*{self._table}", *lines, "COMMIT", ""]))
 
     def change(self, added: Sequence[Target], removed: Sequence[Target]) -> None:
         """See `Matches.change`."""
@@ -217,6 +283,20 @@ class RuleMatches:
 def service_table(settings: NetfilterSettings) -> str:
     """The iptables table that holds EDGEMESH-SERVICES."""
     return "mangle" if settings.mode == "tproxy" else "nat"
+
+
+def _by_callers(chain: str, listed: Iterable[str], services: str, *, only: bool) -> list[str]:
+    """The rules that lead calls to the chain of Services.
+
+    Args:
+        chain: where they stand.
+        listed: matches, of which one is true for every caller that is listed.
+        services: that chain.
+        only: whether it is these calls that go there, or all others.
+    """
+    if only:
+        return [f"-A {chain} {match} -g {services}" for match in listed]
+    return [*(f"-A {chain} {match} -j RETURN" for match in listed), f"-A {chain} -j {services}"]
 
 
 def _match(version: int, target: Target) -> str:

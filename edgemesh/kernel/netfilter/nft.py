@@ -23,6 +23,7 @@ from edgemesh.kernel.netfilter.interception import (
 from edgemesh.kernel.netfilter.nft_elements import (
     TARGET_SETS,
     begin_ours,
+    change_callers,
     change_held,
     change_ours,
     change_targets,
@@ -100,6 +101,10 @@ class NftInterception:
         # What is redirected is known by connection tracking.
         self._diverts = settings.mode == "tproxy"
         self._held: frozenset[HeldConnection] = frozenset()
+        # Where callers are listed that are left alone, and come back one day.
+        self._returns = self._diverts and proxy.intercept_default == "enabled"
+        # None until this process has said so.
+        self._callers: frozenset[str] | None = None
         # None until this process has looked.
         self._standing: frozenset[Target] | None = None
 
@@ -118,6 +123,7 @@ class NftInterception:
         added: Collection[Target],
         removed: Collection[Target],
         held: Collection[HeldConnection] = (),
+        callers: frozenset[str] = frozenset(),
     ) -> None:
         """See `Interception.update`."""
         table = self._family_and_table
@@ -133,16 +139,17 @@ class NftInterception:
         commands += change_targets("delete", table, leaving) + change_held("delete", table, over)
         if self._diverts:
             commands += change_ours(table, ours(before, self._held), ours(standing, held))
+        commands += change_callers(table, self._callers, callers, returns=self._returns)
         if commands:
             self._change(commands)
-        self._standing, self._held = standing, held
+        self._standing, self._held, self._callers = standing, held, callers
 
     def remove(self) -> None:
         """See `Interception.remove`."""
         if self.describe() is not None:
             self._change([f"delete table {self._family_and_table}"])
             self._holds_table = False
-        self._standing = None
+        self._standing = self._callers = None
         remove_routes(self._settings)
 
     def installed(self) -> bool:
@@ -194,6 +201,8 @@ class NftInterception:
             # Rules that others took away have taken along what they knew of open connections.
             again = self._standing is not None
             commands += begin_ours(table, ours(kept, self._held), any_port=again)
+        if self._callers is not None:
+            commands += change_callers(table, None, self._callers, returns=False)
         self._change(commands)
         self._holds_table = True
 

@@ -13,6 +13,11 @@ _INBOUND = ("inbound4", "inbound6")
 _NODE_PORTS = "nodeports"
 TARGET_SETS = (*_SERVICES, *_INBOUND, _NODE_PORTS)
 _HELD = ("held4", "held6")
+_CALLERS = ("callers4", "callers6")
+_RETURNED = ("returned4", "returned6")
+# Connections that somebody else has of those who were left alone are cut when they are silent for
+# longer.
+_RETURNED_FOR = "1d"
 
 _OURS4, _OURS6, _OUR_PORTS = "ours4", "ours6", "our_ports"
 # A connection that the agent accepts while its Service goes is held within seconds. A port may
@@ -82,6 +87,39 @@ def change_held(command: str, table: str, held: Iterable[HeldConnection]) -> lis
     return _commands(command, table, by_set)
 
 
+def change_callers(
+    table: str, before: frozenset[str] | None, after: frozenset[str], *, returns: bool
+) -> list[str]:
+    """The commands for those whose calls are treated otherwise than those of others.
+
+    Args:
+        table: family and name.
+        before: addresses that stand; None when that is not known.
+        after: addresses that are to stand.
+        returns: whether what others have of who goes has to be let go on.
+    """
+    commands = []
+    if before is None:
+        commands = [f"flush set {table} {name}" for name in _CALLERS]
+        before = frozenset()
+    gone = _by_family(_CALLERS, before - after)
+    commands += _commands("add", table, _by_family(_CALLERS, after - before))
+    commands += _commands("add", table, gone) + _commands("delete", table, gone)
+    if returns:
+        # To an element that is there already, nft would add nothing: its time would run on.
+        again = _by_family(_RETURNED, before - after)
+        commands += _commands("add", table, again) + _commands("delete", table, again)
+        commands += _commands(
+            "add",
+            table,
+            {
+                name: [f"{address} timeout {_RETURNED_FOR}" for address in addresses]
+                for name, addresses in again.items()
+            },
+        )
+    return commands
+
+
 def target_of(name: str, concatenation: list[Any]) -> Target | None:
     """What an element of one of `TARGET_SETS` stands for, as the library lists it."""
     *address, protocol, port = concatenation
@@ -97,6 +135,13 @@ def target_of(name: str, concatenation: list[Any]) -> Target | None:
 def _host(place: tuple[str, int]) -> str:
     # A link-local address comes with its interface, which is no part of a packet.
     return place[0].partition("%")[0]
+
+
+def _by_family(names: tuple[str, str], addresses: Iterable[str]) -> dict[str, list[str]]:
+    by_set: dict[str, list[str]] = {}
+    for address in addresses:
+        by_set.setdefault(names[":" in address], []).append(address)
+    return by_set
 
 
 def _of_ours(these: Iterable[str]) -> dict[str, list[str]]:

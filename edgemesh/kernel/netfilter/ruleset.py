@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from hashlib import blake2s
 
 from edgemesh.kernel.shipped import shipped
@@ -43,7 +44,7 @@ def nft_ruleset(settings: NetfilterSettings, proxy: ProxySettings, *, owned: boo
 
     Args:
         settings: marks, table name, mode and families.
-        proxy: the listeners' ports.
+        proxy: the listeners' ports, and whose calls are intercepted.
         owned: whether the table is to vanish with the process that loads it.
     """
     values = {
@@ -55,6 +56,7 @@ def nft_ruleset(settings: NetfilterSettings, proxy: ProxySettings, *, owned: boo
         "tcp_port": f"{proxy.tcp_port}",
         "udp_port": f"{proxy.udp_port}",
         "without_listener": "refuse" if settings.fail == "closed" else "pass",
+        **_callers(settings, proxy),
     }
     text = shipped("netfilter", f"{settings.mode}.nft").read_text()
     # A context of the library keeps what is defined, for when the rules have to be put right.
@@ -88,6 +90,15 @@ def iptables_ruleset(settings: NetfilterSettings, proxy: ProxySettings, version:
     replaced = {found[2]: values[found[1]] for found in _RULES_DEFINE.finditer(text)}
     words = re.compile("|".join(rf"(?<![\w/]){re.escape(word)}(?![\w/])" for word in replaced))
     return words.sub(lambda found: replaced[found[0]], text)
+
+
+def _callers(settings: NetfilterSettings, proxy: ProxySettings) -> Mapping[str, str]:
+    """Where the rules lead calls of those who are listed, of others and of the node itself."""
+    if proxy.intercept_default == "enabled":
+        return {"listed_callers": "left_alone", "other_callers": "divert", "own_calls": "by_lo"}
+    # What is redirected is decided once for a connection: nothing of it could be cut in two.
+    listed = "beginning" if settings.mode == "tproxy" else "divert"
+    return {"listed_callers": listed, "other_callers": "left_alone", "own_calls": "leave"}
 
 
 def chains(settings: NetfilterSettings) -> str:

@@ -25,7 +25,7 @@ from edgemesh.wire.kubernetes.metadata import (
 
 
 class Namespace(ObjectView, frozen=True, kw_only=True):
-    """A Namespace: only its name matters here."""
+    """A Namespace: its name, and its labels."""
 
     metadata: NamespaceMetadata
 
