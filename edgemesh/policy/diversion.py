@@ -24,10 +24,10 @@ def diversion_need(snapshot: Snapshot, takeover: Takeover | None, family: str) -
         family: what is intercepted at all: ``ipv4``, ``ipv6`` or ``both``.
     """
     if takeover is None:
-        ports = sum(
-            len(service.ports)
-            for service in snapshot.services.values()
-            if _any_of_family(service.addresses, family)
+        # By address, for Services that another proxy serves have none of ours.
+        called = (*snapshot.tcp.items(), *snapshot.udp.items())
+        ports = len(
+            {port.key for (address, _), port in called if _any_of_family((address,), family)}
         )
         whole = 0
     else:

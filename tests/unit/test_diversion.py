@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -33,6 +34,10 @@ def key_of(name: str) -> PortKey:
     return ("default", name, Transport.TCP, 80)
 
 
+def port_of(name: str) -> ServicePort:
+    return ServicePort("default", name, "", Transport.TCP, 80)
+
+
 def places(addresses: set[str]) -> tuple[ServiceAddress, ...]:
     return tuple(ServiceAddress(address, Transport.TCP, 80) for address in sorted(addresses))
 
@@ -51,10 +56,16 @@ def snapshot_of(claims: Claims) -> Snapshot:
                 "default",
                 name,
                 cluster_addresses=tuple(sorted(addresses)),
-                ports=(ServicePort("default", name, "", Transport.TCP, 80),),
+                ports=(port_of(name),),
             )
             for name, (addresses, _) in claims.items()
-        }
+        },
+        # An address is one Service's: each gets a number of its own.
+        tcp={
+            (f"{address}{number}", 80): port_of(name)
+            for number, (name, (addresses, _)) in enumerate(claims.items())
+            for address in addresses
+        },
     )
 
 
@@ -80,6 +91,11 @@ def test_where_nothing_is_balanced_every_port_with_an_address_needs_rules(
     need = diversion_need(snapshot_of(claims), None, family)
     called = sum(of_family(addresses, family) for addresses, _ in claims.values())
     assert need == DiversionNeed(service_ports=called)
+
+
+def test_a_service_that_another_proxy_serves_needs_no_rules() -> None:
+    snapshot = replace(snapshot_of({"a": ({ADDRESSES[0]}, set())}), tcp={})
+    assert diversion_need(snapshot, None, "both") == DiversionNeed()
 
 
 @given(CLAIMS, CLAIMS)
