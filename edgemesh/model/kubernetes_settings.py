@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta
 
@@ -30,8 +30,8 @@ class KubernetesSettings:
             find out that its cloud is away.
         watch_seconds: after which the server is to end a watch, and is asked for a new one; up to
             a fifth less, by lot.
-        silence_seconds: without a word on a watch after which the server is taken to be gone; an
-            API server sends a bookmark about every 60.
+        silence_seconds: without a word on a watch after which the server is asked anew, for it may
+            be gone; where anything changes it sends a bookmark about every 60.
         metaserver_seconds: the same as ``watch_seconds`` for a MetaServer: how long what its
             watches do not tell, deletions among it, may stay unnoticed, for after each it is asked
             for a list.
@@ -42,6 +42,19 @@ class KubernetesSettings:
         batch_objects: handed on at once, and held while others are written.
         max_list_bytes: of one page; of a whole list where the server cannot page.
         max_line_bytes: of one event of a watch, and so of one object.
+        pods: which of them an agent follows that asks the server itself: ``needed`` is its own
+            node's, and those of other nodes only while a DestinationRule has subsets; ``all`` is
+            for weights of Pods (``edgemesh.io/weight``) on other nodes. A cloud follows all.
+        write_status: whether a cloud tells the server how objects stand.
+        status_seconds: between two looks for what has to be told.
+        status_batch: objects that are told of at each.
+        rule_status_seconds: between two looks at what became of Rules' calls.
+        event_seconds: for which an Event that says the same is not sent again.
+        max_events: that are remembered for that.
+        lease_namespace, lease_name: of the Lease that one of several clouds holds.
+        lease_seconds: after which a Lease that is not renewed is another's to take.
+        renew_deadline_seconds: after which its holder gives up when it cannot renew it.
+        renew_seconds: between two renewals, or two looks at another's.
     """
 
     server: str = ""
@@ -62,3 +75,15 @@ class KubernetesSettings:
     batch_objects: Count = 200
     max_list_bytes: Count = 64 * 1024 * 1024
     max_line_bytes: Count = 8 * 1024 * 1024
+    pods: Literal["needed", "all"] = "needed"
+    write_status: bool = True
+    status_seconds: Seconds = 1.0
+    status_batch: Count = 200
+    rule_status_seconds: Seconds = 5.0
+    event_seconds: Seconds = 3600.0
+    max_events: Count = 1000
+    lease_namespace: str = "edgemesh"
+    lease_name: str = "edgemesh-cloud"
+    lease_seconds: Seconds = 15.0
+    renew_deadline_seconds: Seconds = 10.0
+    renew_seconds: Seconds = 2.0

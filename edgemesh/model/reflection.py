@@ -72,8 +72,6 @@ class ReflectorState:
     Args:
         resource: which.
         phase: what is being done, or waited for.
-        synced: whether all that the server had was handed on once, and nothing has gone wrong
-            since that a new list must find out about.
         revision: the ``resourceVersion`` up to which changes were handed on, "" before.
         objects: how many there are.
         lists: complete lists so far.
@@ -85,7 +83,6 @@ class ReflectorState:
 
     resource: Resource
     phase: Phase
-    synced: bool
     revision: str
     objects: int
     lists: int
@@ -93,3 +90,8 @@ class ReflectorState:
     restarts: int
     problem: str
     since: float
+
+    @property
+    def synced(self) -> bool:
+        """Whether the sink has what the server has, as far as can be known."""
+        return self.phase is Phase.FOLLOWING

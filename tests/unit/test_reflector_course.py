@@ -85,8 +85,22 @@ def test_a_token_that_is_too_old_calls_for_a_list_in_one_piece_and_then_for_page
     assert after(whole, Ending.EXPIRED, META, course) == Step(Way.LIST, pause=FIRST)
 
 
-def test_a_silent_watch_calls_for_a_list() -> None:
-    assert after(WATCH, Ending.SILENT, lasted=90).way is Way.STREAM
+def test_a_silent_watch_is_taken_up_again_and_the_tenth_time_a_list_makes_sure() -> None:
+    course = Course(SETTINGS)
+    steps = [after(WATCH, Ending.SILENT, course=course, lasted=90) for _ in range(10)]
+    assert [step.way for step in steps] == [Way.WATCH] * 9 + [Way.STREAM]
+    assert {step.pause for step in steps} == {FIRST}
+
+
+def test_a_bookmark_now_and_then_is_enough() -> None:
+    course = Course(SETTINGS)
+    for number in range(30):
+        quiet = number % 9 > 0
+        assert after(WATCH, Ending.ENDED, course=course, lines=not quiet).way is Way.WATCH
+
+
+def test_a_silent_metaserver_is_asked_for_a_list() -> None:
+    assert after(WATCH, Ending.SILENT, META, lasted=90).way is Way.LIST
 
 
 @pytest.mark.parametrize("ending", [Ending.UNOFFERED, Ending.SILENT])
@@ -189,7 +203,7 @@ def test_whatever_happens_every_step_is_sound(data: st.DataObject, server: Serve
         if server is not API:
             assert step.way is Way.LIST or (step.way is Way.WATCH and listed)
         assert offered or step.way is not Way.STREAM
-        if outcome.ending in {Ending.EXPIRED, Ending.MISSING, Ending.SILENT}:
+        if outcome.ending in {Ending.EXPIRED, Ending.MISSING}:
             assert step.way is not Way.WATCH
         # Pauses are bounded, and what fails is never repeated without one.
         assert 0 <= step.pause <= 300

@@ -16,7 +16,8 @@ API server bears as well.
 
 * An API server: STREAM, where it is known to be one and offers it, or else LIST; then WATCH after
   WATCH, each from where the last has ended. A new list only when the revision is too old (410), or
-  a watch was silent although bookmarks were asked for, or keeps failing.
+  watches keep failing, or bring nothing for a quarter of an hour: one from a revision that the
+  server has not reached yet, as after a backup was restored, is granted and silent (point 40).
 * A MetaServer: LIST, one short WATCH, LIST, and so on. Its watch goes deaf when CloudCore restarts,
   and tells of no deletion; a watch of a resource that the cluster does not have makes CloudCore
   exit, whence STREAM, which watches unseen, is never used, and every watch follows a list that
@@ -36,6 +37,9 @@ from edgemesh.policy.bus.reconnect import Reconnect
 _LASTING_SECONDS = 5.0
 # Of a watch in a row; a list then finds out what is the matter.
 _MOST_FAILURES = 3
+# Watches in a row that bring nothing. A resource that has not changed since the server started
+# has no bookmarks either.
+_MOST_QUIET = 10
 # The part of a watch's time that is left to the lot, so that not all watches end together.
 _SPREAD = 0.2
 
@@ -71,7 +75,7 @@ class Ending(Enum):
     UNOFFERED = "unoffered"
     # WATCH: over, as asked.
     ENDED = "ended"
-    # WATCH, STREAM: not a line came in all the time in which one should have.
+    # WATCH, STREAM: nothing came any more, and no end either.
     SILENT = "silent"
     # The server was not reached, has refused, has cut off or has said what cannot be read.
     FAILED = "failed"
@@ -137,8 +141,8 @@ class Course:
         self._settings = settings
         self._backoff = _new_backoff(settings)
         self._streams_offered = True
-        # Of streams and watches in a row.
-        self._failures = 0
+        # Of streams and watches in a row, and watches in a row that brought nothing.
+        self._failures = self._quiet = 0
 
     def begin(self, server: Server, chance: float) -> Step:
         """The first step.
@@ -160,7 +164,7 @@ class Course:
         """
         ending = outcome.ending
         if ending is Ending.LISTED or (outcome.lines and step.way is Way.WATCH):
-            self._failures = 0
+            self._failures = self._quiet = 0
         if ending is Ending.LISTED:
             return self._watch(outcome.revision, server, chance)
         if ending in _NEWS_LATER and step.way is not Way.WATCH:
@@ -172,6 +176,7 @@ class Course:
             return Step(Way.LIST, paged=False)
         if step.way is Way.STREAM or (step.way is Way.WATCH and ending is Ending.FAILED):
             self._failures += 1
+        self._quiet += outcome.lines == 0
         pause = self._pause(outcome, chance)
         if self._goes_on(step, ending, server):
             return replace(self._watch(step.revision, server, chance), pause=pause)
@@ -181,9 +186,9 @@ class Course:
         """Whether a watch may be taken up where it has ended."""
         if step.way is not Way.WATCH or server is not Server.API_SERVER:
             return False
-        return ending is Ending.ENDED or (
-            ending is Ending.FAILED and self._failures < _MOST_FAILURES
-        )
+        if ending in {Ending.ENDED, Ending.SILENT}:
+            return self._quiet < _MOST_QUIET
+        return ending is Ending.FAILED and self._failures < _MOST_FAILURES
 
     def _list(self, server: Server, chance: float) -> Step:
         streams = self._streams_offered and self._failures < _MOST_FAILURES
