@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from email.utils import formatdate
@@ -18,6 +19,7 @@ Handler = Callable[["Exchange"], Awaitable[None]]
 
 # Go's net/http tells the length of what fits its buffer; the rest comes in chunks.
 _BUFFERED = 2048
+_COMPRESSED_FROM = 128 * 1024
 _DRIPS = 20
 _DRIP_SECONDS = 0.05
 
@@ -42,11 +44,12 @@ class Exchange:
 
     async def answer(self, answer: Answer, headers: Headers) -> None:
         """Answer with a whole body."""
-        short = len(answer.body) <= _BUFFERED
-        length = str(len(answer.body))
+        body, encoding = _encoded(self.request, answer)
+        short = len(body) <= _BUFFERED
+        length = str(len(body))
         framing = ("Content-Length", length) if short else ("Transfer-Encoding", "chunked")
-        data = self._head(answer.status, (*headers, _date(), framing))
-        data += self.connection.send(h11.Data(data=answer.body)) or b""
+        data = self._head(answer.status, (*headers, *encoding, _date(), framing))
+        data += self.connection.send(h11.Data(data=body)) or b""
         data += self.connection.send(h11.EndOfMessage()) or b""
         await self._write(data)
 
@@ -158,6 +161,15 @@ async def _request(stream: trio.abc.Stream, connection: h11.Connection) -> Reque
             )
         else:
             return None
+
+
+def _encoded(request: Request, answer: Answer) -> tuple[bytes, Headers]:
+    """Compressed where the API server does it (k8s.io/apiserver, responsewriters)."""
+    wanted = "gzip" in request.headers.get("accept-encoding", "")
+    if request.method != "GET" or not wanted or len(answer.body) < _COMPRESSED_FROM:
+        return answer.body, ()
+    encoding = (("Content-Encoding", "gzip"), ("Vary", "Accept-Encoding"))
+    return gzip.compress(answer.body, 1, mtime=0), encoding
 
 
 def _date() -> tuple[str, str]:

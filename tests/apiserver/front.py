@@ -14,6 +14,7 @@ from apiserver.answers import JSON, Answer, RefusedError, Request
 from apiserver.cluster import Cluster
 from apiserver.connection import Exchange, Headers, serve_connection
 from apiserver.faults import Fault, Faults, Lot, refusal
+from apiserver.manners import Manners
 from apiserver.resources import parse_path
 
 Send = Callable[[bytes], Awaitable[None]]
@@ -34,7 +35,7 @@ class Front(Cluster):
         url: where it listens, without a path.
         faults: what goes wrong.
         requests: all that came.
-        violations: what a client did that no client must do, in words.
+        manners: what a client did that no client must do.
         watches: those that are open now, with their requests.
         connections: that are open now.
         always: headers of all answers.
@@ -46,9 +47,14 @@ class Front(Cluster):
     url: str = ""
     faults: Faults | None = None
     requests: list[Request] = field(default_factory=list)
-    violations: list[str] = field(default_factory=list)
+    manners: Manners = field(default_factory=Manners)
     watches: dict[trio.CancelScope, Request] = field(default_factory=dict)
     connections: int = 0
+
+    @property
+    def violations(self) -> list[str]:
+        """What a client did that no client must do, in words."""
+        return self.manners.violations
 
     async def result(self, request: Request) -> Answer | Streamed:
         """What a request is answered with.
@@ -82,12 +88,14 @@ class Front(Cluster):
     async def _handle(self, exchange: Exchange) -> None:
         request = exchange.request
         self.requests.append(request)
+        self.manners.see(request)
         exchange.lot = None if self.faults is None else self.faults.draw(request)
         try:
             result = await self._drawn(request, exchange.lot)
         except RefusedError as error:
             result = error.answer
         if isinstance(result, Answer):
+            self.manners.answered(request, result, trio.current_time())
             accounted = () if result.status == 401 else self.accounting
             await exchange.answer(result, (*self.always, *result.headers, *accounted))
         else:

@@ -195,6 +195,8 @@ class MetaServer(Front):
         revision = query.get("resourceVersion", "")
         if revision and not revision.isdecimal():
             raise failed(500, parse_error(revision))
+        if "timeoutSeconds" not in query:
+            self.violations.append(f"may be deaf without end (28): {request.target}")
         if type_ is None:
             self.violations.append(f"makes CloudCore exit (25): {request.target}")
             self.lose_cloud()

@@ -12,8 +12,9 @@ from apiserver.discovery import discovered
 from apiserver.faults import Faults
 from apiserver.front import Front, Streamed, listening
 from apiserver.lists import expired_continue, listed, read_token
-from apiserver.resources import ResourceType, Target, find_type, parse_path
+from apiserver.resources import Body, ResourceType, Target, find_type, parse_path
 from apiserver.reviews import Reviewer
+from apiserver.rights import check_rights
 from apiserver.watches import Watch, accept_watch
 
 _ENDPOINTS_WARNING = (
@@ -30,6 +31,7 @@ class ApiServer(Front):
         tokens: bearer tokens that are taken; none are asked for while it is empty.
         reviewer: answers TokenReviews.
         bookmark_every: seconds between bookmarks of a watch.
+        rules: of RBAC; None allows everything.
     """
 
     always = (("Cache-Control", "no-cache, private"),)
@@ -40,10 +42,13 @@ class ApiServer(Front):
     tokens: set[str] = field(default_factory=set)
     reviewer: Reviewer = field(default_factory=Reviewer)
     bookmark_every: float = 60.0
+    rules: list[Body] | None = None
 
     async def result(self, request: Request) -> Answer | Streamed:
         self._authenticate(request)
         target = parse_path(request.path)
+        if target is not None and self.rules is not None:
+            check_rights(self.rules, request, target)
         if target is not None and target.plural == "tokenreviews":
             return self.reviewer.answer(request)
         type_ = None if target is None else find_type(self.types(), target)

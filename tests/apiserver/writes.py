@@ -155,7 +155,9 @@ class Writer:
             raise bad_request(f"error decoding patch: {error}") from error
         body = merged(before, patch)
         if "resourceVersion" not in (patch.get("metadata") or {}):
-            body["metadata"].pop("resourceVersion", None)
+            metadata = body["metadata"]
+            kept = {name: metadata[name] for name in metadata if name != "resourceVersion"}
+            body = {**body, "metadata": kept}
         return ok(self._store(type_, target, before, body))
 
     def _store(self, type_: ResourceType, target: Target, before: Body, body: Body) -> Body:

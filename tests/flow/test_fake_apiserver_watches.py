@@ -158,8 +158,9 @@ async def heard_while_played(server: Front, lines: list[Line], after: int) -> St
         server.history.revision = after
         later = [line for line in lines if _after(line, after)]
         nursery.start_soon(play, server, later)
-        heard = await hear(server, lines)
-    return heard
+        streams = await hear(server, lines)
+        nursery.cancel_scope.cancel()
+    return streams
 
 
 def _revision(change: tuple[float, str, Body]) -> int:
