@@ -10,6 +10,7 @@ import trio
 
 from edgemesh.app import metrics
 from edgemesh.app.edgehub_metrics import edgehub_families
+from edgemesh.app.kubernetes_metrics import kubernetes_families
 from edgemesh.app.status import AgentState
 from edgemesh.model.settings import Settings
 from edgemesh.observe.admin.pages import HTML, Page, json_page, text_page
@@ -94,6 +95,9 @@ class AdminPages:
         cloud = self._state.cloud()
         if cloud is not None:
             yield from edgehub_families(cloud)
+        kubernetes = self._state.kubernetes()
+        if kubernetes is not None:
+            yield from kubernetes_families(kubernetes)
         yield from self._state.link_families()
         yield from metrics.endpoint_families(
             plane.decider.traffic, self._settings.metrics.max_meters

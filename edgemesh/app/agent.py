@@ -12,6 +12,7 @@
     interceptor          the kernel's rules, last to come: nothing is diverted to nobody
     links                to other nodes and to the cloud, where one is configured
     cloud                the connection to the cloud
+    kubernetes           the API server that is followed, where there is no cloud
     watchdog             the service manager is told of readiness, and of each sign of life
 
 SIGTERM or Ctrl-C: new calls pass by, and the plane drains while everything else goes on; then
@@ -67,6 +68,7 @@ from edgemesh.store.store import Store
 
 if TYPE_CHECKING:
     from edgemesh.app.edgehub import CloudConnection
+    from edgemesh.app.kubernetes import KubernetesConnection
     from edgemesh.app.links import NodeLinks
 
 # What comes after the drain: rules are taken away, the store is closed.
@@ -161,6 +163,7 @@ async def _start(
     follower.on_snapshot(kernel_paths.want)
     dns = DnsCounters()
     cloud = _cloud_connection(settings, store)
+    kubernetes = _kubernetes_connection(settings, store)
 
     def reach_by_bus(nodes: frozenset[str]) -> None:
         kernel_paths.reach_by_bus(nodes)
@@ -178,6 +181,7 @@ async def _start(
         dns=dns,
         cloud=cloud,
         links=links,
+        kubernetes=kubernetes,
     )
     metamanager.add_query("status", state.status)
     metamanager.add_query("breakers", state.breakers)
@@ -205,6 +209,9 @@ async def _start(
         await nursery.start(links.run)
     if cloud is not None:
         await nursery.start(cloud.run)
+    if kubernetes is not None:
+        follower.on_snapshot(kubernetes.swap)
+        await nursery.start(kubernetes.run)
     state.serving = True
     return state
 
@@ -221,6 +228,20 @@ def _cloud_connection(settings: Settings, store: Store) -> CloudConnection | Non
     from edgemesh.app.edgehub import CloudConnection  # noqa: PLC0415
 
     return CloudConnection(settings, store)
+
+
+def _kubernetes_connection(settings: Settings, store: Store) -> KubernetesConnection | None:
+    if not settings.kubernetes.server:
+        return None
+    if settings.bus.cloud:
+        raise OperatorError(
+            "config: bus.cloud and kubernetes.server are both set",
+            "objects come from one of them: leave the other empty",
+        )
+    # As above.
+    from edgemesh.app.kubernetes import KubernetesConnection  # noqa: PLC0415
+
+    return KubernetesConnection(settings, store)
 
 
 def _node_links(

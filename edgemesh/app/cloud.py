@@ -7,6 +7,7 @@
     links                streams of nodes, which are passed on
     hub                  what nodes are sent, revocations, enrolment, connections
     router               rules, the REST ingress, what nodes bring
+    kubernetes           the API server that is followed, where one is configured
     admin                metrics, health and status over HTTP
     watchdog             the service manager is told of readiness, and of each sign of life
 
@@ -20,6 +21,7 @@ import socket
 import time
 from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -53,6 +55,9 @@ from edgemesh.store.store import Store
 
 # Nodes are told to go elsewhere, the store is closed: some seconds, more on a busy machine.
 _STOPPING_SECONDS = 30.0
+
+if TYPE_CHECKING:
+    from edgemesh.app.kubernetes_cloud import CloudKubernetes
 
 _log = get_logger("cloud")
 
@@ -121,7 +126,14 @@ async def _start(
     follower.on_snapshot(plane.swap)
     links = CloudLinks(settings, credentials, hub.door, plane, hub.replicas)
     links.links.take_services(plane.enter)
-    state = CloudState(settings, store, hub, follower, sink=sink, links=links.links)
+    router = None
+    if settings.cloud.rest_listen:
+        open_stream = partial(open_servicebus, links.links, plane.reactor)
+        router = CloudRouter(settings, store, hub, open_stream)
+    kubernetes = _kubernetes(settings, store, follower, router)
+    state = CloudState(
+        settings, store, hub, follower, sink=sink, links=links.links, kubernetes=kubernetes
+    )
     metamanager.add_query("status", state.status)
     metamanager.add_query("peers", links.peers)
     await nursery.start(metamanager.serve, settings.socket_path)
@@ -130,18 +142,30 @@ async def _start(
     await nursery.start(plane.serve)
     await nursery.start(links.run)
     await nursery.start(hub.run)
-    if settings.cloud.rest_listen:
-        open_stream = partial(open_servicebus, links.links, plane.reactor)
-        router = CloudRouter(settings, store, hub, open_stream)
+    if router is not None:
         await nursery.start(router.run)
         streams = RuledStreams(plane, router.rulebook, router.outcomes)
         links.links.take_services(streams.enter)
+    if kubernetes is not None:
+        follower.on_snapshot(kubernetes.swap)
+        await nursery.start(kubernetes.run)
     if settings.admin.enabled:
         await nursery.start(serve_admin, settings.admin, state.pages())
     await nursery.start(
         keep_alive, manager, plane, lambda: f"{len(hub.sessions)} nodes are connected"
     )
     return hub
+
+
+def _kubernetes(
+    settings: Settings, store: Store, follower: Follower, router: CloudRouter | None
+) -> CloudKubernetes | None:
+    if not settings.kubernetes.server:
+        return None
+    # A client of HTTP costs memory that a cloud without an API server need not spend.
+    from edgemesh.app.kubernetes_cloud import CloudKubernetes  # noqa: PLC0415
+
+    return CloudKubernetes(settings, store, follower, router)
 
 
 async def _credentials(settings: Settings, store: Store) -> Credentials:

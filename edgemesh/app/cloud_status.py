@@ -6,12 +6,14 @@ import os
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import trio
 
 from edgemesh import __version__
 from edgemesh.app.cloud_hub import CloudHub
 from edgemesh.app.follow import Follower
+from edgemesh.app.kubernetes_metrics import kubernetes_families
 from edgemesh.app.links_metrics import link_families
 from edgemesh.app.metrics import build_family, log_family
 from edgemesh.bus.link.links import Links
@@ -26,6 +28,9 @@ from edgemesh.store.replicas import Replica
 from edgemesh.store.store import Store
 from edgemesh.wire.message import Message
 
+if TYPE_CHECKING:
+    from edgemesh.app.kubernetes_cloud import CloudKubernetes
+
 
 class CloudState:
     """The cloud's parts, for those who ask about them; it only looks at what others own.
@@ -37,6 +42,7 @@ class CloudState:
         follower: see there.
         sink: the log's.
         links: see there.
+        kubernetes: see there, None where no API server is configured.
     """
 
     def __init__(
@@ -48,6 +54,7 @@ class CloudState:
         *,
         sink: LineSink,
         links: Links,
+        kubernetes: CloudKubernetes | None = None,
     ) -> None:
         self._settings = settings
         self._store = store
@@ -55,12 +62,14 @@ class CloudState:
         self._follower = follower
         self._sink = sink
         self._links = links
+        self._kubernetes = kubernetes
         self._began = time.monotonic()
 
     async def status(self, _request: Message | None = None) -> CloudStatus:
         """Answer ``null/status``."""
         await trio.lowlevel.checkpoint()
         settings = self._settings
+        kubernetes = None if self._kubernetes is None else self._kubernetes.status()
         return CloudStatus(
             name=settings.cloud.name,
             version=__version__,
@@ -81,7 +90,11 @@ class CloudState:
             refused=dict(self._hub.refusals.by_reason),
             memory_bytes=memory_bytes()[1],
             replicas=tuple(replica.name for replica in self._living()),
-            problems=tuple(f"{key}: {why}" for key, why in self._follower.problems.items()),
+            problems=(
+                *(f"{key}: {why}" for key, why in self._follower.problems.items()),
+                *(() if kubernetes is None else kubernetes.problems()),
+            ),
+            kubernetes=kubernetes,
         )
 
     def pages(self) -> dict[str, Callable[[], Awaitable[Page]]]:
@@ -138,6 +151,8 @@ class CloudState:
             [("", sum(node.waiting for node in nodes))],
         )
         yield from link_families(self._links)
+        if self._kubernetes is not None:
+            yield from kubernetes_families(self._kubernetes.status())
         yield counter(
             "edgemesh_cloud_refusals_total",
             "What nodes, or others at the cloud's ports, were refused, by reason.",

@@ -19,6 +19,7 @@ from edgemesh.app.kernel_paths import KernelPaths
 from edgemesh.app.paths import service_paths
 from edgemesh.model.edgehub_status import EdgehubStatus
 from edgemesh.model.errors import OperatorError
+from edgemesh.model.kubernetes_status import KubernetesStatus
 from edgemesh.model.meters import STATUS_CLASSES, by_class
 from edgemesh.model.services import Transport
 from edgemesh.model.settings import Settings
@@ -46,6 +47,7 @@ from edgemesh.wire.message import Message
 
 if TYPE_CHECKING:
     from edgemesh.app.edgehub import CloudConnection
+    from edgemesh.app.kubernetes import KubernetesConnection
     from edgemesh.app.links import NodeLinks
 
 Question = TypeVar("Question")
@@ -72,6 +74,7 @@ class AgentState:
         dns: DnsCounters,
         cloud: CloudConnection | None = None,
         links: NodeLinks | None = None,
+        kubernetes: KubernetesConnection | None = None,
     ) -> None:
         """Count the uptime from now."""
         self._settings = settings
@@ -80,6 +83,7 @@ class AgentState:
         self._dns = dns
         self._cloud = cloud
         self._links = links
+        self._kubernetes = kubernetes
         self.store = store
         self._follower = follower
         self.interceptor = interceptor
@@ -90,6 +94,10 @@ class AgentState:
     def cloud(self) -> EdgehubStatus | None:
         """The connection to the cloud, None where none is configured."""
         return None if self._cloud is None else self._cloud.status()
+
+    def kubernetes(self) -> KubernetesStatus | None:
+        """The API server that is followed, None where none is configured."""
+        return None if self._kubernetes is None else self._kubernetes.status()
 
     def link_families(self) -> Iterable[Family]:
         """Metrics of links; none without a cloud."""
@@ -150,6 +158,7 @@ class AgentState:
             memory_bytes=memory_bytes()[1],
             problems=self._problems(),
             cloud=self.cloud(),
+            kubernetes=self.kubernetes(),
             requests=by_class(responses),
             dns={name: count for name, count in dataclasses.asdict(self._dns).items() if count},
         )
@@ -237,6 +246,9 @@ class AgentState:
         cloud = self.cloud()
         if cloud is not None:
             problems += cloud.problems()
+        kubernetes = self.kubernetes()
+        if kubernetes is not None:
+            problems += kubernetes.problems()
         return tuple(problems)
 
 

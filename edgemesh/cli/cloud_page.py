@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-from edgemesh.cli.status_page import duration, size
+from edgemesh.cli.status_page import duration, kubernetes_rows, size
 from edgemesh.cli.tables import format_age
 from edgemesh.model.cloud_status import CloudStatus, ConnectedNode
 
@@ -30,6 +30,8 @@ def _rows(status: CloudStatus) -> Iterator[tuple[str, str]]:
     yield "store", f"{store.url}, revision {store.revision}, {store.objects} objects"
     if status.replicas:
         yield "replicas", ", ".join(status.replicas)
+    if status.kubernetes is not None:
+        yield from kubernetes_rows(status.kubernetes)
     yield "nodes", str(len(status.nodes))
     if status.refused:
         counts = (f"{why} {count}" for why, count in sorted(status.refused.items()))

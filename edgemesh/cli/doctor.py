@@ -19,6 +19,7 @@ from edgemesh.cli.status_page import not_needed
 from edgemesh.meta.client import AgentGoneError
 from edgemesh.model.edgehub_status import EdgehubStatus
 from edgemesh.model.errors import OperatorError
+from edgemesh.model.kubernetes_status import KubernetesStatus
 from edgemesh.model.settings import Settings
 from edgemesh.model.status import AgentStatus, InterceptionStatus
 from edgemesh.policy.paths import AVAILABLE
@@ -73,7 +74,8 @@ async def _check_agent(settings: Settings) -> tuple[list[Check], int | None]:
     answers = Check("agent", State.MET, f"answers on {path}, pid {status.pid}")
     paths = [_check_path(*found) for found in status.paths.items() if settings.bpf.enabled]
     need = _check_need(status.interception)
-    return [answers, *need, *paths, *_check_cloud(status.cloud)], status.pid
+    sources = [*_check_cloud(status.cloud), *_check_kubernetes(status.kubernetes)]
+    return [answers, *need, *paths, *sources], status.pid
 
 
 def _check_identity(settings: Settings) -> list[Check]:
@@ -94,6 +96,17 @@ def _check_cloud(cloud: EdgehubStatus | None) -> list[Check]:
     peer = f"{cloud.address} ({cloud.peer})"
     connected = Check("cloud", State.MET, f"connected to {peer}, revision {cloud.revision}")
     return [connected, *problems]
+
+
+def _check_kubernetes(kubernetes: KubernetesStatus | None) -> list[Check]:
+    if kubernetes is None:
+        return []
+    problems = [Check("kubernetes", State.LACKING, each) for each in kubernetes.problems()]
+    if not kubernetes.reached:
+        return problems
+    synced = sum(kind.synced for kind in kubernetes.kinds)
+    what = f"{kubernetes.server} answers, {synced} of {len(kubernetes.kinds)} kinds synced"
+    return [Check("kubernetes", State.MET, what), *problems]
 
 
 def _check_need(interception: InterceptionStatus) -> list[Check]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from edgemesh.model.edgehub_status import EdgehubStatus
+from edgemesh.model.kubernetes_status import KubernetesStatus
 from edgemesh.model.status import AgentStatus, InterceptionStatus
 
 _LABEL_WIDTH = 14
@@ -64,6 +65,8 @@ def _rows(status: AgentStatus) -> Iterator[tuple[str, str]]:
         yield "dns", _counts(status.dns)
     if status.cloud is not None:
         yield "cloud", _cloud(status.cloud)
+    if status.kubernetes is not None:
+        yield from kubernetes_rows(status.kubernetes)
     for path, state in status.paths.items():
         yield f"path {path}", state
     for problem in status.problems:
@@ -112,6 +115,24 @@ def _cloud(cloud: EdgehubStatus) -> str:
     if cloud.certificate_end:
         parts.append(f"certificate until {cloud.certificate_end}")
     return ", ".join(parts)
+
+
+def kubernetes_rows(kubernetes: KubernetesStatus) -> Iterator[tuple[str, str]]:
+    """The API server, each kind that is not synced, and who writes."""
+    kinds = kubernetes.kinds
+    if not kubernetes.follows:
+        state = "followed by another replica"
+    else:
+        state = "reached" if kubernetes.reached else "NOT REACHED"
+        synced = [kind for kind in kinds if kind.synced]
+        objects = sum(kind.objects for kind in synced)
+        state += f", {len(synced)} of {len(kinds)} kinds synced, {objects} objects"
+    yield "kubernetes", f"{kubernetes.server}, {state}"
+    if kubernetes.unserved:
+        yield "  not served", ", ".join(kubernetes.unserved)
+    if kubernetes.holder:
+        told = f", {kubernetes.statuses} statuses and {kubernetes.events} events written"
+        yield "  lease", f"{kubernetes.holder}{f' (this one){told}' if kubernetes.holds else ''}"
 
 
 def _counts(counts: Mapping[str, int]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from edgemesh.model.kubernetes_status import KubernetesStatus
 from edgemesh.model.status import StoreStatus
 
 
@@ -46,6 +47,7 @@ class CloudStatus:
         memory_bytes: resident.
         replicas: all of them, this one included.
         problems: what does not work as it should.
+        kubernetes: the API server that is followed, None where none is configured.
     """
 
     name: str
@@ -59,3 +61,4 @@ class CloudStatus:
     memory_bytes: int
     replicas: tuple[str, ...] = ()
     problems: tuple[str, ...] = field(default=())
+    kubernetes: KubernetesStatus | None = None

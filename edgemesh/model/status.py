@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from edgemesh.model.edgehub_status import EdgehubStatus
+from edgemesh.model.kubernetes_status import KubernetesStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +164,7 @@ class AgentStatus:
         requests: HTTP requests that endpoints have answered, by class of the status.
         dns: questions of DNS, by what became of them.
         cloud: the connection to the cloud, None where none is configured.
+        kubernetes: the API server that is followed, None where none is configured.
         problems: what an operator should look at, one sentence each; empty when all is well.
     """
 
@@ -182,3 +184,4 @@ class AgentStatus:
     dns: Mapping[str, int] = field(default_factory=dict)
     compiled: bool = False
     cloud: EdgehubStatus | None = None
+    kubernetes: KubernetesStatus | None = None

@@ -1,0 +1,109 @@
+"""A cloud's edgecontroller over a real store, before a stand-in for the API server."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import trio
+from apiserver.resources import definition_of
+from apiserver.server import ApiServer, run_apiserver
+
+from edgemesh.app.follow import Follower
+from edgemesh.app.kubernetes_cloud import CloudKubernetes
+from edgemesh.meta.server import Metamanager
+from edgemesh.model.kubernetes_settings import KubernetesSettings
+from edgemesh.model.kubernetes_status import KubernetesStatus
+from edgemesh.model.objects import KubeObject, ObjectKey
+from edgemesh.model.settings import Settings
+from edgemesh.store.rows import Scope
+from edgemesh.store.store import Store
+
+Body = dict[str, Any]
+POLICIES = "/apis/policy.edgemesh.io/v1alpha1/trafficpolicies"
+RULES = "/apis/rules.kubeedge.io/v1/rules"
+EVENTS = "/apis/events.k8s.io/v1/events"
+LEASES = "/apis/coordination.k8s.io/v1/leases"
+
+QUICK = KubernetesSettings(
+    missing_seconds=0.1,
+    first_retry_seconds=0.02,
+    max_retry_seconds=0.1,
+    status_seconds=0.02,
+    rule_status_seconds=0.05,
+    lease_seconds=1.0,
+    renew_deadline_seconds=0.6,
+    renew_seconds=0.1,
+)
+
+
+@dataclass
+class Following:
+    """A cloud that follows."""
+
+    server: ApiServer
+    store: Store
+    kubernetes: CloudKubernetes
+
+    def status(self) -> KubernetesStatus:
+        return self.kubernetes.status()
+
+    async def stored(self, kind: str) -> dict[str, KubeObject]:
+        return {one.key.name: one for one in await self.store.read(Scope(kind))}
+
+    async def body(self, kind: str, name: str) -> Body:
+        found = await self.store.get(ObjectKey(kind, "default", name))
+        return dict(found.body) if found else {}
+
+    def seen(self, path: str, name: str) -> Body:
+        """An object as the API server has it."""
+        return self.server.objects(path).get(("default", name), {})
+
+
+async def until(holds: Callable[[], Any], seconds: float = 10) -> None:
+    """Wait until something is so."""
+    with trio.fail_after(seconds):
+        while True:
+            found = holds()
+            if hasattr(found, "__await__"):
+                found = await found
+            if found:
+                return
+            await trio.sleep(0.01)
+
+
+@asynccontextmanager
+async def server_with(*plurals: str) -> AsyncIterator[ApiServer]:
+    """An API server that serves these kinds besides its own."""
+    async with run_apiserver() as server:
+        for plural in plurals:
+            server.install_crd(definition_of(plural, status=plural != "rules"))
+        server.put("/api/v1/namespaces", {"metadata": {"name": "default"}})
+        server.put("/api/v1/namespaces", {"metadata": {"name": "edgemesh"}})
+        yield server
+
+
+@asynccontextmanager
+async def following(
+    directory: Path, server: ApiServer, name: str = "cloud-1", **changed: Any
+) -> AsyncIterator[Following]:
+    """Follow a server until the block ends; what was stored in the directory is there before."""
+    directory.mkdir(exist_ok=True)
+    kubernetes = replace(QUICK, server=server.url, **changed)
+    settings = Settings(node="cloud", kubernetes=kubernetes)
+    settings = replace(settings, cloud=replace(settings.cloud, name=name))
+    async with AsyncExitStack() as stack:
+        store = await Store.open(f"sqlite:///{directory / 'edgemesh.db'}", settings.meta)
+        stack.push_async_callback(store.close)
+        nursery = await stack.enter_async_context(trio.open_nursery())
+        follower = Follower(settings)
+        feed = Metamanager(store, settings.meta).subscribe_changes()
+        connection = CloudKubernetes(settings, store, follower, None)
+        follower.on_snapshot(connection.swap)
+        await nursery.start(follower.run, feed)
+        await nursery.start(connection.run)
+        yield Following(server, store, connection)
+        nursery.cancel_scope.cancel()
