@@ -13,11 +13,13 @@ import kubernetes_validate
 import pytest
 import yaml
 from deploy_values import ADDRESS, VALUE_SETS
+from jsonschema import Draft7Validator, ValidationError
 from kubernetes_validate import utils
 
 import edgemesh
+from edgemesh.cloud.followed import FOLLOWED_KINDS
 from edgemesh.deploy.chart import chart_directory, default_values, render
-from edgemesh.deploy.values import values_schema
+from edgemesh.deploy.values import combine, values_schema
 from edgemesh.model.errors import OperatorError
 from edgemesh.model.kinds import KINDS
 
@@ -159,7 +161,27 @@ def test_whoever_is_judged_can_be_told() -> None:
     rules = only("defaults", "ClusterRole", "cloud")["rules"]
     patched = {each for rule in rules if "patch" in rule["verbs"] for each in rule["resources"]}
     judged = {f"{kind.plural}/status" for kind in KINDS if kind.judged}
-    assert patched == judged | {"rules", "rules/status", "events"}
+    assert patched == judged | {"rules", "rules/status"}
+
+
+@pytest.mark.parametrize(("name", "component"), [("defaults", "cloud"), ("api-server", "agent")])
+def test_whoever_follows_may_read_what_is_followed_and_nothing_else(
+    name: str, component: str
+) -> None:
+    rules = only(name, "ClusterRole", component)["rules"]
+    allowed = {
+        (group, plural)
+        for rule in rules
+        if "watch" in rule["verbs"]
+        for group in rule["apiGroups"]
+        for plural in rule["resources"]
+    }
+    followed = {
+        (version.rpartition("/")[0], kind.plural)
+        for kind in FOLLOWED_KINDS
+        for version in kind.api_versions
+    }
+    assert allowed == followed
 
 
 def test_the_cloud_is_no_root_and_changes_nothing_of_its_image() -> None:
@@ -231,6 +253,17 @@ def test_the_chart_has_this_version() -> None:
 def test_helm_is_given_the_same_types_as_render() -> None:
     shipped = json.loads((chart_directory() / "values.schema.json").read_text())
     assert shipped == values_schema(), "write values_schema() to chart/values.schema.json"
+
+
+@pytest.mark.parametrize("name", VALUE_SETS)
+def test_helm_accepts_what_render_accepts(name: str) -> None:
+    Draft7Validator(values_schema()).validate(combine(default_values(), [VALUE_SETS[name]]))
+
+
+def test_helm_refuses_a_value_that_does_not_exist() -> None:
+    values = {**default_values(), "cluod": {}}
+    with pytest.raises(ValidationError, match="'cluod' was unexpected"):
+        Draft7Validator(values_schema()).validate(values)
 
 
 def test_every_default_is_said_in_values_yaml() -> None:
