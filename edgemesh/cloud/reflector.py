@@ -30,14 +30,13 @@ _OK = 200
 _MOST_REFUSAL_BYTES = 65536
 _UNKNOWN = "MetaServer does not know: its cloud is away, or the cluster has no such resource"
 _PHASES = {
-    Ending.LISTED: Phase.FOLLOWING,
-    Ending.ENDED: Phase.FOLLOWING,
-    # Asking again shows whether the server is there; if it is, nothing was missed.
-    Ending.SILENT: Phase.FOLLOWING,
     Ending.UNKNOWN: Phase.UNKNOWN,
     Ending.MISSING: Phase.MISSING,
+    Ending.FAILED: Phase.FAILING,
+    Ending.EXPIRED: Phase.LISTING,
     Ending.UNOFFERED: Phase.LISTING,
 }
+_RESTARTS = {Ending.FAILED, Ending.EXPIRED, Ending.SILENT}
 
 _log = get_logger("reflector")
 
@@ -109,7 +108,7 @@ class Reflector:
                 outcome = await self._list(step)
             else:
                 step, outcome = await self._watch(step)
-            await self._note(outcome)
+            await self._note(step, outcome)
             step = self._course.after(step, outcome, self._access.server, self._chance())
 
     async def _list(self, step: Step) -> Outcome:
@@ -203,9 +202,11 @@ class Reflector:
         self._enter(Phase.FOLLOWING)
         self._tell_answered()
 
-    async def _note(self, outcome: Outcome) -> None:
-        phase = _PHASES.get(outcome.ending, Phase.FAILING)
-        if phase is Phase.FAILING:
+    async def _note(self, step: Step, outcome: Outcome) -> None:
+        # A watch that is over or silent is taken up again; that shows whether the server is there.
+        calm = Phase.LISTING if step.way is Way.STREAM else Phase.FOLLOWING
+        phase = _PHASES.get(outcome.ending, calm)
+        if outcome.ending in _RESTARTS:
             self._restarts += 1
         if phase is Phase.MISSING and self._phase is not Phase.MISSING:
             await self._sink.missing(self._resource)
@@ -222,9 +223,9 @@ class Reflector:
         self._problem = problem
         if phase is self._phase:
             return
-        if problem:
-            _log.warning(phase.value, resource=self._resource.path, problem=problem)
         self._phase, self._since = phase, trio.current_time()
+        log = _log.warning if phase is Phase.FAILING else _log.info
+        log("phase changes", resource=self._resource.path, phase=phase.value, problem=problem)
 
 
 def _refused(step: Step, status: int, headers: Mapping[str, str], body: bytes) -> Outcome:
