@@ -21,6 +21,7 @@
 BPF_F_TABLE("hash", struct called, struct entry, addresses, MAX_ADDRESSES, BPF_F_NO_PREALLOC);
 BPF_F_TABLE("hash", struct table_slot, struct slot, tables, MAX_ENDPOINTS, BPF_F_NO_PREALLOC);
 BPF_F_TABLE("hash", struct member, u32, members, MAX_ENDPOINTS, BPF_F_NO_PREALLOC);
+BPF_F_TABLE("hash", u64, u32, listed, MAX_NAMESPACES, BPF_F_NO_PREALLOC);
 BPF_TABLE("lru_hash", struct caller, struct last_call, affinity, MAX_CALLERS);
 BPF_TABLE("lru_hash", struct conversation, struct route, datagrams, MAX_CONVERSATIONS);
 BPF_TABLE("lru_hash", struct conversation, struct place, answers, MAX_CONVERSATIONS);
@@ -211,9 +212,19 @@ static inline void count_out(struct note *note)
 		count_back(note);
 }
 
-/* What a call of a place is, if it is to be translated. */
-static inline int begin(struct call *call, const struct place *place, u32 protocol)
+/* Whether calls of this network namespace are none of our business. */
+static inline int is_left_alone(struct bpf_sock_addr *ctx, u32 callers)
 {
+	u64 namespace = bpf_get_netns_cookie(ctx);
+	int is_listed = listed.lookup(&namespace) != NULL;
+
+	return is_listed == (callers == CALLERS_NOT_LISTED);
+}
+
+/* What a call of a place is, if it is to be translated. */
+static inline int begin(struct call *call, const struct place *place, struct bpf_sock_addr *ctx)
+{
+	u32 protocol = ctx->protocol;
 	struct called called = {.port = place->port, .protocol = protocol};
 	struct agent *now = agent_now();
 
@@ -227,6 +238,8 @@ static inline int begin(struct call *call, const struct place *place, u32 protoc
 	if (!find(&call->entry, &called))
 		return 0;
 	if (call->entry.flags & ENTRY_LEFT_ALONE)
+		return 0;
+	if (now->callers != CALLERS_ALL && is_left_alone(ctx, now->callers))
 		return 0;
 	call->state = port_states.lookup(&call->entry.port_id);
 	return call->state != NULL;
@@ -243,7 +256,7 @@ static inline enum verdict connect_to(struct bpf_sock_addr *ctx, struct place *p
 	enum verdict verdict;
 	int translates;
 
-	translates = begin(&call, place, ctx->protocol);
+	translates = begin(&call, place, ctx);
 	note = sockets.lookup(&cookie);
 	if (note) {
 		/* It was connected before: UDP, or TCP after a failure. */
@@ -310,7 +323,7 @@ static inline enum verdict send_to(struct bpf_sock_addr *ctx, struct place *plac
 	struct place called = *place;
 	enum verdict verdict;
 
-	if (!begin(&call, place, ctx->protocol))
+	if (!begin(&call, place, ctx))
 		return LEFT_ALONE;
 	key.socket = bpf_get_socket_cookie(ctx);
 	key.place = called;

@@ -29,6 +29,13 @@ enum endpoint_flag {
 	ENDPOINT_RETIRED = 4, /* no longer an endpoint of its port */
 };
 
+/* Whose calls are balanced; edgemesh/kernel/bpf/connect_layout.py, class Callers. */
+enum callers {
+	CALLERS_ALL,
+	CALLERS_NOT_LISTED,
+	CALLERS_LISTED,
+};
+
 enum event_kind {
 	EVENT_CONNECT_FAILED = 1, /* value: errno */
 	EVENT_RESET = 2,          /* value: errno */
@@ -53,6 +60,8 @@ struct agent {
 	__u64 until_ns; /* how long it vouches for the maps, by CLOCK_MONOTONIC */
 	__u32 round;    /* grows with each look at `touched` */
 	__u32 flagged;  /* whether any endpoint has flags: most often none has */
+	__u32 callers;  /* enum callers */
+	__u32 zero;
 };
 
 /* Key of `addresses`. */

@@ -11,6 +11,7 @@ from typing import Final, Protocol, TypeVar
 
 import trio
 
+from edgemesh.app.connect_callers import ConnectCallers
 from edgemesh.app.connect_counts import ConnectCounts
 from edgemesh.kernel.bpf.connect_maps import ConnectMaps
 from edgemesh.model.bpf_settings import BpfSettings
@@ -114,6 +115,9 @@ class ConnectSync:
         self._takeover = Takeover()
         self._plan = ConnectPlan(first_id % MAX_ID + 1)
         self._counts = ConnectCounts(context, self._plan, maps)
+        self._callers = ConnectCallers(
+            maps.callers, lambda: context.decider.snapshot, self.look_again
+        )
         self._snapshot = Snapshot()
         self._changed = trio.Event()
         self._trial_began = trio.Event()
@@ -137,13 +141,14 @@ class ConnectSync:
         Their calls are left alone and come to the agent.
         """
         if not self._failed:
-            return ""
+            return self._callers.problem
         reasons = ", ".join(sorted(set(self._failed.values())))
         return f"{len(self._failed)} Service ports are not in the kernel's maps: {reasons}"
 
     def want(self, snapshot: Snapshot) -> None:  # noqa: ARG002 - as all who use snapshots
         """Go by the snapshot that the data plane goes by now."""
         self._changed.set()
+        self._callers.want()
 
     def look_again(self) -> None:
         """Plan every port anew: what is balanced is decided otherwise than before."""
@@ -157,6 +162,7 @@ class ConnectSync:
         """
         stop_telling = self._context.decider.traffic.on_turn(self._turn)
         try:
+            await self._callers.follow()
             await self._follow()
             self._renew_lease()
             # As the first snapshot (app/follow.py): most of it lives as long as the agent.
@@ -164,6 +170,7 @@ class ConnectSync:
             gc.freeze()
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._keep_following)
+                nursery.start_soon(self._callers.run)
                 nursery.start_soon(self._keep_lease)
                 nursery.start_soon(self._read_counts)
                 nursery.start_soon(self._hear_events)
@@ -276,7 +283,7 @@ class ConnectSync:
         self._due.pop(key, None)
         port = snapshot.ports.get(key)
         addresses = changes.called[key] = addresses_of(port, snapshot) if port else ()
-        if port is None or not addresses or not self._is_balanced(port):
+        if port is None or not addresses or self._callers.problem or not self._is_balanced(port):
             self._failed.pop(key, None)
             number = self._plan.remove(key)
             if number is not None:

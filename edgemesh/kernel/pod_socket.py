@@ -3,9 +3,6 @@
 A socket stays in the namespace where it was made, whoever uses it (socket(7) and
 network_namespaces(7)). A child process enters the namespace, makes the socket and hands it
 over; no thread of this process ever leaves its own namespace.
-
-Several namespaces may have the same address, where several clusters are played on one host. The
-Pod's is then the one that a link of our own namespace leads into (rtnetlink's RTM_GETNSID).
 """
 
 from __future__ import annotations
@@ -15,8 +12,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from edgemesh.kernel.iproute import IPRoute, NetlinkError
-from edgemesh.kernel.namespaces import enter_namespace, network_namespaces
+from edgemesh.kernel.namespaces import enter_namespace
+from edgemesh.kernel.pod_namespaces import neighbours_first
 from edgemesh.model.errors import OperatorError
 
 _LONGEST_ANSWER = 4096
@@ -63,7 +60,7 @@ def pod_socket(
 def _serve(control: socket.socket, address: str, family: int, kind: int) -> None:
     """The child: find the namespace, stay in it, hand a socket over."""
     try:
-        if not any(_enter_and_look(path, address) for path in _neighbours_first()):
+        if not any(_enter_and_look(path, address) for path in neighbours_first()):
             control.sendall(b"no namespace here has it")
             return
         made = socket.socket(family, kind)
@@ -71,22 +68,6 @@ def _serve(control: socket.socket, address: str, family: int, kind: int) -> None
         control.sendall(str(error.strerror).encode())
         return
     socket.send_fds(control, [b"made"], [made.fileno()])
-
-
-def _neighbours_first() -> list[Path]:
-    """All namespaces, those first that a link of the namespace we are in leads into."""
-    with IPRoute() as netlink:
-        linked = {link.get_attr("IFLA_LINK_NETNSID") for link in netlink.get_links()}
-
-        def is_neighbour(path: Path) -> bool:
-            try:
-                with path.open() as namespace:
-                    told = netlink.get_netnsid(fd=namespace.fileno())
-            except (OSError, NetlinkError):
-                return False
-            return told["nsid"] in linked
-
-        return sorted(network_namespaces(), key=is_neighbour, reverse=True)
 
 
 def _enter_and_look(path: Path, address: str) -> bool:

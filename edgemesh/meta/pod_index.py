@@ -23,6 +23,7 @@ class _Record(NamedTuple):
     addresses: tuple[str, ...]
     rank: tuple[bool, str, str]
     choice: Choice | None
+    uid: str
 
 
 class PodIndex:
@@ -70,7 +71,11 @@ class PodIndex:
             del self._records[name]
         if view is not None:
             self._add(name, view, choice)
-        for address in (*_addresses_of(old), *_addresses_of(self._records.get(name))):
+        new = self._records.get(name)
+        if old is not None and new is not None and old.uid != new.uid:
+            # It may have the address of the one before, but not its network namespace.
+            self._callers = None
+        for address in (*_addresses_of(old), *_addresses_of(new)):
             self._list(address)
         return self.labels_of(name) != before
 
@@ -96,7 +101,7 @@ class PodIndex:
         return self._claims.frozen()
 
     def callers(self) -> Callers:
-        """Whose calls are intercepted; the same value as long as nothing changes."""
+        """Whose calls are intercepted; the same value as long as the Pods are the same."""
         if self._callers is None:
             self._callers = Callers(frozenset(self._listed), only_listed=not self._intercepts)
         return self._callers
@@ -108,10 +113,13 @@ class PodIndex:
             metadata.name,
             sys.intern(workload_of(view)),
             self._shared(metadata.labels),
+            sys.intern(view.spec.node_name),
             self._why_left_alone(metadata.namespace, choice),
         )
         rank = (not metadata.deletion_timestamp, metadata.creation_timestamp or "", name)
-        record = self._records[name] = _Record(identity, _addresses(view), rank, choice)
+        record = self._records[name] = _Record(
+            identity, _addresses(view), rank, choice, metadata.uid
+        )
         for address in record.addresses:
             self._claims.claim(address, identity)
 

@@ -40,6 +40,8 @@ class BpfSettings:
             endpoint's address, and they are not counted.
         connect_callers: callers of Services with affinity, one for each Service port and network
             namespace; the one that called longest ago gives way.
+        connect_namespaces: of Pods whose calls are treated otherwise than those of others
+            (``proxy.intercept_default``).
         connect_events: failures that may wait for the agent; more are counted but not told.
         abandoned_seconds: a connection that its caller gave up is the endpoint's failure when
             it had not answered for so long.
@@ -63,6 +65,7 @@ class BpfSettings:
     connect_endpoints: Count = 262144
     connect_sockets: Count = 65536
     connect_callers: Count = 16384
+    connect_namespaces: Count = 4096
     connect_events: Count = 8192
     abandoned_seconds: Seconds = 1.0
     conversations: Count = 16384

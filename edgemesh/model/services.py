@@ -194,6 +194,7 @@ class PodIdentity:
         workload: the name of what made it, that of a Deployment for instance; its own when it
             stands alone.
         labels: of the Pod.
+        node: that it runs on, "" when that is not known.
         left_alone: why calls that it makes are not intercepted, "" when they are.
     """
 
@@ -201,6 +202,7 @@ class PodIdentity:
     name: str
     workload: str = field(default="", compare=False)
     labels: Mapping[str, str] = field(default_factory=lambda: NO_LABELS, compare=False)
+    node: str = field(default="", compare=False)
     left_alone: str = field(default="", compare=False)
 
 

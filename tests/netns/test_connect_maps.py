@@ -201,6 +201,7 @@ LAYOUT = {
     "members": (layout.MEMBER, layout.NUMBER),
     "endpoints": (layout.NUMBER, layout.ENDPOINT_STATE),
     "endpoint_flags": (layout.NUMBER, layout.NUMBER),
+    "listed": (layout.COOKIE, layout.NUMBER),
     "touched": (layout.TOUCH, layout.NUMBER),
 }
 

@@ -25,7 +25,7 @@ REFUSALS: Final = (Refusal.NO_ENDPOINT, Refusal.BREAKER_OPEN, Refusal.OVERFLOW, 
 
 _PROTOCOLS: Final = {Transport.TCP: 6, Transport.UDP: 17}
 # Each is the struct of the same name.
-AGENT: Final = struct.Struct("=QII")
+AGENT: Final = struct.Struct("=QIIIxxxx")
 CALLED: Final = struct.Struct("=16s2sBx")
 ENTRY: Final = struct.Struct("=20sIIIIIIIQQ")
 PORT_STATE: Final = struct.Struct("=xxxxIIxxxxQQQQ4Q")
@@ -36,6 +36,15 @@ ENDPOINT_STATE: Final = struct.Struct("=IIxxxxxxxxQQQQQQ")
 TOUCH: Final = struct.Struct("=II")
 EVENT: Final = struct.Struct("=IIII")
 NUMBER: Final = struct.Struct("=I")
+COOKIE: Final = struct.Struct("=Q")
+
+
+class Callers(IntEnum):
+    """enum callers."""
+
+    ALL = 0
+    NOT_LISTED = 1
+    LISTED = 2
 
 
 class EntryFlag(IntFlag):

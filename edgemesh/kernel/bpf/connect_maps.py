@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol, Self
 
 from edgemesh.kernel.bpf import connect_layout as layout
+from edgemesh.kernel.bpf.connect_callers import CallerList
 from edgemesh.kernel.bpf.connect_destroy import destroy_connections
 from edgemesh.kernel.bpf.connect_flags import EndpointFlags
 from edgemesh.kernel.bpf.connect_layout import (
@@ -73,6 +74,9 @@ class ConnectMaps:
     Args:
         loaded: where the programs are pinned.
 
+    Attributes:
+        callers: whose calls are balanced.
+
     Raises:
         OSError: a map is not there.
     """
@@ -86,6 +90,7 @@ class ConnectMaps:
             self._members = stack.enter_context(loaded.map("members"))
             self._affinity = stack.enter_context(loaded.map("affinity"))
             self._endpoint_states = stack.enter_context(loaded.map("endpoints"))
+            self.callers = CallerList(stack.enter_context(loaded.map("listed")), self._word)
             flags = stack.enter_context(loaded.map("endpoint_flags"))
             self._flags = EndpointFlags(flags, self._word)
             self._datagrams = stack.enter_context(loaded.map("datagrams"))
@@ -264,6 +269,7 @@ class ConnectMaps:
         for _ in self._events.records():
             pass
         self._flags.clear()
+        self.callers.clear()
         self._forget()
 
     def _prepare(self, port: ConnectPort, change: _Change) -> None:

@@ -7,6 +7,7 @@ import time
 from typing import Final
 
 from edgemesh.kernel.bpf import connect_layout as layout
+from edgemesh.kernel.bpf.connect_layout import Callers
 from edgemesh.kernel.bpf.maps import Map
 
 _KEY: Final = bytes(4)
@@ -25,6 +26,7 @@ class AgentWord:
         # States that are new say 0, and have been listed in no round.
         self._round = 1
         self._flagged = False
+        self._callers = Callers.ALL
         self._lock = threading.Lock()
 
     def trust_maps(self, seconds: float) -> None:
@@ -46,5 +48,14 @@ class AgentWord:
                 self._flagged = flagged
                 self._tell()
 
+    def balance_for(self, callers: Callers) -> None:
+        """Say whose calls are balanced."""
+        with self._lock:
+            if self._callers != callers:
+                self._callers = callers
+                self._tell()
+
     def _tell(self) -> None:
-        self._map.update(_KEY, layout.AGENT.pack(self._until, self._round, self._flagged))
+        self._map.update(
+            _KEY, layout.AGENT.pack(self._until, self._round, self._flagged, self._callers)
+        )

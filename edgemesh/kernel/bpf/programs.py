@@ -131,6 +131,7 @@ def constants(settings: BpfSettings) -> dict[str, int]:
         "MAX_ENDPOINTS": settings.connect_endpoints,
         "MAX_SOCKETS": settings.connect_sockets,
         "MAX_CALLERS": settings.connect_callers,
+        "MAX_NAMESPACES": settings.connect_namespaces,
         "MAX_CONVERSATIONS": settings.conversations,
         "CONVERSATION_IDLE_NS": round(settings.conversation_idle_seconds * _NANOSECONDS),
         "ABANDONED_NS": round(settings.abandoned_seconds * _NANOSECONDS),
