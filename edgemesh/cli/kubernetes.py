@@ -9,8 +9,8 @@ from cyclopts import Parameter
 
 from edgemesh.deploy.chart import chart_directory
 from edgemesh.deploy.chart import render as render_chart
-from edgemesh.deploy.values import read_assignment, read_values
-from edgemesh.model.errors import OperatorError
+from edgemesh.deploy.values import read_assignment
+from edgemesh.deploy.yaml_text import read_file, read_mapping
 
 
 def render(
@@ -37,7 +37,7 @@ def render(
         namespace: for everything that lives in one.
     """
     layers = [{"namespace": {"create": True}}]
-    layers += [read_values(_read(path), str(path)) for path in values or ()]
+    layers += [read_mapping(read_file(path), str(path)) for path in values or ()]
     layers += [read_assignment(text) for text in assigned or ()]
     print("---\n".join(document.text for document in render_chart(namespace, layers)), end="")
 
@@ -45,12 +45,3 @@ def render(
 def chart() -> None:
     """Print where the Helm chart lies, for helm install edgemesh "$(edgemesh deploy chart)"."""
     print(chart_directory())
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text()
-    except OSError as error:
-        raise OperatorError(f"values {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise OperatorError(f"values {path}: {error}") from error

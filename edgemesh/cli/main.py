@@ -32,6 +32,7 @@ _COMMANDS = {
     "netfilter": ("edgemesh.cli.netfilter:app", "Install, remove, show and check the rules."),
     "bpf": ("edgemesh.cli.bpf:app", "Load, unload and show the BPF programs."),
     "deploy": ("edgemesh.cli.deploy:app", "Write what installs edgemesh."),
+    "import": ("edgemesh.cli.imports:import_file", "Read the configuration of EdgeMesh."),
     "lab": ("edgemesh.cli.lab:app", "Nodes and pods as network namespaces of this host."),
 }
 for _name, (_path, _help) in _COMMANDS.items():

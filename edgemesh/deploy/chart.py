@@ -8,11 +8,10 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import Any, NamedTuple
 
-import yaml
-
 from edgemesh.deploy.gotemplate.execute import Templates
 from edgemesh.deploy.gotemplate.parse import parse
 from edgemesh.deploy.values import combine
+from edgemesh.deploy.yaml_text import read_mapping
 
 # kubectl applies objects in the order in which they come: what others need goes first.
 _FIRST = (
@@ -49,8 +48,7 @@ def chart_directory() -> Traversable:
 
 def default_values() -> dict[str, Any]:
     """The chart's values.yaml."""
-    values: dict[str, Any] = yaml.safe_load((chart_directory() / "values.yaml").read_text())
-    return values
+    return _mapping(chart_directory() / "values.yaml")
 
 
 def render(namespace: str, layers: Iterable[Mapping[str, Any]]) -> list[Document]:
@@ -76,20 +74,23 @@ def render(namespace: str, layers: Iterable[Mapping[str, Any]]) -> list[Document
         document
         for name in sorted(sources)
         if not name.startswith("_")
-        for document in _documents(templates.render(name, given))
+        for document in _documents(templates.render(name, given), name)
     ]
     return sorted(documents, key=_rank)
 
 
 def _chart_facts(chart: Traversable) -> dict[str, str]:
-    facts = yaml.safe_load((chart / "Chart.yaml").read_text())
-    return {"AppVersion": facts["appVersion"]}
+    return {"AppVersion": _mapping(chart / "Chart.yaml")["appVersion"]}
 
 
-def _documents(text: str) -> Iterator[Document]:
+def _mapping(file: Traversable) -> dict[str, Any]:
+    return read_mapping(file.read_bytes(), file.name)
+
+
+def _documents(text: str, name: str) -> Iterator[Document]:
     for part in _DOCUMENTS.split(text):
-        body = yaml.safe_load(part)
-        if body is not None:
+        body = read_mapping(part.encode(), name)
+        if body:
             yield Document(part.strip() + "\n", body)
 
 

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
 import msgspec
-import yaml
 from msgspec import Meta, Struct
 
+from edgemesh.deploy.yaml_text import read_documents
 from edgemesh.model.configuration import read_settings
 from edgemesh.model.errors import OperatorError
 
@@ -177,23 +177,6 @@ def values_schema() -> dict[str, Any]:
     return {**definitions.pop("Values"), "$defs": definitions}
 
 
-def read_values(text: str, name: str) -> dict[str, Any]:
-    """A file of values.
-
-    Raises:
-        OperatorError: it is not YAML, or no mapping.
-    """
-    try:
-        values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise OperatorError(f"values {name}: {' '.join(str(error).split())}") from error
-    if values is None:
-        return {}
-    if not isinstance(values, dict):
-        raise OperatorError(f"values {name}: expected a mapping")
-    return values
-
-
 def read_assignment(text: str) -> dict[str, Any]:
     r"""Read ``cloud.address=mesh.example.org``; the value is YAML.
 
@@ -205,14 +188,18 @@ def read_assignment(text: str) -> dict[str, Any]:
     path, equals, value = text.partition("=")
     if not path or not equals:
         raise OperatorError(f"--set {text!r} is not KEY=VALUE", "as in cloud.address=192.0.2.1")
-    try:
-        read: Any = yaml.safe_load(value) if value else ""
-    except yaml.YAMLError as error:
-        raise OperatorError(f"--set {path}: {' '.join(str(error).split())}") from error
+    read = _value(value, path)
     first, *others = (key.replace("\\.", ".") for key in re.split(r"(?<!\\)\.", path))
     for key in reversed(others):
         read = {key: read}
     return {first: read}
+
+
+def _value(text: str, path: str) -> Any:
+    documents = read_documents(text.encode(), f"--set {path}")
+    if len(documents) > 1:
+        raise OperatorError(f"--set {path}: expected one value")
+    return documents[0] if documents else ""
 
 
 def _join(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
