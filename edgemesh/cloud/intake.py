@@ -36,6 +36,7 @@ class Intake:
     Attributes:
         known: the objects that there are.
         changes: that were handed on so far.
+        events: of watches that were taken so far, bookmarks among them.
     """
 
     def __init__(
@@ -50,7 +51,7 @@ class Intake:
         self._batch_objects = settings.batch_objects
         self._listed = listed
         self.known = Known(lambda body: chooses(resource, body))
-        self.changes = 0
+        self.changes = self.events = 0
 
     def begin_list(self) -> None:
         """Expect everything to be shown."""
@@ -95,14 +96,15 @@ class Intake:
                 event = read_event(line)
                 if event.type is EventType.ERROR:
                     outcome = _failed(step, event)
-                elif event.type is EventType.BOOKMARK:
+                    break
+                if event.type is EventType.BOOKMARK:
                     step, changes = await self._mark(step, event, changes)
                 else:
                     step = self._happen(step, event, changes, server)
             except ApiContentError as error:
                 outcome = Outcome(Ending.FAILED, problem=str(error))
-            if outcome is not None:
                 break
+            self.events += 1
         await self._hand_on(changes)
         return step, outcome
 

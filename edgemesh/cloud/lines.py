@@ -21,7 +21,6 @@ class LineReader:
     Attributes:
         ending: how the watch has ended, once there are no more batches.
         problem: what was wrong with that, for people; "" when nothing was.
-        lines: that came so far.
     """
 
     def __init__(self, stream: Stream, held: int, max_bytes: int, seconds: float) -> None:
@@ -32,7 +31,6 @@ class LineReader:
         self._send, self._receive = trio.open_memory_channel[bytes](held)
         self.ending = Ending.ENDED
         self.problem = ""
-        self.lines = 0
 
     async def run(self) -> None:
         """Read until the end; what goes wrong is in `ending` and `problem` then."""
@@ -72,5 +70,4 @@ class LineReader:
                 if line is None:
                     raise UnreachableError("an event is longer than it may be")
                 if line:
-                    self.lines += 1
                     await self._send.send(line)

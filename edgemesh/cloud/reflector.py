@@ -160,7 +160,7 @@ class Reflector:
             return step, Outcome(Ending.FAILED, problem=str(error))
 
     async def _follow(self, step: Step, stream: Stream) -> tuple[Step, Outcome]:
-        began = trio.current_time()
+        began, taken_before = trio.current_time(), self._intake.events
         settings = self._settings
         if step.way is Way.WATCH:
             self._enter(Phase.FOLLOWING)
@@ -185,8 +185,8 @@ class Reflector:
                 self._revision = step.revision or self._revision
             nursery.cancel_scope.cancel()
         assert outcome is not None
-        lasted = trio.current_time() - began
-        return step, replace(outcome, lines=reader.lines, lasted=lasted)
+        events = self._intake.events - taken_before
+        return step, replace(outcome, events=events, lasted=trio.current_time() - began)
 
     def _selectors(self) -> dict[str, str]:
         resource = self._resource

@@ -58,19 +58,19 @@ def test_a_metaserver_is_watched_for_a_short_time_and_all_watches_end_apart() ->
 
 
 def test_a_watch_that_is_over_is_taken_up_at_once_where_it_ended() -> None:
-    step = after(WATCH.come_to("9"), Ending.ENDED, lasted=GOOD, lines=3)
+    step = after(WATCH.come_to("9"), Ending.ENDED, lasted=GOOD, events=3)
     assert (step.way, step.revision, step.pause) == (Way.WATCH, "9", 0)
 
 
 def test_after_a_watch_of_a_metaserver_comes_a_list_for_it_may_have_been_deaf() -> None:
-    assert after(WATCH, Ending.ENDED, META, lasted=30, lines=3) == Step(Way.LIST)
+    assert after(WATCH, Ending.ENDED, META, lasted=30, events=3) == Step(Way.LIST)
 
 
 def test_a_server_that_ends_every_watch_at_once_is_asked_less_and_less_often() -> None:
     course = Course(SETTINGS)
     pauses = [after(WATCH, Ending.ENDED, course=course, lasted=0.1).pause for _ in range(8)]
     assert pauses == [0.5, 1, 2, 4, 8, 16, 30, 30]
-    assert after(WATCH, Ending.FAILED, course=course, lasted=6, lines=1).pause == FIRST
+    assert after(WATCH, Ending.FAILED, course=course, lasted=6, events=1).pause == FIRST
 
 
 def test_a_revision_that_is_too_old_calls_for_a_list() -> None:
@@ -96,7 +96,7 @@ def test_a_bookmark_now_and_then_is_enough() -> None:
     course = Course(SETTINGS)
     for number in range(30):
         quiet = number % 9 > 0
-        assert after(WATCH, Ending.ENDED, course=course, lines=not quiet).way is Way.WATCH
+        assert after(WATCH, Ending.ENDED, course=course, events=not quiet).way is Way.WATCH
 
 
 def test_a_silent_metaserver_is_asked_for_a_list() -> None:
@@ -112,7 +112,7 @@ def test_a_server_without_streamed_lists_is_asked_for_pages_ever_after(ending: E
 
 def test_streams_that_fail_again_and_again_are_given_up_for_a_list() -> None:
     course = Course(SETTINGS)
-    ways = [after(STREAM, Ending.FAILED, course=course, lines=9).way for _ in range(3)]
+    ways = [after(STREAM, Ending.FAILED, course=course, events=9).way for _ in range(3)]
     assert ways == [Way.STREAM, Way.STREAM, Way.LIST]
 
 
@@ -127,7 +127,7 @@ def test_a_watch_that_fails_is_taken_up_where_it_was_and_the_third_time_a_list_d
 
 def test_a_watch_that_brought_something_before_it_failed_counts_as_good() -> None:
     course = Course(SETTINGS)
-    ways = {after(WATCH, Ending.FAILED, course=course, lines=1).way for _ in range(5)}
+    ways = {after(WATCH, Ending.FAILED, course=course, events=1).way for _ in range(5)}
     assert ways == {Way.WATCH}
 
 
@@ -190,7 +190,7 @@ def test_whatever_happens_every_step_is_sound(data: st.DataObject, server: Serve
             data.draw(st.sampled_from(OUTCOMES[step.way])),
             revision=f"{number}",
             lasted=data.draw(st.sampled_from([0.0, 1.0, 90.0])),
-            lines=data.draw(st.integers(0, 2)),
+            events=data.draw(st.integers(0, 2)),
             retry_after=data.draw(st.sampled_from([0.0, 7.0, 1e9])),
         )
         before, step = step, course.after(step, outcome, server, data.draw(chances))

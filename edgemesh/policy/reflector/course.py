@@ -117,7 +117,7 @@ class Outcome:
         ending: in a word.
         revision: LISTED: that the list has shown.
         lasted: seconds for which the answer was good, 0 when there was none.
-        lines: of a watch that came.
+        events: that a watch has brought, bookmarks among them.
         retry_after: seconds that the server asks to be left alone for.
         problem: for people, "" when there is none.
     """
@@ -125,7 +125,7 @@ class Outcome:
     ending: Ending
     revision: str = ""
     lasted: float = 0.0
-    lines: int = 0
+    events: int = 0
     retry_after: float = 0.0
     problem: str = ""
 
@@ -163,7 +163,7 @@ class Course:
             chance: from 0 to 1, by lot: many that lose one server come back one by one.
         """
         ending = outcome.ending
-        if ending is Ending.LISTED or (outcome.lines and step.way is Way.WATCH):
+        if ending is Ending.LISTED or (outcome.events and step.way is Way.WATCH):
             self._failures = self._quiet = 0
         if ending is Ending.LISTED:
             return self._watch(outcome.revision, server, chance)
@@ -176,7 +176,7 @@ class Course:
             return Step(Way.LIST, paged=False)
         if step.way is Way.STREAM or (step.way is Way.WATCH and ending is Ending.FAILED):
             self._failures += 1
-        self._quiet += outcome.lines == 0
+        self._quiet += outcome.events == 0
         pause = self._pause(outcome, chance)
         if self._goes_on(step, ending, server):
             return replace(self._watch(step.revision, server, chance), pause=pause)
