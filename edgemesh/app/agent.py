@@ -163,7 +163,7 @@ async def _start(
     follower.on_snapshot(kernel_paths.want)
     dns = DnsCounters()
     cloud = _cloud_connection(settings, store)
-    kubernetes = _kubernetes_connection(settings, store)
+    kubernetes = _kubernetes_connection(settings, store, follower)
 
     def reach_by_bus(nodes: frozenset[str]) -> None:
         kernel_paths.reach_by_bus(nodes)
@@ -186,6 +186,7 @@ async def _start(
     metamanager.add_query("status", state.status)
     metamanager.add_query("breakers", state.breakers)
     metamanager.add_query("paths", state.paths)
+    metamanager.add_query("callers", state.callers)
     metamanager.add_query("trace", state.preview)
     metamanager.add_query("flow", state.flow)
 
@@ -230,7 +231,9 @@ def _cloud_connection(settings: Settings, store: Store) -> CloudConnection | Non
     return CloudConnection(settings, store)
 
 
-def _kubernetes_connection(settings: Settings, store: Store) -> KubernetesConnection | None:
+def _kubernetes_connection(
+    settings: Settings, store: Store, follower: Follower
+) -> KubernetesConnection | None:
     if not settings.kubernetes.server:
         return None
     if settings.bus.cloud:
@@ -241,7 +244,7 @@ def _kubernetes_connection(settings: Settings, store: Store) -> KubernetesConnec
     # As above.
     from edgemesh.app.kubernetes import KubernetesConnection  # noqa: PLC0415
 
-    return KubernetesConnection(settings, store)
+    return KubernetesConnection(settings, store, follower)
 
 
 def _node_links(

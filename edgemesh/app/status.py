@@ -13,6 +13,7 @@ import trio
 
 from edgemesh import __version__
 from edgemesh.app.breakers import breakers
+from edgemesh.app.callers import callers
 from edgemesh.app.follow import Follower
 from edgemesh.app.intercept import Interceptor
 from edgemesh.app.kernel_paths import KernelPaths
@@ -25,6 +26,7 @@ from edgemesh.model.services import Transport
 from edgemesh.model.settings import Settings
 from edgemesh.model.status import (
     AgentStatus,
+    CallersQuestion,
     FlowStatus,
     InterceptionStatus,
     ServicesQuestion,
@@ -182,6 +184,15 @@ class AgentState:
         question = _question(request, ServicesQuestion)
         decider = self.plane.decider
         return await _encoded(service_paths(decider.snapshot, decider.available, question))
+
+    async def callers(self, request: Message) -> list[msgspec.Raw]:
+        """Answer ``null/callers``: a list of CallerStatus, encoded one by one.
+
+        Raises:
+            OperatorError: the question is not understood.
+        """
+        question = _question(request, CallersQuestion)
+        return await _encoded(callers(self.plane.decider.snapshot, question))
 
     def preview(self, request: Message) -> TraceAnswer:
         """Answer ``null/trace``.

@@ -10,6 +10,7 @@ import msgspec
 from cyclopts import Parameter
 
 from edgemesh.cli import breakers
+from edgemesh.cli.callers import ask_callers, caller_columns
 from edgemesh.cli.connection import NO_OPTIONS, AgentOptions
 from edgemesh.cli.manifests import read_manifests
 from edgemesh.cli.paths import ask_paths, path_columns
@@ -119,6 +120,9 @@ async def get(
         if output == "wide" and any(target.kind.name == "Service" for target in targets):
             paths = await ask_paths(client, "" if all_namespaces else namespace)
             printer.more["Service"] = path_columns(paths)
+        if output == "wide" and any(target.kind.name == "Pod" for target in targets):
+            callers = await ask_callers(client, "" if all_namespaces else namespace)
+            printer.more["Pod"] = caller_columns(callers) if callers else ()
         if output == "wide" and any(target.kind.name == "Node" for target in targets):
             peers = await ask_peers(client)
             printer.more["Node"] = peer_columns(peers) if peers else ()

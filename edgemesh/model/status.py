@@ -115,6 +115,27 @@ class ServicesQuestion:
 
 
 @dataclass(frozen=True, slots=True)
+class CallersQuestion:
+    """``null/callers``: of the Pods of which namespace, "" for all."""
+
+    namespace: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CallerStatus:
+    """A Pod with an address of its own.
+
+    Args:
+        namespace, pod: which.
+        left_alone: why calls that it makes are not intercepted, "" when they are.
+    """
+
+    namespace: str
+    pod: str
+    left_alone: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class BreakerStatus:
     """One endpoint of a Service port that has a breaker or a health check.
 

@@ -95,6 +95,7 @@ class TraceAnswer:
         server: what endpoints of the target let through, in few words; "" for everything.
         ways: by node, how endpoints are reached that are not dialled at their own addresses:
             ``link to node-b``.
+        left_alone: why the call is none of the agent's business, "" when it is.
     """
 
     revision: int
@@ -114,6 +115,7 @@ class TraceAnswer:
     node: str = ""
     server: str = ""
     ways: Mapping[str, str] = field(default_factory=dict)
+    left_alone: str = ""
 
 
 @dataclass(frozen=True, slots=True)

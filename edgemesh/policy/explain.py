@@ -7,10 +7,11 @@ from collections.abc import Callable
 from edgemesh.model.flows import FlowFacts
 from edgemesh.model.paths import AvailablePaths
 from edgemesh.model.policies import Path
-from edgemesh.model.services import Service, ServicePort, Snapshot
+from edgemesh.model.services import Service, ServicePort, Snapshot, Transport
 from edgemesh.model.trace import TraceAnswer, TracedPort, TracedRequest, TraceQuestion
 from edgemesh.policy.describe import describe_policy, describe_server
 from edgemesh.policy.paths import choose_path
+from edgemesh.policy.service_model import OTHER_PROXY_LABEL
 from edgemesh.policy.verdict import Verdict
 
 
@@ -56,7 +57,23 @@ def explain_call(
         target=_traced(target, "") if target and target is not port else None,
         node=snapshot.node,
         server=describe_server(limited.policy.server) if limited else "",
+        left_alone=_why_left_alone(snapshot, question, port, address) if port and address else "",
     )
+
+
+def _why_left_alone(
+    snapshot: Snapshot, question: TraceQuestion, port: ServicePort, address: str
+) -> str:
+    """Why nobody leads the call to the agent, or balances it in its place."""
+    index = snapshot.tcp if port.transport is Transport.TCP else snapshot.udp
+    if (address, port.port) not in index:
+        return f"label {OTHER_PROXY_LABEL} says that another proxy serves it"
+    caller = snapshot.pods.get(question.client)
+    if caller is not None and caller.left_alone:
+        return f"Pod {caller.namespace}/{caller.name} is not intercepted: {caller.left_alone}"
+    if caller is None and snapshot.callers.only_listed:
+        return "only Pods are intercepted that opt in: proxy.intercept_default is disabled"
+    return ""
 
 
 def _path(verdict: Verdict, question: TraceQuestion, available: AvailablePaths) -> str:

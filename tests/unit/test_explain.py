@@ -10,7 +10,15 @@ from edgemesh.model.flows import FlowFacts, Refusal
 from edgemesh.model.paths import ALL_PATHS, NOT_LOOKED_AT, AvailablePaths
 from edgemesh.model.policies import Policy, Retries
 from edgemesh.model.routes import Route
-from edgemesh.model.services import Endpoint, Service, ServicePort, Snapshot, Transport
+from edgemesh.model.services import (
+    Callers,
+    Endpoint,
+    PodIdentity,
+    Service,
+    ServicePort,
+    Snapshot,
+    Transport,
+)
 from edgemesh.model.trace import TraceAnswer, TracedRequest, TraceQuestion
 from edgemesh.policy.explain import explain_call
 from edgemesh.policy.traffic.endpoint_state import EndpointState
@@ -28,7 +36,12 @@ WEB = Service(
     ports=(HTTP, DNS_UDP, DNS_TCP),
 )
 HEADLESS = Service("default", "db", headless=True, ports=(HTTP,))
-SNAPSHOT = Snapshot(7, services={("default", "web"): WEB, ("default", "db"): HEADLESS})
+SNAPSHOT = Snapshot(
+    7,
+    tcp={(address, port.port): port for address in WEB.addresses for port in (HTTP, DNS_TCP)},
+    udp={(address, DNS_UDP.port): DNS_UDP for address in WEB.addresses},
+    services={("default", "web"): WEB, ("default", "db"): HEADLESS},
+)
 
 CANDIDATES = tuple(EndpointState(endpoint, 0.0, lambda: None) for endpoint in ENDPOINTS)
 
@@ -140,3 +153,30 @@ def test_a_connection_is_not_told_to_be_of_http_before_it_says_so() -> None:
     retried = Verdict(replace(HTTP, policy=Policy(retries=Retries())), CANDIDATES, "relay")
     question = TraceQuestion("default", "web", 80)
     assert explain_call(SNAPSHOT, question, lambda *_: retried, ALL_PATHS).path == "relay"
+
+
+def left_alone(snapshot: Snapshot, client: str = "", port: int = 80) -> str:
+    question = TraceQuestion("default", "web", port, client)
+    return explain_call(snapshot, question, lambda *_: Verdict(None), ALL_PATHS).left_alone
+
+
+def test_a_call_that_the_agent_sees_to_is_not_left_alone() -> None:
+    assert left_alone(SNAPSHOT) == left_alone(SNAPSHOT, port=53) == ""
+
+
+def test_it_is_told_why_a_pod_is_not_intercepted() -> None:
+    pods = {"10.1.0.7": PodIdentity("shop", "till", left_alone="label x of the Pod is disabled")}
+    told = left_alone(replace(SNAPSHOT, pods=pods), "10.1.0.7")
+    assert told == "Pod shop/till is not intercepted: label x of the Pod is disabled"
+
+
+def test_it_is_told_that_only_pods_are_intercepted_that_opt_in() -> None:
+    pods = {"10.1.0.7": PodIdentity("shop", "till")}
+    callers = Callers(frozenset(pods), only_listed=True)
+    snapshot = replace(SNAPSHOT, pods=pods, callers=callers)
+    assert left_alone(snapshot, "10.1.0.7") == ""
+    assert "proxy.intercept_default" in left_alone(snapshot)
+
+
+def test_it_is_told_that_another_proxy_serves_a_service() -> None:
+    assert "service-proxy-name" in left_alone(replace(SNAPSHOT, tcp={}))

@@ -22,7 +22,15 @@ SERVICES = [
     Service("default", "db", headless=True, ports=(RELAYED,)),
     Service("other", "web", cluster_addresses=("10.96.0.2",), ports=(RELAYED,)),
 ]
-SNAPSHOT = Snapshot(services={(one.namespace, one.name): one for one in SERVICES})
+SNAPSHOT = Snapshot(
+    services={(one.namespace, one.name): one for one in SERVICES},
+    tcp={
+        (address, port.port): port
+        for one in SERVICES
+        for address in one.addresses
+        for port in one.ports
+    },
+)
 
 
 def told(question: ServicesQuestion) -> list[tuple[str, str, str]]:
@@ -36,6 +44,12 @@ def test_the_agent_tells_the_path_of_each_port_and_why() -> None:
         ("db", "", HEADLESS),
         ("db", "relay", "its policy asks for it"),
     ]
+
+
+def test_the_agent_tells_what_another_proxy_serves() -> None:
+    left = replace(SNAPSHOT, tcp={})
+    (piece, *_) = service_paths(left, ALL_PATHS, ServicesQuestion("default", ("web",)))
+    assert (piece[0].path, "another proxy" in piece[0].reason) == ("", True)
 
 
 def test_the_agent_tells_of_the_services_that_are_asked_for() -> None:

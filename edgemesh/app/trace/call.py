@@ -105,6 +105,11 @@ class Call:
         return port.address
 
     @property
+    def left_alone(self) -> str:
+        """Why it is none of the agent's business, "" when it is, or nobody tells."""
+        return self.answer.left_alone if self.answer else ""
+
+    @property
     def target(self) -> TracedPort | None:
         """The port that the call goes to, None when there is none."""
         return (self.answer.target or self.answer.port) if self.answer else None

@@ -22,6 +22,7 @@ from edgemesh.wire.host_port import joined
 _MOST_ENDPOINTS = 32
 _LOOK_AGAIN_SECONDS = 0.02
 _LAST_WORD_SECONDS = 0.5
+_BY_OTHERS = "the agent leaves the call alone: does anybody else, such as kube-proxy, serve it?"
 
 
 async def endpoint_hop(call: Call) -> Hop:
@@ -67,10 +68,13 @@ async def call_hop(call: Call) -> Hop:
             seconds = await _connect(call, sock, (address, number))
         except OSError as error:
             problem = error.strerror or str(error)
-            return Hop("call", HopState.FAILED, f"{where}: {problem}", "see the hops above")
+            remedy = _BY_OTHERS if call.left_alone else "see the hops above"
+            return Hop("call", HopState.FAILED, f"{where}: {problem}", remedy)
         told = f"{where}: connected in {seconds * 1000:.1f} ms"
         if direct and not _is_let_through_here(call, direct):
             return Hop("call", HopState.OK, f"{told}, past the agent: the Service is headless")
+        if call.left_alone:
+            return Hop("call", HopState.OK, f"{told}, past the agent, which leaves it alone")
         return await _follow(call, sock, told)
 
 

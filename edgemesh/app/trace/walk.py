@@ -9,6 +9,7 @@ from edgemesh.app.trace.call import (
     Call,
     Caller,
     Hop,
+    HopState,
     find_addresses,
     parse_request,
     parse_service,
@@ -73,13 +74,21 @@ async def walk(
         await name_hop(call),
         service_hop(call),
         endpoints_hop(call),
+        *await _through_the_agent(call),
+        await endpoint_hop(call),
+        await call_hop(call),
+    ]
+
+
+async def _through_the_agent(call: Call) -> list[Hop]:
+    if call.left_alone:
+        return [Hop("rule", HopState.SKIPPED, call.left_alone)]
+    return [
         await rule_hop(call),
         await route_hop(call),
         listener_hop(call),
         decision_hop(call),
         server_hop(call),
-        await endpoint_hop(call),
-        await call_hop(call),
     ]
 
 
