@@ -47,6 +47,11 @@ class Follower:
         return len(self._known)
 
     @property
+    def has_subsets(self) -> bool:
+        """Whether any Service has subsets: then labels of Pods matter."""
+        return self._builder.has_subsets
+
+    @property
     def problems(self) -> dict[ObjectKey, str]:
         """Objects that cannot be served as they are, and why."""
         return dict(self._builder.problems)

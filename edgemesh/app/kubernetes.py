@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import trio
 
+from edgemesh.app.follow import Follower
 from edgemesh.cloud.access import Access, open_access
 from edgemesh.cloud.controller import Controller, Store
 from edgemesh.meta.mirror import Mirror
@@ -71,18 +72,17 @@ class Following:
 class KubernetesConnection:
     """What an agent needs of an API server."""
 
-    def __init__(self, settings: Settings, store: ObjectStore) -> None:
+    def __init__(self, settings: Settings, store: ObjectStore, follower: Follower) -> None:
         """Ask nobody yet; see `run`."""
         self._settings = settings
+        self._follower = follower
         self._mirror = Mirror(store, settings.meta.read_retry_seconds)
         self._all_pods = settings.kubernetes.pods == "all"
         self._following: Following | None = None
 
-    def swap(self, snapshot: Snapshot) -> None:
+    def swap(self, _snapshot: Snapshot) -> None:
         """Follow the Pods of other nodes while their labels matter, as they do to subsets."""
-        if self._settings.kubernetes.pods == "all":
-            return
-        wanted = any(port.subsets for port in snapshot.ports.values())
+        wanted = self._settings.kubernetes.pods == "all" or self._follower.has_subsets
         if wanted is not self._all_pods:
             self._all_pods = wanted
             if self._following is not None:

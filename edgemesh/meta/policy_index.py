@@ -120,6 +120,10 @@ class PolicyIndex:
         rule = rule_for(service[1], self._rules.about(service))
         return subsets_of(rule) if rule else ()
 
+    def has_subsets(self) -> bool:
+        """Whether any Service has subsets: then labels of Pods matter."""
+        return any(bool(self.subsets(name)) for name in self._rules.services())
+
     def subsetted(self) -> Iterable[ServiceName]:
         """Services that may have subsets."""
         return self._rules.services()

@@ -112,6 +112,11 @@ class SnapshotBuilder:
             "Namespace": self._take_namespace,
         }
 
+    @property
+    def has_subsets(self) -> bool:
+        """Whether any Service has subsets: then labels of Pods matter."""
+        return self._policies.has_subsets()
+
     def apply(self, changes: Iterable[Change]) -> None:
         """Take changes in; those of kinds that the data plane does not need are passed over."""
         for change in changes:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from ipaddress import IPv6Address, ip_address
 from typing import Literal
+
+# Most addresses are spelt like that already; a Service names its own several times.
+_OCTET = "(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+_CANONICAL_IPV4 = re.compile(rf"(?:{_OCTET}\.){{3}}{_OCTET}")
 
 
 def canonical_address(text: str) -> str:
@@ -17,6 +22,8 @@ def canonical_address(text: str) -> str:
         ValueError: it is no address, or has a zone (``fe80::1%eth0``), which means something
             on one node only.
     """
+    if _CANONICAL_IPV4.fullmatch(text):
+        return text
     address = ip_address(text)
     if isinstance(address, IPv6Address):
         if address.scope_id is not None:

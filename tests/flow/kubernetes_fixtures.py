@@ -91,7 +91,6 @@ async def following(
     directory: Path, server: ApiServer, name: str = "cloud-1", **changed: Any
 ) -> AsyncIterator[Following]:
     """Follow a server until the block ends; what was stored in the directory is there before."""
-    directory.mkdir(exist_ok=True)
     kubernetes = replace(QUICK, server=server.url, **changed)
     settings = Settings(node="cloud", kubernetes=kubernetes)
     settings = replace(settings, cloud=replace(settings.cloud, name=name))
