@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 from deploy_values import VALUE_SETS
+from gotemplate_cases import CASES, VALUES
 from requirement import unmet
 
 from edgemesh.deploy.chart import chart_directory, default_values, render
@@ -39,6 +40,15 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "render"
 
 
+def go(engine: Path, chart: Path, given: dict[str, Any]) -> dict[str, str]:
+    """By template file, what Go makes of it."""
+    asked = json.dumps({"chart": str(chart), "given": given}).encode()
+    answered = subprocess.run([engine], input=asked, capture_output=True, check=False)
+    assert answered.returncode == 0, answered.stderr.decode()
+    made: dict[str, str] = json.loads(answered.stdout)
+    return made
+
+
 def helm(engine: Path, namespace: str, values: dict[str, Any]) -> list[dict[str, Any]]:
     facts = yaml.safe_load((chart_directory() / "Chart.yaml").read_text())
     given = {
@@ -46,12 +56,9 @@ def helm(engine: Path, namespace: str, values: dict[str, Any]) -> list[dict[str,
         "Release": {"Namespace": namespace},
         "Chart": {"AppVersion": facts["appVersion"]},
     }
-    asked = json.dumps({"chart": str(chart_directory()), "given": given}).encode()
-    answered = subprocess.run([engine], input=asked, capture_output=True, check=False)
-    assert answered.returncode == 0, answered.stderr.decode()
     return [
         body
-        for text in json.loads(answered.stdout).values()
+        for text in go(engine, Path(str(chart_directory())), given).values()
         for body in yaml.safe_load_all(text)
         if body is not None
     ]
@@ -86,3 +93,13 @@ def test_what_contradicts_itself_is_refused(
 ) -> None:
     with pytest.raises(AssertionError, match=problem):
         helm(engine, "mesh", combine(default_values(), [given]))
+
+
+@pytest.mark.timeout(300)
+def test_what_templates_mean_is_what_they_mean_to_go(engine: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "templates"
+    folder.mkdir()
+    for number, template in enumerate(CASES):
+        (folder / f"{number:03}.yaml").write_text(template)
+    made = go(engine, tmp_path, {"Values": VALUES})
+    assert dict(zip(CASES, (made[name] for name in sorted(made)), strict=True)) == CASES

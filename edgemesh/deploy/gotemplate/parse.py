@@ -37,7 +37,7 @@ _TOKEN = re.compile(
     )""",
     re.VERBOSE,
 )
-_VALUES = {"true": True, "false": False, "nil": None}
+_VALUES = {"true": True, "false": False}
 
 
 class _Token(NamedTuple):
