@@ -6,7 +6,7 @@ import re
 from ipaddress import IPv6Address, ip_address
 from typing import Literal
 
-# Most addresses are spelt like that already; a Service names its own several times.
+# The only spelling of IPv4 that is taken, and most addresses: no need to parse them.
 _OCTET = "(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 _CANONICAL_IPV4 = re.compile(rf"(?:{_OCTET}\.){{3}}{_OCTET}")
 
@@ -25,12 +25,11 @@ def canonical_address(text: str) -> str:
     if _CANONICAL_IPV4.fullmatch(text):
         return text
     address = ip_address(text)
-    if isinstance(address, IPv6Address):
-        if address.scope_id is not None:
-            raise ValueError(f"{text!r} has a zone")
-        if address.ipv4_mapped is not None:
-            return str(address.ipv4_mapped)
-    return str(address)
+    # IPv4 has one spelling.
+    assert isinstance(address, IPv6Address)
+    if address.scope_id is not None:
+        raise ValueError(f"{text!r} has a zone")
+    return str(address.ipv4_mapped or address)
 
 
 def family_of(text: str) -> Literal["IPv4", "IPv6"]:
