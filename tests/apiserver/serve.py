@@ -2,7 +2,8 @@
 
 Run: ``python tests/apiserver/serve.py --host ADDRESS --port PORT --control PATH``. It serves as
 soon as the socket is there, and ends with SIGTERM. A line is ``{"do": NAME, "with": [ARGUMENTS]}``;
-the answer is one line with ``{"result": VALUE}``. `apiserver.remote` speaks this.
+the answer is one line with ``{"result": VALUE}``, or with
+``{"error": WORDS}`` where there is no such thing. `apiserver.remote` speaks this.
 """
 
 from __future__ import annotations
@@ -47,6 +48,14 @@ def _told(request: Request) -> Body:
     return {"method": request.method, "target": request.target, "at": request.at}
 
 
+def _done(known: dict[str, Callable[..., Any]], line: bytes) -> Body:
+    told = msgspec.json.decode(line)
+    try:
+        return {"result": known[told["do"]](*told["with"])}
+    except KeyError as error:
+        return {"error": str(error)}
+
+
 async def run(server: Front, host: str, port: int, control: socket.socket) -> None:
     """Serve until SIGTERM; the listening socket ``control`` is closed then."""
     known = actions(server)
@@ -57,9 +66,7 @@ async def run(server: Front, host: str, port: int, control: socket.socket) -> No
             async for data in stream:
                 *lines, rest = (rest + data).split(b"\n")
                 for line in lines:
-                    told = msgspec.json.decode(line)
-                    result = known[told["do"]](*told["with"])
-                    await stream.send_all(msgspec.json.encode({"result": result}) + b"\n")
+                    await stream.send_all(msgspec.json.encode(_done(known, line)) + b"\n")
 
     with trio.open_signal_receiver(signal.SIGTERM) as signals:
         async with listening(server, host, port), trio.open_nursery() as nursery:

@@ -30,9 +30,10 @@ class RemoteServer:
         url: of the server, as its clients reach it.
     """
 
-    def __init__(self, url: str, control: Path) -> None:
+    def __init__(self, url: str, folder: Path) -> None:
         self.url = url
-        self._control = control
+        self._control = folder / "control"
+        self._log = folder / "log"
 
     def put(self, path: str, body: Body) -> Body:
         """See `Cluster.put`; returns when it is done, as all here."""
@@ -73,7 +74,11 @@ class RemoteServer:
             sock.connect(str(self._control))
             sock.sendall(msgspec.json.encode({"do": action, "with": arguments}) + b"\n")
             with sock.makefile("rb") as answers:
-                return msgspec.json.decode(answers.readline())["result"]
+                line = answers.readline()
+        assert line, f"the server ended: {self._log.read_text()}"
+        answer = msgspec.json.decode(line)
+        assert "result" in answer, f"{action} {arguments}: {answer}"
+        return answer["result"]
 
 
 @contextmanager
@@ -99,7 +104,7 @@ def apiserver_process(
         process = processes.start(within(argv), log, env)
         try:
             wait_for(control.exists, f"it starts: {log.read_text()}", _START_SECONDS)
-            server = RemoteServer(f"http://{host}:{port}", control)
+            server = RemoteServer(f"http://{host}:{port}", Path(folder))
             server.watches()  # It answers once it serves.
             yield server
         finally:
