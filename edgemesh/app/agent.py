@@ -91,6 +91,11 @@ async def run_agent(
             agent has them.
     """
     began = time.monotonic()
+    if settings.bus.cloud and settings.kubernetes.server:
+        raise OperatorError(
+            "config: bus.cloud and kubernetes.server are both set",
+            "objects of an agent come from one of them: leave the other empty",
+        )
     share_one_heap()
     make_directories(settings)
     sink = configure_logging(settings.log)
@@ -236,11 +241,6 @@ def _kubernetes_connection(
 ) -> KubernetesConnection | None:
     if not settings.kubernetes.server:
         return None
-    if settings.bus.cloud:
-        raise OperatorError(
-            "config: bus.cloud and kubernetes.server are both set",
-            "objects come from one of them: leave the other empty",
-        )
     # As above.
     from edgemesh.app.kubernetes import KubernetesConnection  # noqa: PLC0415
 

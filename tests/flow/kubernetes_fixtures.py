@@ -6,18 +6,21 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import trio
+from apiserver.front import Front
 from apiserver.resources import definition_of
 from apiserver.server import ApiServer, run_apiserver
 
 from edgemesh.app.follow import Follower
+from edgemesh.app.kubernetes import KubernetesConnection
 from edgemesh.app.kubernetes_cloud import CloudKubernetes
 from edgemesh.meta.server import Metamanager
 from edgemesh.model.kubernetes_settings import KubernetesSettings
 from edgemesh.model.kubernetes_status import KubernetesStatus
 from edgemesh.model.objects import KubeObject, ObjectKey
+from edgemesh.model.services import Snapshot
 from edgemesh.model.settings import Settings
 from edgemesh.store.rows import Scope
 from edgemesh.store.store import Store
@@ -40,13 +43,23 @@ QUICK = KubernetesSettings(
 )
 
 
+class Source(Protocol):
+    """Who follows: an agent's connection, or a cloud's."""
+
+    def status(self) -> KubernetesStatus: ...
+
+    def swap(self, snapshot: Snapshot, /) -> None: ...
+
+    async def run(self, *, task_status: trio.TaskStatus[None]) -> None: ...
+
+
 @dataclass
 class Following:
-    """A cloud that follows."""
+    """An agent or a cloud that follows."""
 
-    server: ApiServer
+    server: Front
     store: Store
-    kubernetes: CloudKubernetes
+    kubernetes: Source
 
     def status(self) -> KubernetesStatus:
         return self.kubernetes.status()
@@ -88,19 +101,32 @@ async def server_with(*plurals: str) -> AsyncIterator[ApiServer]:
 
 @asynccontextmanager
 async def following(
-    directory: Path, server: ApiServer, name: str = "cloud-1", **changed: Any
+    place: Path | str, server: Front, name: str = "cloud-1", *, node: str = "", **changed: Any
 ) -> AsyncIterator[Following]:
-    """Follow a server until the block ends; what was stored in the directory is there before."""
+    """Follow a server until the block ends; what was stored in the place is there before.
+
+    Args:
+        place: a folder, or the URL of a database.
+        server: that is followed.
+        name: of the replica.
+        node: whose agent follows; a cloud does where there is none.
+        changed: settings.
+    """
+    url = place if isinstance(place, str) else f"sqlite:///{place / 'edgemesh.db'}"
     kubernetes = replace(QUICK, server=server.url, **changed)
-    settings = Settings(node="cloud", kubernetes=kubernetes)
+    settings = Settings(node=node or "cloud", kubernetes=kubernetes)
     settings = replace(settings, cloud=replace(settings.cloud, name=name))
     async with AsyncExitStack() as stack:
-        store = await Store.open(f"sqlite:///{directory / 'edgemesh.db'}", settings.meta)
+        store = await Store.open(url, settings.meta)
         stack.push_async_callback(store.close)
         nursery = await stack.enter_async_context(trio.open_nursery())
+        if store.is_shared:
+            await nursery.start(store.follow, 0.2, print)
         follower = Follower(settings)
         feed = Metamanager(store, settings.meta).subscribe_changes()
-        connection = CloudKubernetes(settings, store, follower, None)
+        connection: Source = CloudKubernetes(settings, store, follower, None)
+        if node:
+            connection = KubernetesConnection(settings, store, follower)
         follower.on_snapshot(connection.swap)
         await nursery.start(follower.run, feed)
         await nursery.start(connection.run)
