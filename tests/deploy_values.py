@@ -42,6 +42,7 @@ VALUE_SETS: dict[str, dict[str, Any]] = {
         "podMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
     },
     "replicas": {
+        "agent": {"tokenSecret": "edgemesh-token"},
         "cloud": {
             "address": "mesh.example.org",
             "replicas": 3,

@@ -58,6 +58,7 @@ class Agent(_Values):
     follow: Literal["cloud", "kubernetes"]
     server: str
     config: Config
+    token_secret: str
     drain_seconds: Count
     privileged: bool
     host_pid: bool = msgspec.field(name="hostPID")
