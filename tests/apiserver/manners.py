@@ -64,7 +64,10 @@ class Manners:
         asked.append(request.at)
 
     def answered(self, request: Request, answer: Answer, now: float) -> None:
-        """Remember how long the client has to wait, from ``now`` on."""
+        """Note what was forbidden, and how long the client has to wait, from ``now`` on."""
+        if answer.status == 403:
+            said = f"{request.method} {request.target}"
+            self.violations.append(f"asks what it may not: {said}")
         for name, value in answer.headers:
             if name == "Retry-After":
                 self._not_before[self._about(request)] = now + float(value)

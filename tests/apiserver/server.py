@@ -31,7 +31,7 @@ class ApiServer(Front):
         tokens: bearer tokens that are taken; none are asked for while it is empty.
         reviewer: answers TokenReviews.
         bookmark_every: seconds between bookmarks of a watch.
-        rules: of RBAC; None allows everything.
+        roles: ClusterRoles and Roles of the client; None allows everything.
     """
 
     always = (("Cache-Control", "no-cache, private"),)
@@ -42,13 +42,13 @@ class ApiServer(Front):
     tokens: set[str] = field(default_factory=set)
     reviewer: Reviewer = field(default_factory=Reviewer)
     bookmark_every: float = 60.0
-    rules: list[Body] | None = None
+    roles: list[Body] | None = None
 
     async def result(self, request: Request) -> Answer | Streamed:
         self._authenticate(request)
         target = parse_path(request.path)
-        if target is not None and self.rules is not None:
-            check_rights(self.rules, request, target)
+        if target is not None and self.roles is not None:
+            check_rights(self.roles, request, target)
         if target is not None and target.plural == "tokenreviews":
             return self.reviewer.answer(request)
         type_ = None if target is None else find_type(self.types(), target)

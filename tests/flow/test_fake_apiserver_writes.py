@@ -118,14 +118,15 @@ async def test_a_crd_that_is_posted_is_served_and_goes_with_its_deletion(
     assert (await ask(server, "GET", rules)).status == 404
 
 
-def may(*verbs: str) -> Body:
+def may(*verbs: str, namespace: str = "", **more: Any) -> Body:
     groups = ["policy.edgemesh.io"]
-    return {"apiGroups": groups, "resources": ["trafficpolicies"], "verbs": list(verbs)}
+    rule = {"apiGroups": groups, "resources": ["trafficpolicies"], "verbs": list(verbs), **more}
+    return {"metadata": {"namespace": namespace} if namespace else {}, "rules": [rule]}
 
 
 async def test_what_no_rule_allows_is_forbidden(server: ApiServer) -> None:
     everywhere = "/apis/policy.edgemesh.io/v1alpha1/trafficpolicies"
-    server.rules = [may("list")]
+    server.roles = [may("list")]
     assert (await ask(server, "GET", everywhere)).status == 200
     heard = await ask(server, "GET", f"{everywhere}?watch=true&timeoutSeconds=1")
     assert (heard.status, heard.json["reason"]) == (403, "Forbidden")
@@ -134,6 +135,17 @@ async def test_what_no_rule_allows_is_forbidden(server: ApiServer) -> None:
         '"system:serviceaccount:edgemesh:edgemesh" cannot watch resource "trafficpolicies" in API '
         'group "policy.edgemesh.io" at the cluster scope'
     )
+
+
+async def test_a_role_counts_in_its_namespace_and_for_the_names_that_it_says(
+    server: ApiServer,
+) -> None:
+    await created(server)
+    server.roles = [may("list", namespace="elsewhere"), may("get", resourceNames=["p"])]
+    assert (await ask(server, "GET", POLICIES)).status == 403
+    assert (await ask(server, "GET", f"{POLICIES}/p")).status == 200
+    assert (await ask(server, "GET", f"{POLICIES}/other")).status == 403
+    assert [words.split(":")[0] for words in server.violations] == ["asks what it may not"] * 2
 
 
 async def reviewed(server: ApiServer, token: str, *audiences: str) -> Heard:
