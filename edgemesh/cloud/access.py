@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
+import httpcore2
 import httpx2
 import msgspec
 import trio
@@ -15,6 +15,7 @@ from lightkube.core.exceptions import ConfigError
 
 from edgemesh import __version__
 from edgemesh.cloud.identity import Identity, read_identity
+from edgemesh.cloud.transport import Transport
 from edgemesh.model.errors import OperatorError
 from edgemesh.model.kubernetes_settings import KubernetesSettings
 from edgemesh.observe.log import get_logger
@@ -26,17 +27,17 @@ _HEADERS: Final = {
     "Accept-Encoding": "gzip",
     "User-Agent": f"edgemesh/{__version__}",
 }
-# A connection whose other end has vanished is noticed within 25 seconds (tcp(7)), long before a
-# watch has to be taken for dead by its silence.
-_KEEPALIVE: Final = (
-    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 10),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
-)
-_IDLE_CONNECTIONS: Final = 4
-_IDLE_SECONDS: Final = 30.0
 _OK: Final = 200
+_FAILURES: Final = (
+    httpcore2.NetworkError,
+    httpcore2.ProtocolError,
+    httpcore2.TimeoutException,
+    httpx2.HTTPError,  # an answer that cannot be unpacked among them
+    httpx2.StreamError,
+    # The token's file is gone, or cannot be read.
+    ConfigError,
+    OSError,
+)
 
 _log = get_logger("kubernetes")
 
@@ -235,18 +236,11 @@ async def open_access(settings: KubernetesSettings) -> AsyncIterator[Access]:
 
 
 def _new_client(identity: Identity) -> httpx2.AsyncClient:
-    transport = httpx2.AsyncHTTPTransport(
-        verify=identity.context,
-        trust_env=False,
-        limits=httpx2.Limits(
-            max_connections=None,
-            max_keepalive_connections=_IDLE_CONNECTIONS,
-            keepalive_expiry=_IDLE_SECONDS,
-        ),
-        socket_options=_KEEPALIVE,
-    )
     return httpx2.AsyncClient(
-        base_url=identity.url, auth=identity.auth, headers=_HEADERS, transport=transport
+        base_url=identity.url,
+        auth=identity.auth,
+        headers=_HEADERS,
+        transport=Transport(identity),
     )
 
 
@@ -259,10 +253,9 @@ def _telling() -> Iterator[None]:
     """Say in our words what goes wrong with a request."""
     try:
         yield
-    except httpx2.ReadTimeout as error:
+    except httpcore2.ReadTimeout as error:
         raise SilentError("nothing came in time") from error
-    except (httpx2.HTTPError, httpx2.StreamError, ConfigError, OSError) as error:
-        # ConfigError: the token's file is gone.
+    except _FAILURES as error:
         raise UnreachableError(str(error) or type(error).__name__) from error
 
 

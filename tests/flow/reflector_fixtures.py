@@ -17,6 +17,7 @@ from edgemesh.cloud import access as access_module
 from edgemesh.cloud.access import Access
 from edgemesh.cloud.identity import Identity, read_identity
 from edgemesh.cloud.reflector import Reflector
+from edgemesh.cloud.transport import Transport
 from edgemesh.model.kubernetes_settings import KubernetesSettings
 from edgemesh.model.reflection import Change, Name, Resource
 from edgemesh.policy.reflector.known import name_of
@@ -25,6 +26,7 @@ SERVICES = Resource("Service", "/api/v1/services")
 SLICES = Resource("EndpointSlice", "/apis/discovery.k8s.io/v1/endpointslices")
 RULES = Resource("Rule", "/apis/rules.kubeedge.io/v1/rules")
 URL = "http://server"
+_LOOK_SECONDS = 1.0
 
 
 class MemorySink:
@@ -64,9 +66,10 @@ class MemorySink:
         return {name.name for name in self.objects.get(resource, ())}
 
     async def until(self, is_so: Callable[[], bool]) -> None:
-        """Wait until something is so, that changes of this sink can make so."""
+        """Wait until something is so; what this sink hears of it is looked at at once."""
         while not is_so():
-            await self._changed.wait()
+            with trio.move_on_after(_LOOK_SECONDS):
+                await self._changed.wait()
 
     async def _tell(self, call: str, count: int) -> None:
         self.told.append((call, count))
@@ -125,9 +128,7 @@ async def memory_access(
     async with trio.open_nursery() as nursery:
 
         def new_client(identity: Identity) -> httpx2.AsyncClient:
-            transport = httpx2.AsyncHTTPTransport(verify=False)
-            backend = _MemoryBackend(server, nursery)
-            transport._pool = httpcore2.AsyncConnectionPool(network_backend=backend)
+            transport = Transport(identity, _MemoryBackend(server, nursery))
             return httpx2.AsyncClient(
                 base_url=identity.url,
                 auth=identity.auth,
