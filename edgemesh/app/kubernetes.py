@@ -55,8 +55,10 @@ class Following:
         """How far it has come."""
         controller, mirror = self.controller, self._mirror
         states = controller.states()
-        failing = [state for state in states if state.phase is Phase.FAILING]
-        problem = controller.problem or next((state.problem for state in failing), "")
+        problem = controller.problem
+        # One kind may be forbidden; of none is there an answer when nobody answers.
+        if states and all(state.phase is Phase.FAILING for state in states):
+            problem = problem or states[0].problem
         refused = list(mirror.refused.items())[-_REFUSED_SHOWN:]
         return KubernetesStatus(
             server=self._settings.server,

@@ -74,7 +74,7 @@ async def _check_agent(settings: Settings) -> tuple[list[Check], int | None]:
     answers = Check("agent", State.MET, f"answers on {path}, pid {status.pid}")
     paths = [_check_path(*found) for found in status.paths.items() if settings.bpf.enabled]
     need = _check_need(status.interception)
-    sources = [*_check_cloud(status.cloud), *_check_kubernetes(status.kubernetes)]
+    sources = [*_check_cloud(status.cloud), *check_kubernetes(status.kubernetes)]
     return [answers, *need, *paths, *sources], status.pid
 
 
@@ -98,7 +98,8 @@ def _check_cloud(cloud: EdgehubStatus | None) -> list[Check]:
     return [connected, *problems]
 
 
-def _check_kubernetes(kubernetes: KubernetesStatus | None) -> list[Check]:
+def check_kubernetes(kubernetes: KubernetesStatus | None) -> list[Check]:
+    """Whether the API server is reached, and everything of it is here."""
     if kubernetes is None:
         return []
     problems = [Check("kubernetes", State.LACKING, each) for each in kubernetes.problems()]
