@@ -101,13 +101,13 @@ async def test_a_lease_that_another_took_is_let_go() -> None:
 
 
 async def test_of_many_that_begin_at_once_one_works() -> None:
-    async with server_with() as server:
-        async with (
-            replica(server, "a") as a,
-            replica(server, "b") as b,
-            replica(server, "c") as c,
-        ):
-            await until(lambda: all(each.election.holder for each in (a, b, c)))
-            assert sum(len(each.began) for each in (a, b, c)) == 1
-            assert len({each.election.holder for each in (a, b, c)}) == 1
-            assert [each.election.held for each in (a, b, c)].count(True) == 1
+    async with (
+        server_with() as server,
+        replica(server, "a") as a,
+        replica(server, "b") as b,
+        replica(server, "c") as c,
+    ):
+        await until(lambda: all(each.election.holder for each in (a, b, c)))
+        assert sum(len(each.began) for each in (a, b, c)) == 1
+        assert len({each.election.holder for each in (a, b, c)}) == 1
+        assert [each.election.held for each in (a, b, c)].count(True) == 1
