@@ -36,6 +36,8 @@ def main() -> None:
     # A service manager signals all processes of a service at once, but this one goes last.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # This is what its watchdog sends them (systemd.service(5), WatchdogSignal).
+    signal.signal(signal.SIGABRT, signal.SIG_IGN)
     try:
         agent = os.pidfd_open(int(sys.argv[1]))
     except ProcessLookupError:

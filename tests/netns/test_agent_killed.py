@@ -55,6 +55,17 @@ def test_a_killed_agent_leaves_nothing_and_calls_go_as_if_it_had_never_been_ther
     wait_for(lambda: state_of(mesh.network.node) == bystander, "nothing is left", 10)
 
 
+def test_a_watchdog_that_ends_agent_and_guard_at_once_leaves_nothing(
+    mesh: Mesh, bystander: str
+) -> None:
+    mesh.start(netfilter={"backend": "iptables"})
+    mesh.apply(*web())
+    for pid in pids_in(mesh.network.node):
+        os.kill(pid, signal.SIGABRT)
+    assert mesh.exit_status() == -signal.SIGABRT
+    wait_for(lambda: state_of(mesh.network.node) == bystander, "nothing is left", 10)
+
+
 def test_rules_that_the_process_owns_are_gone_with_it(mesh: Mesh, bystander: str) -> None:
     mesh.start()
     mesh.apply(*web())
