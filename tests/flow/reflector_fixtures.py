@@ -11,7 +11,9 @@ import httpx2
 import pytest
 import trio
 import trio.testing
-from apiserver.front import Front
+from apiserver.answers import Answer, Request, invalid
+from apiserver.front import Front, Streamed
+from apiserver.server import ApiServer
 
 from edgemesh.cloud import access as access_module
 from edgemesh.cloud.access import Access
@@ -27,6 +29,39 @@ SLICES = Resource("EndpointSlice", "/apis/discovery.k8s.io/v1/endpointslices")
 RULES = Resource("Rule", "/apis/rules.kubeedge.io/v1/rules")
 URL = "http://server"
 _LOOK_SECONDS = 1.0
+
+
+def service(name: str, **metadata: Any) -> dict[str, Any]:
+    return {"metadata": {"name": name, **metadata}, "spec": {"ports": [{"port": 80}]}}
+
+
+def made(*names: str, server: ApiServer | None = None) -> ApiServer:
+    server = server or ApiServer()
+    for name in names:
+        server.put(SERVICES.path, service(name))
+    return server
+
+
+def asked(server: Front) -> list[str]:
+    """In which way each request asked."""
+    return [
+        "stream"
+        if "sendInitialEvents" in request.query
+        else f"watch {request.query['resourceVersion']}"
+        if request.watches
+        else "list"
+        for request in server.requests
+    ]
+
+
+class WithoutStreams(ApiServer):
+    """An API server that has no streamed lists, as before Kubernetes 1.27."""
+
+    async def result(self, request: Request) -> Answer | Streamed:
+        if "sendInitialEvents" in request.query:
+            words = "sendInitialEvents is forbidden for watch"
+            raise invalid("ListOptions", "", "meta.k8s.io", [("Forbidden", "x", words)])
+        return await super().result(request)
 
 
 class MemorySink:
