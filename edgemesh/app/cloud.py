@@ -130,7 +130,10 @@ async def _start(
     if settings.cloud.rest_listen:
         open_stream = partial(open_servicebus, links.links, plane.reactor)
         router = CloudRouter(settings, store, hub, open_stream)
-    kubernetes = _kubernetes(settings, store, follower, router)
+    authority = credentials.authority_pem.decode()
+    kubernetes = _kubernetes(settings, store, follower, router, authority)
+    if kubernetes is not None:
+        hub.enrolment.review_with(kubernetes)
     state = CloudState(
         settings, store, hub, follower, sink=sink, links=links.links, kubernetes=kubernetes
     )
@@ -158,14 +161,18 @@ async def _start(
 
 
 def _kubernetes(
-    settings: Settings, store: Store, follower: Follower, router: CloudRouter | None
+    settings: Settings,
+    store: Store,
+    follower: Follower,
+    router: CloudRouter | None,
+    authority: str,
 ) -> CloudKubernetes | None:
     if not settings.kubernetes.server:
         return None
     # A client of HTTP costs memory that a cloud without an API server need not spend.
     from edgemesh.app.kubernetes_cloud import CloudKubernetes  # noqa: PLC0415
 
-    return CloudKubernetes(settings, store, follower, router)
+    return CloudKubernetes(settings, store, follower, router, authority)
 
 
 async def _credentials(settings: Settings, store: Store) -> Credentials:

@@ -48,6 +48,7 @@ class CloudHub:
         replicas: the others, None where the store has room for one only.
         door: where links may be taken: see `Door.adopt`.
         inbound: where the router may be heard: see `Inbound.route`.
+        enrolment: where others' tokens may be judged: see `EnrolmentServer.review_with`.
     """
 
     def __init__(
@@ -70,7 +71,7 @@ class CloudHub:
             hub.receive,
             self.refusals,
         )
-        self._enrolment = EnrolmentServer(cloud, credentials, self.refusals)
+        self.enrolment = EnrolmentServer(cloud, credentials, self.refusals)
         self.replicas = Replicas(store, self.sessions, cloud) if store.is_shared else None
         self.changes.on_news(self._wake)
         credentials.on_revocation(self._cut_revoked)
@@ -96,7 +97,7 @@ class CloudHub:
             await nursery.start(self._credentials.run)
             nursery.start_soon(self._revocations.run, self._retry_seconds)
             await nursery.start(self.changes.run)
-            await nursery.start(self._enrolment.serve, enrolment)
+            await nursery.start(self.enrolment.serve, enrolment)
             await nursery.start(self.door.serve, hub)
             task_status.started()
 

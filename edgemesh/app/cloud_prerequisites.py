@@ -30,7 +30,7 @@ def check_identity(settings: Settings) -> Check:
                 return Check("cloud", State.MET, f"{name_of(certificate)} until {end:%FT%TZ}")
             problem = f"{name_of(certificate)} {validity(certificate, now)}"
     try:
-        read_token(settings.bus.token_file, settings.node)
+        read_token(settings.bus, settings.node)
     except OperatorError as error:
         return Check("cloud", State.LACKING, f"{problem}, and {error.problem}", error.remedy)
     return Check("cloud", State.MET, f"{problem}; there is a token to enrol with")

@@ -16,10 +16,12 @@ from edgemesh.app.cloud_router import CloudRouter
 from edgemesh.app.follow import Follower
 from edgemesh.app.kubernetes import Following
 from edgemesh.cloud.access import Access, open_access
+from edgemesh.cloud.authority import publish_authority
 from edgemesh.cloud.events import Events
 from edgemesh.cloud.lease import Election
 from edgemesh.cloud.status_writer import Outcome, StatusWriter
 from edgemesh.cloud.subjects import Subjects
+from edgemesh.cloud.token_review import TokenReviews
 from edgemesh.meta.mirror import Mirror
 from edgemesh.model.conditions import Condition
 from edgemesh.model.kubernetes_status import KubernetesStatus
@@ -107,9 +109,24 @@ class CloudKubernetes:
     """
 
     def __init__(
-        self, settings: Settings, store: Store, follower: Follower, router: CloudRouter | None
+        self,
+        settings: Settings,
+        store: Store,
+        follower: Follower,
+        router: CloudRouter | None,
+        authority: str = "",
     ) -> None:
-        """Ask nobody yet; see `run`."""
+        """Ask nobody yet; see `run`.
+
+        Args:
+            settings: complete.
+            store: of the cloud.
+            follower: knows how objects stand.
+            router: None where there is none.
+            authority: the certificate that nodes know the cloud by, PEM; "" to tell nobody.
+        """
+        self._authority = authority
+        self._reviews: TokenReviews | None = None
         self.settings = settings
         self._is_shared = store.is_shared
         self.mirror = Mirror(store, settings.meta.read_retry_seconds)
@@ -123,6 +140,12 @@ class CloudKubernetes:
         if self._parts is not None:
             self._parts.writer.look_again()
 
+    async def review(self, token: str, node: str) -> str:
+        """See `edgemesh.bus.cloudhub.enrolment.TokenReviewer`."""
+        if self._reviews is None:
+            return "the API server was not asked for anything yet: try again"
+        return await self._reviews.review(token, node)
+
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Follow and write until cancelled.
 
@@ -133,6 +156,9 @@ class CloudKubernetes:
         """
         settings = self.settings.kubernetes
         async with open_access(settings) as access, trio.open_nursery() as nursery:
+            self._reviews = TokenReviews(access, settings)
+            if self._authority and settings.authority_config_map:
+                nursery.start_soon(publish_authority, access, settings, self._authority)
             events = self._events = Events(access, settings, self.settings.cloud.name)
             election = Election(access, settings, self.settings.cloud.name)
             if self._is_shared:

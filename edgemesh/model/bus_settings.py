@@ -25,6 +25,8 @@ class BusSettings:
         enrolment_port: where the same host enrols nodes.
         token_file: holds the token that a node enrols with; read only while it has no
             certificate.
+        authority_file: the certificate of the cloud's authority, PEM, for a token that does not
+            name it: a ServiceAccount's.
         project: the first part of the path that is dialled.
         keepalive_seconds: between keepalives to the cloud.
         silence_seconds: without a word from the cloud that end the connection; TCP itself would
@@ -75,6 +77,7 @@ class BusSettings:
     cloud: str = ""
     enrolment_port: Port = 10002
     token_file: Path = Path("/etc/edgemesh/token")
+    authority_file: Path = Path("/etc/edgemesh/authority.crt")
     project: str = DEFAULT_PROJECT
     keepalive_seconds: Seconds = 15.0
     silence_seconds: Seconds = 45.0

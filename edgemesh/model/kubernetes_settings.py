@@ -51,6 +51,11 @@ class KubernetesSettings:
         rule_status_seconds: between two looks at what became of Rules' calls.
         event_seconds: for which an Event that says the same is not sent again.
         max_events: that are remembered for that.
+        agent_service_account: whose tokens let a node enrol: that of the agent's Pods.
+        agent_audience: that these tokens have to be for.
+        max_reviews: tokens that the server is asked about at a time.
+        authority_config_map: where a cloud puts the certificate of its authority, beside the Lease,
+            for nodes that enrol with such tokens; "" for nowhere.
         lease_namespace, lease_name: of the Lease that one of several clouds holds.
         lease_seconds: after which a Lease that is not renewed is another's to take.
         renew_deadline_seconds: after which its holder gives up when it cannot renew it.
@@ -82,6 +87,10 @@ class KubernetesSettings:
     rule_status_seconds: Seconds = 5.0
     event_seconds: Seconds = 3600.0
     max_events: Count = 1000
+    agent_service_account: str = "system:serviceaccount:edgemesh:edgemesh-agent"
+    agent_audience: str = "edgemesh"
+    max_reviews: Count = 16
+    authority_config_map: str = "edgemesh-authority"
     lease_namespace: str = "edgemesh"
     lease_name: str = "edgemesh-cloud"
     lease_seconds: Seconds = 15.0

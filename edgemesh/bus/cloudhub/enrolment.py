@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from http import HTTPStatus
+from typing import Protocol
 
 import trio
 
@@ -29,6 +31,19 @@ _PLAIN = "text/plain"
 _log = get_logger("cloudhub")
 
 
+class TokenReviewer(Protocol):
+    """Who knows ServiceAccounts' tokens."""
+
+    async def review(self, token: str, node: str) -> str:
+        """Why a node may not enrol with a token; "" when it may.
+
+        Args:
+            token: a JWT that this cloud has not signed.
+            node: that wants to enrol.
+        """
+        ...
+
+
 class EnrolmentServer:
     """Serves requests one by one; connections do not last.
 
@@ -49,6 +64,15 @@ class EnrolmentServer:
         self._desk = EnrolmentDesk(
             credentials.authority, settings.node_certificate_seconds, self._spend
         )
+
+    def review_with(self, reviewer: TokenReviewer) -> None:
+        """Let somebody judge tokens that the cloud has not signed; until then they are refused."""
+
+        def review(token: str, node: str) -> str:
+            # Called by the desk, in its thread.
+            return trio.from_thread.run(reviewer.review, token, node)
+
+        self._desk = replace(self._desk, review=review)
 
     async def serve(
         self,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
 import trio
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from edgemesh.bus.edgehub.enrolment import EnrolmentClient, Issued
 from edgemesh.bus.edgehub.problems import CloudProblemError
@@ -20,7 +22,7 @@ from edgemesh.bus.pki.identity import (
     write_identity,
 )
 from edgemesh.bus.pki.problems import CertificateProblem, Clock, clock_now, name_of, validity
-from edgemesh.bus.pki.tokens import Token
+from edgemesh.bus.pki.tokens import Token, authority_hash, is_service_account_token
 from edgemesh.model.bus_settings import BusSettings
 from edgemesh.model.errors import OperatorError
 from edgemesh.observe.log import get_logger
@@ -66,6 +68,8 @@ class Credentials:
         self._certificate: x509.Certificate | None = None
         # Why a token that is newer than the certificate is of no use.
         self._token_problem = ""
+        self._asked_at = -math.inf
+        self._is_in_trouble = False
         self.problem = ""
 
     @property
@@ -88,6 +92,10 @@ class Credentials:
             CertificateProblem: the cloud refused, or this node's clock is wrong.
             CloudProblemError: the cloud cannot be asked.
         """
+        now = trio.current_time()
+        # Who asks again so soon had no good connection.
+        self._is_in_trouble = now - self._asked_at < 2 * self._settings.max_retry_seconds
+        self._asked_at = now
         found = await trio.to_thread.run_sync(self._look)
         if isinstance(found, x509.Certificate):
             self._take(found)
@@ -137,10 +145,13 @@ class Credentials:
             self._token_problem = ""
 
     def _has_newer_token(self) -> bool:
+        path = self._settings.token_file
         try:
-            written = self._settings.token_file.stat().st_mtime_ns
-            return written > self.identity.certificate.stat().st_mtime_ns
-        except OSError:
+            if path.stat().st_mtime_ns <= self.identity.certificate.stat().st_mtime_ns:
+                return False
+            # kubelet writes a ServiceAccount's anew again and again, which means nothing.
+            return not is_service_account_token(path.read_text()) or self._is_in_trouble
+        except (OSError, UnicodeDecodeError):
             return False
 
     def _look(self) -> x509.Certificate | str:
@@ -170,7 +181,7 @@ class Credentials:
 
     def _token(self, problem: str) -> Token:
         try:
-            return read_token(self._settings.token_file, self.identity.node)
+            return read_token(self._settings, self.identity.node)
         except OperatorError as error:
             raise OperatorError(f"{problem}, and {error.problem}", error.remedy) from error
 
@@ -205,16 +216,32 @@ def identity_folder(state_dir: Path) -> Path:
     return state_dir / "pki"
 
 
-def read_token(path: Path, node: str) -> Token:
-    """The token in a file. Blocks.
+def read_token(settings: BusSettings, node: str) -> Token:
+    """The token that a node is to enrol with. Blocks.
 
     Raises:
-        OperatorError: there is none.
+        OperatorError: there is none, or none that tells which cloud is the right one.
     """
+    path = settings.token_file
     remedy = f"put a token there; on the cloud, `edgemesh cloud token --node {node}` prints one"
     try:
-        return Token.parse(path.read_text())
+        text = path.read_text()
+        if is_service_account_token(text):
+            return Token(_known_authority(settings.authority_file), text.strip())
+        return Token.parse(text)
     except OSError as error:
         raise OperatorError(f"{path}: {error.strerror}", remedy) from error
     except (CertificateProblem, UnicodeDecodeError) as error:
         raise OperatorError(f"{path}: {error}", remedy) from error
+
+
+def _known_authority(path: Path) -> str:
+    """The hash of the authority's certificate in a file."""
+    remedy = "put the cloud's authority there: `edgemesh cloud ca` prints it (bus.authority_file)"
+    try:
+        certificate = x509.load_pem_x509_certificate(path.read_bytes())
+    except OSError as error:
+        raise OperatorError(f"{path}: {error.strerror}", remedy) from error
+    except ValueError as error:
+        raise OperatorError(f"{path} is no certificate: {error}", remedy) from error
+    return authority_hash(certificate.public_bytes(Encoding.DER))

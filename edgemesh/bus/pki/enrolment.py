@@ -7,7 +7,7 @@ Statuses and texts are those that CloudCore (KubeEdge v1.23) was seen to answer.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import NamedTuple
@@ -27,7 +27,7 @@ from edgemesh.bus.pki.checks import (
 from edgemesh.bus.pki.identity import same_key
 from edgemesh.bus.pki.problems import CertificateProblem, Clock, clock_now, name_of
 from edgemesh.bus.pki.requests import NewRequest, check_node_name, read_request
-from edgemesh.bus.pki.tokens import Token, authority_hash
+from edgemesh.bus.pki.tokens import Token, authority_hash, is_ours
 
 # A request for an RSA key of 4096 bits has less than a tenth of it.
 LARGEST_BODY = 16 * 1024
@@ -35,6 +35,10 @@ LARGEST_BODY = 16 * 1024
 _CA_PATH = "/ca.crt"
 _CERTIFICATE_PATH = "/edge.crt"
 _BEARER = "Bearer "
+
+
+# Says why a node may not enrol with a token that somebody else has signed, "" when it may.
+Review = Callable[[str, str], str]
 
 
 class Asked(NamedTuple):
@@ -77,11 +81,13 @@ class EnrolmentDesk:
         authority: that issues.
         seconds: how long certificates of nodes are valid.
         spend: remembers tokens that are good for one use; it may wait for the store.
+        review: of ServiceAccounts' tokens; it may wait for the API server. None without one.
     """
 
     authority: Authority
     seconds: float
     spend: Spend
+    review: Review | None = None
 
     def answer(self, asked: Asked, revoked: Revoked) -> Answered:
         """Answer one request. It signs and may wait for the store: call it in a thread.
@@ -117,10 +123,15 @@ class EnrolmentDesk:
             node = node or read_request(asked.body).node
         except CertificateProblem as problem:
             return _failed(node, problem)
+        if self.review is not None and not is_ours(jwt):
+            refusal = self.review(jwt, node)
+            if refusal:
+                return _invalid(refusal)
+            return self._issue(asked.body, node, revoked)
         try:
             claims = self.authority.check_token(jwt, node)
         except CertificateProblem as problem:
-            return _text(HTTPStatus.UNAUTHORIZED, f"token validation failure, err: {problem}")
+            return _invalid(problem)
         return self._issue(asked.body, node, revoked, claims.jti, claims.exp)
 
     def _check_present(self, certificate: bytes, node: str, revoked: Revoked) -> None:
@@ -141,10 +152,7 @@ class EnrolmentDesk:
             return _failed(node, problem)
         # Last, so that a request that failed does not cost a token.
         if token and not self.spend(token, until):
-            return _text(
-                HTTPStatus.UNAUTHORIZED,
-                "token validation failure, err: token is good for one use, and was used",
-            )
+            return _invalid("token is good for one use, and was used")
         return _binary(issued, node)
 
 
@@ -224,6 +232,10 @@ def read_issued(
 def _words(status: int, body: bytes) -> str:
     text = body[:300].decode("utf-8", "replace")
     return f"HTTP {status}, {text!r}"
+
+
+def _invalid(problem: object) -> Answered:
+    return _text(HTTPStatus.UNAUTHORIZED, f"token validation failure, err: {problem}")
 
 
 def _failed(node: str, problem: CertificateProblem) -> Answered:

@@ -80,6 +80,22 @@ _CLAIMS = msgspec.json.Decoder(Claims)
 _ENCODED_HEAD = base64.urlsafe_b64encode(b'{"alg":"HS256","typ":"JWT"}').rstrip(b"=")
 
 
+def is_service_account_token(text: str) -> bool:
+    """Whether this is a JWT alone, as Kubernetes gives them to Pods: it names no authority."""
+    return text.strip().count(".") == 2
+
+
+def is_ours(jwt: str) -> bool:
+    """Whether a JWT claims to be signed as this cloud signs; else somebody else has to judge it.
+
+    What is no JWT at all counts as ours, which is refused.
+    """
+    try:
+        return _HEAD.decode(_decode(jwt.partition(".")[0])).alg == "HS256"
+    except (msgspec.DecodeError, binascii.Error, UnicodeError):
+        return True
+
+
 def authority_hash(authority_der: bytes) -> str:
     """The first part of a token: which CA its cloud has."""
     return hashlib.sha256(authority_der).hexdigest()
