@@ -137,8 +137,10 @@ class StatusWriter:
     async def _look(self) -> None:
         """Compare all, and write a number of them."""
         outcomes = await self._standings.outcomes()
+        present = self._subjects.objects
+        self._hopeless = {key: each for key, each in self._hopeless.items() if key in present}
         left = self._settings.status_batch
-        for observed in list(self._subjects.objects.values()):
+        for observed in list(present.values()):
             await trio.lowlevel.checkpoint()
             if self._hopeless.get(observed.key) == observed.revision:
                 continue
