@@ -17,11 +17,13 @@ from jsonschema import Draft7Validator, ValidationError
 from kubernetes_validate import utils
 
 import edgemesh
+from edgemesh.cloud.authority import CERTIFICATE
 from edgemesh.cloud.followed import FOLLOWED_KINDS
 from edgemesh.deploy.chart import chart_directory, default_values, render
 from edgemesh.deploy.values import combine, values_schema
 from edgemesh.model.errors import OperatorError
 from edgemesh.model.kinds import KINDS
+from edgemesh.model.kubernetes_settings import KubernetesSettings
 
 MINORS = ("1.25", "1.31", "1.37")
 # Those that a cluster has from elsewhere, whose schemas nobody carries.
@@ -136,9 +138,13 @@ def test_agents_of_a_cloud_may_ask_the_api_server_nothing() -> None:
 def test_an_agent_of_a_cloud_shows_a_token_that_is_good_for_enrolment_only() -> None:
     pod = only("defaults", "DaemonSet", "agent")["spec"]["template"]["spec"]
     [token] = [volume for volume in pod["volumes"] if volume["name"] == "token"]
-    [source] = token["projected"]["sources"]
+    source, authority = token["projected"]["sources"]
     assert source["serviceAccountToken"]["audience"] == "edgemesh"
-    file = variables(container("defaults", "DaemonSet", "agent"))["EDGEMESH_BUS_TOKEN_FILE"]
+    settings = KubernetesSettings()
+    assert authority["configMap"] == {"name": settings.authority_config_map, "optional": True}
+    given = variables(container("defaults", "DaemonSet", "agent"))
+    file = given["EDGEMESH_BUS_TOKEN_FILE"]
+    assert given["EDGEMESH_BUS_AUTHORITY_FILE"] == file.replace("/token", f"/{CERTIFICATE}")
     mounts = container("defaults", "DaemonSet", "agent")["volumeMounts"]
     assert {"name": "token", "mountPath": file.removesuffix("/token"), "readOnly": True} in mounts
 
