@@ -17,6 +17,7 @@ from apiserver.reviews import TokenUser
 from apiserver.server import ApiServer
 from cloud_fixtures import Cloud, serving
 from kubernetes_fixtures import QUICK, server_with, until
+from test_kubernetes_rights import roles_of
 
 from edgemesh.app.cloud_authority import make_token
 from edgemesh.bus.edgehub.address import CloudAddress
@@ -94,6 +95,7 @@ class World:
 @asynccontextmanager
 async def world(folder: Path, **changed: Any) -> AsyncIterator[World]:
     async with serving(folder) as cloud, server_with() as server:
+        server.roles = roles_of("cloud")
         settings = replace(QUICK, server=server.url, **changed)
         async with open_access(settings) as access:
             reviews = TokenReviews(access, settings)
@@ -233,6 +235,7 @@ async def test_a_token_that_kubelet_renews_is_used_only_where_the_certificate_is
 @asynccontextmanager
 async def publishing(server: ApiServer, pem: str) -> AsyncIterator[None]:
     settings = replace(QUICK, server=server.url)
+    server.roles = roles_of("cloud") if server.roles is None else server.roles
     async with open_access(settings) as access, trio.open_nursery() as nursery:
         nursery.start_soon(publish_authority, access, settings, pem)
         yield
@@ -264,5 +267,5 @@ async def test_the_authority_is_told_once_the_api_server_is_there_and_lets_it() 
         async with publishing(server, "PEM 1"):
             await until(lambda: server.requests)
             assert told(server) == {}
-            server.roles = None
+            server.roles = roles_of("cloud")
             await until(lambda: told(server) == {"ca.crt": "PEM 1"})
