@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -256,7 +257,23 @@ def _telling() -> Iterator[None]:
     except httpcore2.ReadTimeout as error:
         raise SilentError("nothing came in time") from error
     except _FAILURES as error:
-        raise UnreachableError(str(error) or type(error).__name__) from error
+        raise UnreachableError(_words(error)) from error
+
+
+def _words(error: BaseException) -> str:
+    """What went wrong in the first place: httpcore2 wraps it, in places without a word."""
+    # A file that cannot be read says by itself which one.
+    inner: BaseException | None = None if isinstance(error, ConfigError) else error
+    while inner is not None:
+        error = inner
+        inner = error.__cause__ or error.__context__
+        if isinstance(error, BaseExceptionGroup):
+            inner = error.exceptions[0]
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"certificate verify failed: {error.verify_message}"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error) or type(error).__name__
 
 
 @contextmanager

@@ -10,7 +10,12 @@ from pathlib import Path
 import httpx2
 import yaml
 from lightkube.config.client_adapter import user_auth, verify_cluster
-from lightkube.config.kubeconfig import DEFAULT_KUBECONFIG, KubeConfig, SingleConfig
+from lightkube.config.kubeconfig import (
+    DEFAULT_KUBECONFIG,
+    SERVICE_ACCOUNT,
+    KubeConfig,
+    SingleConfig,
+)
 from lightkube.config.models import Cluster, User
 from lightkube.core.exceptions import ConfigError
 
@@ -93,7 +98,7 @@ def read_identity(settings: KubernetesSettings) -> Identity:
 
 def _config(settings: KubernetesSettings) -> SingleConfig:
     if settings.server == _IN_CLUSTER:
-        return _only(KubeConfig.from_service_account())
+        return _only(KubeConfig.from_service_account(SERVICE_ACCOUNT))
     if settings.server == _KUBECONFIG:
         path = settings.kubeconfig or os.environ.get("KUBECONFIG", DEFAULT_KUBECONFIG)
         return _only(KubeConfig.from_file(path), settings.context or None)
