@@ -22,6 +22,7 @@ from apiserver.answers import Request
 from apiserver.front import Front, listening
 from apiserver.metaserver import MetaServer
 from apiserver.resources import Body
+from apiserver.reviews import TokenUser
 from apiserver.server import ApiServer
 
 
@@ -41,6 +42,9 @@ def actions(server: Front) -> dict[str, Callable[..., Any]]:
     }
     if isinstance(server, MetaServer):
         return {**shared, "lose_cloud": server.lose_cloud, "return_cloud": server.return_cloud}
+    if isinstance(server, ApiServer):
+        users = server.reviewer.users
+        return {**shared, "vouch": lambda token, user: users.update({token: TokenUser(**user)})}
     return shared
 
 
