@@ -11,14 +11,16 @@ from edgemesh.bus.close_codes import CloseCode
 from edgemesh.bus.cloudhub.changes import Changes
 from edgemesh.bus.cloudhub.credentials import Credentials
 from edgemesh.bus.cloudhub.door import Door
-from edgemesh.bus.cloudhub.down_feed import MESH_KINDS
 from edgemesh.bus.cloudhub.edge_node import EdgeNodes
 from edgemesh.bus.cloudhub.edge_writes import EdgeWrites
 from edgemesh.bus.cloudhub.enrolment import EnrolmentServer
 from edgemesh.bus.cloudhub.hub import Hub
 from edgemesh.bus.cloudhub.inbound import Inbound
+from edgemesh.bus.cloudhub.link_notes import Apply, LinkNotes
 from edgemesh.bus.cloudhub.listening import open_listeners
-from edgemesh.bus.cloudhub.mesh_node import Apply, MeshNodes
+from edgemesh.bus.cloudhub.mesh_frames import MeshFrames
+from edgemesh.bus.cloudhub.mesh_kinds import MESH_KINDS
+from edgemesh.bus.cloudhub.mesh_node import MeshNodes
 from edgemesh.bus.cloudhub.refusals import Refusals
 from edgemesh.bus.cloudhub.replicas import Replicas
 from edgemesh.bus.cloudhub.session import Session
@@ -46,6 +48,7 @@ class CloudHub:
         refusals: what was refused.
         changes: what nodes are sent.
         replicas: the others, None where the store has room for one only.
+        link_notes: writes how nodes are reached.
         door: where links may be taken: see `Door.adopt`.
         inbound: where the router may be heard: see `Inbound.route`.
         enrolment: where others' tokens may be judged: see `EnrolmentServer.review_with`.
@@ -59,9 +62,13 @@ class CloudHub:
         self._credentials = credentials
         self.refusals = Refusals()
         self.sessions = Sessions()
-        self.changes = Changes(store, MESH_KINDS | _EDGE_KINDS, settings.meta)
+        self.changes = Changes(
+            store, MESH_KINDS | _EDGE_KINDS, settings.meta, cloud, self.sessions.are_behind
+        )
         self._edge = EdgeNodes(self.changes, EdgeWrites(store, apply, cloud.max_nodes))
-        mesh = MeshNodes(store, self.changes, apply, self.refusals)
+        frames = MeshFrames(self.changes, cloud.in_flight)
+        self.link_notes = LinkNotes(store, apply)
+        mesh = MeshNodes(self.changes, frames, self.link_notes, self.refusals)
         self.inbound = Inbound(mesh, self._edge, self.refusals)
         hub = Hub(cloud, self.sessions, self._begin, self.inbound.handle, self.refusals)
         self.door = Door(
@@ -97,6 +104,7 @@ class CloudHub:
             await nursery.start(self._credentials.run)
             nursery.start_soon(self._revocations.run, self._retry_seconds)
             await nursery.start(self.changes.run)
+            nursery.start_soon(self.link_notes.run)
             await nursery.start(self.enrolment.serve, enrolment)
             await nursery.start(self.door.serve, hub)
             task_status.started()
@@ -113,9 +121,10 @@ class CloudHub:
         if not session.caller.edgemesh:
             self._edge.begin(session)
 
-    def _wake(self) -> None:
+    def _wake(self, *, mesh: bool) -> None:
         for session in self.sessions:
-            session.wake()
+            if mesh or not session.caller.edgemesh:
+                session.wake()
 
     def _cut_revoked(self) -> None:
         for session in self.sessions:

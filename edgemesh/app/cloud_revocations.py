@@ -7,7 +7,7 @@ from typing import NoReturn
 import trio
 
 from edgemesh.bus.cloudhub.credentials import Credentials
-from edgemesh.bus.cloudhub.mesh_node import Apply
+from edgemesh.bus.cloudhub.link_notes import Apply
 from edgemesh.bus.pki.checks import Revoked
 from edgemesh.bus.pki.revocations import REVOCATIONS, revocations_object
 from edgemesh.observe.log import get_logger

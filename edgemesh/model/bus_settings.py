@@ -88,7 +88,7 @@ class BusSettings:
     first_retry_seconds: Seconds = 0.5
     max_retry_seconds: Seconds = 30.0
     max_message_bytes: Count = 16 * 1024 * 1024
-    inbox_messages: Count = 256
+    inbox_messages: Count = 1024
     inbox_bytes: Count = 4 * 1024 * 1024
     outbox_messages: Count = 64
     renew_share: Annotated[float, Meta(gt=0, lt=1)] = 0.6
@@ -134,8 +134,11 @@ class CloudSettings:
         silence_seconds: without a keepalive that end a node's session.
         resend_seconds, resends: a Message that is not acknowledged is sent again, and after so
             many times put back behind the newest state of its object.
-        in_flight: Messages to one edgemesh node that may wait for their acknowledgement; KubeEdge
-            nodes get one at a time.
+        in_flight: Messages to one edgemesh node that may wait for their acknowledgement when
+            another frame of no more than so many is sent; KubeEdge nodes get one at a time.
+        node_news_quiet_seconds, node_news_seconds, node_news_most_seconds: what has changed of
+            Nodes is told to others when nothing more has come for so long, or after the second
+            time; while many have not taken in what they were told before, after the third.
         max_nodes: sessions at a time.
         message_burst, messages_per_second: that one node may ask or write without being made to
             wait; acknowledgements and answers do not count.
@@ -163,7 +166,10 @@ class CloudSettings:
     silence_seconds: Seconds = 30.0
     resend_seconds: Seconds = 5.0
     resends: Count = 4
-    in_flight: Count = 64
+    in_flight: Count = 512
+    node_news_quiet_seconds: Seconds = 0.2
+    node_news_seconds: Seconds = 2.0
+    node_news_most_seconds: Seconds = 20.0
     max_nodes: Count = 5000
     message_burst: Count = 1000
     messages_per_second: Count = 200

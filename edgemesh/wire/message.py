@@ -113,8 +113,14 @@ class ResourcePath(NamedTuple):
         return cls(*parts)
 
 
+# Without gc: thousands come at once, and none can be part of a cycle.
 class Header(
-    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    omit_defaults=True,
+    forbid_unknown_fields=True,
+    gc=False,
 ):
     """Who a Message is and what it answers.
 
@@ -136,7 +142,12 @@ class Header(
 
 
 class Route(
-    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    omit_defaults=True,
+    forbid_unknown_fields=True,
+    gc=False,
 ):
     """Where a Message comes from, where it goes, and what it wants with which resource."""
 
@@ -147,7 +158,7 @@ class Route(
     resource: str = ""
 
 
-class Message(msgspec.Struct, frozen=True, kw_only=True):
+class Message(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One Message.
 
     Args:
@@ -182,7 +193,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
             raise MessageError(f"content: {error}") from error
 
 
-class _Envelope(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class _Envelope(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """A Message without anything unknown, as nearly all are: read in one go."""
 
     header: Header

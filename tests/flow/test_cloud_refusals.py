@@ -117,7 +117,9 @@ async def test_a_message_that_comes_again_is_not_done_again(tmp_path: Path) -> N
             link = {"addresses": [f"192.0.2.{number + 2}:1"]}
         await counted(cloud, "replayed")
         await node.ask_for_sync()
-        [first, *_] = await node.until_synced()
+        first = await node.next()
+        while first["route"]["resource"] != "null/node/n1":
+            first = await node.next()
         assert first["content"]["metadata"]["annotations"]["edgemesh.io/link"] == "192.0.2.1:1"
 
 

@@ -183,7 +183,8 @@ async def test_a_node_has_no_more_unacknowledged_messages_than_its_window(
             with trio.move_on_after(0.2) as quiet:
                 await node.connection.get_message()
             assert quiet.cancelled_caught
-            await node.acknowledge(held[0])
+            # They came in one frame: its last one stands for all.
+            await node.acknowledge(held[-1])
             await node.receive()
 
 

@@ -12,7 +12,13 @@ from edgemesh.bus.edgehub.problems import CloudAwayError, NoAnswerError
 from edgemesh.bus.stamp import new_stamp
 from edgemesh.model.bus_settings import BusSettings
 from edgemesh.store.errors import StoreError
-from edgemesh.wire.message import Message, decode_message, new_message
+from edgemesh.wire.message import (
+    Message,
+    decode_message,
+    encode_message,
+    join_frames,
+    new_message,
+)
 
 
 async def joined(talk: Talk) -> Message:
@@ -105,6 +111,21 @@ async def test_what_is_sent_down_is_acknowledged_in_its_order_once_it_is_stored(
         ]
         assert {one.value() for one in acknowledged} == {"OK"}
         assert talk.written.resources == [one.route.resource for one in pushes]
+
+
+async def test_of_several_messages_in_one_frame_the_last_is_acknowledged(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with talking() as talk:
+        await joined(talk)
+        pushes = [message("insert", f"default/service/s{n}") for n in range(3)]
+        await talk.cloud.push_raw(
+            join_frames([encode_message(one).decode() for one in pushes]).encode()
+        )
+        assert (await talk.cloud.next()).header.parent_msg_id == pushes[-1].header.msg_id
+        await settled()
+        assert talk.cloud.sent_so_far() == []
+        assert talk.written.resources[-3:] == [one.route.resource for one in pushes]
 
 
 async def test_nothing_more_is_read_while_the_disk_is_slow(

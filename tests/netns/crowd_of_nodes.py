@@ -1,8 +1,9 @@
 """Many edge nodes in one process: run as ``python crowd_of_nodes.py CLOUD FOLDER``.
 
 Each node of FOLDER is an edgehub of its own, with its own certificate and connection; what the
-cloud sends is kept in memory. The process is asked by lines, ``WHAT``, and answers with JSON: how
-many nodes have heard of an object of that name, or are ``synced``, and when the last of them was.
+cloud sends is kept in memory. The process is asked by lines, ``WHAT``, and answers with JSON: which
+nodes have heard of an object, ``NAMESPACE/TYPE/NAME``, or are ``synced``; when the last of them
+was; how many Messages have come; how many objects that node has that has the fewest.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import trio
 
 from edgemesh.bus.edgehub.address import CloudAddress
@@ -21,11 +24,12 @@ from edgemesh.bus.edgehub.connector import Connector
 from edgemesh.bus.edgehub.dialling import Dialler
 from edgemesh.bus.edgehub.edgehub import Edgehub
 from edgemesh.bus.pki.identity import Identity
+from edgemesh.meta.sync import SYNC, SyncBegin, SyncMark
 from edgemesh.model.bus_settings import BusSettings
-from edgemesh.model.settings import LogSettings
+from edgemesh.model.observe_settings import LogSettings
 from edgemesh.model.sync import SyncPosition
 from edgemesh.observe.log import configure_logging
-from edgemesh.wire.message import Message
+from edgemesh.wire.message import Message, Operation
 
 SYNCED = "synced"
 
@@ -34,36 +38,37 @@ class Heard:
     """Which nodes have heard of what.
 
     Attributes:
-        nodes: how many, by the name of an object.
-        last: when the latest of them did, on the machine's monotonic clock.
         messages: that came in all.
     """
 
     def __init__(self) -> None:
-        self.nodes: dict[str, set[str]] = {}
-        self.last: dict[str, float] = {}
+        self._nodes: dict[str, set[str]] = {}
+        self._last: dict[str, float] = {}
         self.messages = 0
 
-    def note(self, node: str, name: str) -> None:
-        self.nodes.setdefault(name, set()).add(node)
-        self.last[name] = time.monotonic()
+    def note(self, node: str, what: str, now: float) -> None:
+        nodes = self._nodes.setdefault(what, set())
+        if node not in nodes:
+            nodes.add(node)
+            self._last[what] = now
 
-    def told(self, name: str) -> str:
-        answer = {
-            "nodes": len(self.nodes.get(name, ())),
-            "last": self.last.get(name, 0.0),
+    def told(self, what: str) -> dict[str, Any]:
+        return {
+            "nodes": list(self._nodes.get(what, ())),
+            "last": self._last.get(what, 0.0),
             "messages": self.messages,
         }
-        return json.dumps(answer)
 
 
 class MemorySync:
-    """What a node keeps of the cloud's store: nothing but how far it has come."""
+    """What a node keeps of the cloud's store, in memory instead of on disk."""
 
     def __init__(self, node: str, heard: Heard) -> None:
         self._node = node
         self._heard = heard
+        self._begun = SyncBegin("", full=False)
         self.position = SyncPosition()
+        self.objects: dict[str, bytes] = {}
 
     async def begin(self) -> MemorySync:
         await trio.lowlevel.checkpoint()
@@ -72,12 +77,24 @@ class MemorySync:
     async def write(self, messages: Sequence[Message]) -> None:
         await trio.lowlevel.checkpoint()
         self._heard.messages += len(messages)
+        now = time.monotonic()
         for message in messages:
             resource = message.route.resource
-            if resource != "all/sync":
-                self._heard.note(self._node, resource.rpartition("/")[2])
-            elif b'"synced":true' in bytes(message.content).replace(b" ", b""):
-                self._heard.note(self._node, SYNCED)
+            if resource == SYNC:
+                self._mark(message, now)
+            elif message.route.operation == Operation.DELETE:
+                self.objects.pop(resource, None)
+            else:
+                self.objects[resource] = bytes(message.content)
+                self._heard.note(self._node, resource, now)
+
+    def _mark(self, message: Message, now: float) -> None:
+        if message.route.operation == Operation.RESPONSE:
+            self._begun = msgspec.json.decode(message.content, type=SyncBegin)
+            return
+        mark = msgspec.json.decode(message.content, type=SyncMark)
+        self.position = SyncPosition(self._begun.store, mark.revision)
+        self._heard.note(self._node, SYNCED, now)
 
 
 class _Enrolled:
@@ -99,9 +116,10 @@ async def _no_links(_local: str) -> tuple[str, ...]:
 async def run_nodes(cloud: str, places: Sequence[Path]) -> None:
     """Run all nodes, and answer questions, until the input ends."""
     heard, settings = Heard(), BusSettings(cloud=cloud)
+    kept = [MemorySync(place.name, heard) for place in places]
     dialler = Dialler(0, settings.dial_seconds)
     async with trio.open_nursery() as nursery:
-        for place in places:
+        for place, sync in zip(places, kept, strict=True):
             connector = Connector(
                 settings,
                 place.name,
@@ -113,18 +131,19 @@ async def run_nodes(cloud: str, places: Sequence[Path]) -> None:
                 settings,
                 place.name,
                 connector.connect,
-                MemorySync(place.name, heard),
+                sync,
                 addresses=_no_links,
                 chance=random.random,
             )
             nursery.start_soon(hub.run)
-        await _answer(heard)
+        await _answer(heard, kept)
         nursery.cancel_scope.cancel()
 
 
-async def _answer(heard: Heard) -> None:
+async def _answer(heard: Heard, kept: Sequence[MemorySync]) -> None:
     while line := await trio.to_thread.run_sync(sys.stdin.readline, abandon_on_cancel=True):
-        print(heard.told(line.strip()), flush=True)
+        fewest = min(len(sync.objects) for sync in kept)
+        print(json.dumps({**heard.told(line.strip()), "fewest_objects": fewest}), flush=True)
 
 
 def main() -> None:

@@ -19,8 +19,12 @@ RESENDS = 4
 NOTHING = Due([], [])
 
 
+def key(name: str) -> ObjectKey:
+    return ObjectKey("Service", "default", name)
+
+
 def about(name: str, msg_id: str = "") -> Outgoing:
-    return Outgoing(msg_id or name, f"text of {name}", ObjectKey("Service", "default", name))
+    return Outgoing(msg_id or name, f"text of {name}", (key(name),))
 
 
 def an_outbox(size: int = 1) -> Outbox:
@@ -68,7 +72,7 @@ def test_an_older_message_of_an_object_is_not_sent_again_after_a_newer_one() -> 
 def test_messages_about_no_object_do_not_replace_each_other() -> None:
     outbox = an_outbox(2)
     for msg_id in ("a", "b"):
-        outbox.add(Outgoing(msg_id, "", None), 0.0)
+        outbox.add(Outgoing(msg_id, "", ()), 0.0)
     assert len(outbox) == 2
     assert outbox.acknowledge("a")
     lost = [outbox.due(SECONDS * turn) for turn in range(1, 6)][-1].lost
@@ -84,6 +88,44 @@ def test_several_are_due_in_their_order() -> None:
     assert outbox.due(7.0).again == [about("c")]
 
 
+def test_a_frame_counts_as_many_messages_as_are_in_it_and_is_acknowledged_as_one() -> None:
+    outbox = an_outbox(3)
+    outbox.add(Outgoing("ab", "", (key("a"), key("b"))), 0.0)
+    assert (len(outbox), outbox.has_room) == (2, True)
+    outbox.add(Outgoing("cd", "", (key("c"), key("d"))), 1.0)
+    assert (len(outbox), outbox.has_room) == (4, False)
+    assert outbox.acknowledge("cd")
+    assert (len(outbox), outbox.next_time()) == (2, SECONDS)
+
+
+def test_a_frame_of_which_a_part_is_void_is_not_sent_again_but_asked_for_anew() -> None:
+    outbox = an_outbox(8)
+    frame = Outgoing("ab", "", (key("a"), key("b")))
+    outbox.add(frame, 0.0)
+    outbox.add(about("a", "newer"), 1.0)
+    assert outbox.due(5.0) == Due([], [frame])
+    outbox.add(about("b", "newer b"), 5.0)
+    assert outbox.due(6.0).again == [about("a", "newer")]
+
+
+def test_a_frame_that_is_void_as_a_whole_is_forgotten() -> None:
+    outbox = an_outbox(8)
+    outbox.add(Outgoing("ab", "", (key("a"), key("b"))), 0.0)
+    outbox.add(Outgoing("newer", "", (key("b"), key("a"))), 1.0)
+    assert (len(outbox), outbox.next_time()) == (2, 6.0)
+    assert not outbox.acknowledge("ab")
+
+
+def test_the_pauses_may_grow() -> None:
+    outbox = Outbox(1, SECONDS, RESENDS, growth=2.0)
+    outbox.add(about("a"), 0.0)
+    times = []
+    while (due := outbox.next_time()) is not None:
+        times.append(due)
+        outbox.due(due)
+    assert times == [5.0, 15.0, 35.0, 75.0, 155.0]
+
+
 @dataclass
 class World:
     """A cloud whose objects change, a node that keeps them, and a network between them.
@@ -95,12 +137,13 @@ class World:
     chance: random.Random
     window: int
     losses: int = 1
+    most: int = 1
     now: float = 0.0
     revision: int = 0
     cloud: dict[str, int] = field(default_factory=dict)
     node: dict[str, int] = field(default_factory=dict)
     due: dict[str, None] = field(default_factory=dict)
-    down: list[tuple[int, Message]] = field(default_factory=list)
+    down: list[tuple[int, str]] = field(default_factory=list)
     up: list[tuple[int, str]] = field(default_factory=list)
     connection: int = 0
 
@@ -123,20 +166,22 @@ class World:
     def send(self) -> None:
         due = self.outbox.due(self.now)
         for lost in due.lost:
-            assert lost.key is not None
-            self.due[lost.key.name] = None
+            self.due |= {each.name: None for each in lost.keys}
         for again in due.again:
-            self._carry(message(again.msg_id, again.text))
+            self._carry(again.text)
         while self.outbox.has_room and self.due:
-            name = next(iter(self.due))
-            del self.due[name]
-            text = f"{name}@{self.cloud[name]}"
-            msg_id = f"{self.connection}:{text}:{self.now}"
-            self.outbox.add(Outgoing(msg_id, text, ObjectKey("Service", "", name)), self.now)
-            self._carry(message(msg_id, text))
-        assert len(self.outbox) <= self.window
+            names = list(self.due)[: self.most]
+            for name in names:
+                del self.due[name]
+            frame = " ".join(
+                f"{self.connection}:{name}@{self.cloud[name]}:{self.now}" for name in names
+            )
+            last = frame.rpartition(" ")[2]
+            self.outbox.add(Outgoing(last, frame, tuple(map(key, names))), self.now)
+            self._carry(frame)
+        assert len(self.outbox) < self.window + self.most
 
-    def _carry(self, carried: Message) -> None:
+    def _carry(self, carried: str) -> None:
         for _ in range(self.chance.choice([0] * self.losses + [1, 1, 2])):
             self.down.append((self.connection, carried))
 
@@ -147,13 +192,15 @@ class World:
             if connection == self.connection:
                 self._keep(carried)
 
-    def _keep(self, carried: Message) -> None:
-        if self.arrivals.take(carried) is Arrival.NEW:
-            name, _, revision = carried.value().partition("@")
-            assert int(revision) >= self.node.get(name, 0), "an older state over a newer one"
-            self.node[name] = int(revision)
+    def _keep(self, frame: str) -> None:
+        for msg_id in frame.split(" "):
+            text = msg_id.split(":")[1]
+            if self.arrivals.take(message(msg_id, text)) is Arrival.NEW:
+                name, _, revision = text.partition("@")
+                assert int(revision) >= self.node.get(name, 0), "an older state over a newer one"
+                self.node[name] = int(revision)
         if self.chance.random() < 0.7:
-            self.up.append((self.connection, carried.header.msg_id))
+            self.up.append((self.connection, frame.rpartition(" ")[2]))
         assert len(self.arrivals) <= 128
 
     def hear(self) -> None:
@@ -193,14 +240,15 @@ STEPS: dict[str, Callable[[World], None]] = {
     st.integers(0, 2**32),
     st.sampled_from([1, 2, 64]),
     st.sampled_from([0, 1, 30]),
+    st.sampled_from([1, 2, 3]),
     st.lists(st.tuples(st.sampled_from(sorted(STEPS)), st.floats(0, 6)), max_size=80),
 )
-@example(5, 2, 0, [*[("change a", 0.0), ("send", 0.0)] * 2, ("arrive", 0.0)] * 20)
-@example(0, 1, 30, [*[("change a", 0.0), ("send", 5.0)], ("send", 5.0)] * 20)
+@example(5, 2, 0, 1, [*[("change a", 0.0), ("send", 0.0)] * 2, ("arrive", 0.0)] * 20)
+@example(0, 1, 30, 1, [*[("change a", 0.0), ("send", 5.0)], ("send", 5.0)] * 20)
 def test_in_the_end_every_newest_state_is_there_and_none_went_back(
-    seed: int, window: int, losses: int, steps: list[tuple[str, float]]
+    seed: int, window: int, losses: int, most: int, steps: list[tuple[str, float]]
 ) -> None:
-    world = World(random.Random(seed), window, losses)
+    world = World(random.Random(seed), window, losses, most)
     for step, seconds in steps:
         world.now += seconds
         STEPS[step](world)

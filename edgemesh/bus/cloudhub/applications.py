@@ -7,7 +7,8 @@ from typing import Any
 
 import trio
 
-from edgemesh.bus.cloudhub.changes import Changes, DownChange
+from edgemesh.bus.cloudhub.changes import Changes
+from edgemesh.bus.cloudhub.down_change import DownChange
 from edgemesh.bus.cloudhub.session import Session
 from edgemesh.bus.stamp import new_stamp
 from edgemesh.model.objects import ObjectKey

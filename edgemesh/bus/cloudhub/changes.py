@@ -5,50 +5,43 @@ order of revisions. A session is a position in that order. So a node that is new
 back and one that lags behind differ in their position only, and none of them costs a read of the
 database; many changes of one object that a node has not seen yet are one. Deletions are kept as
 long as the store keeps them; whoever stands before ``floor`` needs everything anew.
+
+Edgemesh nodes hear of Nodes in a lane of its own, in batches: what happens to Services and
+policies does not wait behind a thousand nodes that tell each other where they are.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Callable, Mapping
-from operator import attrgetter
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Protocol
 
 import trio
 
-from edgemesh.bus.stamp import new_stamp
-from edgemesh.model.objects import Change, ChangeType, KubeObject, ObjectKey
+from edgemesh.bus.cloudhub.down_change import DownChange, NodeNews, encode_change
+from edgemesh.bus.cloudhub.gatherer import Gatherer, Pace
+from edgemesh.bus.cloudhub.lane import Lane
+from edgemesh.bus.cloudhub.mesh_kinds import is_of_mesh
+from edgemesh.model.bus_settings import CloudSettings
+from edgemesh.model.objects import Change, ChangeType, ObjectKey
 from edgemesh.model.settings import MetaSettings
 from edgemesh.observe.log import get_logger
 from edgemesh.store.errors import StoreError
 from edgemesh.store.rows import Scope
 from edgemesh.store.store import Store
-from edgemesh.store.watch import ChangeCursor
-from edgemesh.wire.kubeedge.answers import push
-from edgemesh.wire.message import NO_NAMESPACE, Operation, ResourcePath, encode_message
+from edgemesh.store.watch import Batch, ChangeCursor
 
 _log = get_logger("cloudhub")
-_revision_of = attrgetter("revision")
 
 
-class DownChange(NamedTuple):
-    """The last change of one object.
+class News(Protocol):
+    """Is told that there is more."""
 
-    Args:
-        revision: of the store.
-        key: the object.
-        deleted: whether it is gone.
-        node: the node that a Pod runs on, "" for everything else.
-        msg_id: of the Message.
-        text: the Message.
-    """
+    def __call__(self, *, mesh: bool) -> None:
+        """Take note; at once.
 
-    revision: int
-    key: ObjectKey
-    deleted: bool
-    node: str
-    msg_id: str
-    text: str
+        Args:
+            mesh: whether there is anything for edgemesh nodes; if not, for KubeEdge's only.
+        """
 
 
 class Changes:
@@ -58,37 +51,67 @@ class Changes:
         store: what is followed.
         kinds: of objects; others are passed over.
         settings: how much is read at once, and for how long deletions are kept.
+        cloud: how long changes of Nodes are gathered.
+        are_behind: whether many edgemesh nodes have not yet taken in what they were told.
 
     Attributes:
-        head: the store's revision that this has come to.
+        everything: whole objects, for KubeEdge's nodes, each as soon as it is known.
+        objects: for edgemesh nodes, what they go by except Nodes.
+        nodes: for edgemesh nodes, what they have to know of each other.
         floor: deletions up to it may be forgotten.
         listed: false while a list is under way: not everything is here that there is.
     """
 
-    def __init__(self, store: Store, kinds: frozenset[str], settings: MetaSettings) -> None:
+    def __init__(
+        self,
+        store: Store,
+        kinds: frozenset[str],
+        settings: MetaSettings,
+        cloud: CloudSettings,
+        are_behind: Callable[[], bool],
+    ) -> None:
         self._store = store
         self._kinds = kinds
         self._settings = settings
-        self._last: dict[ObjectKey, DownChange] = {}
-        self._log: list[DownChange] = []
-        self._users: list[Callable[[], None]] = []
+        self.everything = Lane()
+        self.objects = Lane()
+        self.nodes = Lane()
+        self._node_news = NodeNews()
+        pace = Pace(
+            cloud.node_news_quiet_seconds, cloud.node_news_seconds, cloud.node_news_most_seconds
+        )
+        self._gatherer = Gatherer(self.nodes, pace, are_behind, self._tell_mesh)
+        self._users: list[News] = []
+        self._told_mesh = 0
         self._advanced = trio.Event()
-        self.head = 0
         self.floor = 0
         self.listed = False
+
+    @property
+    def head(self) -> int:
+        """The store's revision that this has come to."""
+        return self.everything.revision
 
     @property
     def store_uid(self) -> str:
         """Which store the revisions are of."""
         return self._store.uid
 
-    def on_news(self, use: Callable[[], None]) -> None:
+    @property
+    def mark_every(self) -> int:
+        """After how many revisions a node is told where it stands, whatever they were about.
+
+        One that knows nothing newer than ``floor`` when it comes back needs everything anew.
+        """
+        return self._settings.history // 4
+
+    def on_news(self, use: News) -> None:
         """Call ``use`` whenever there is more."""
         self._users.append(use)
 
     def get(self, key: ObjectKey) -> DownChange | None:
         """The last change of an object, None when it is not known."""
-        return self._last.get(key)
+        return self.everything.get(key)
 
     async def reached(self, revision: int, seconds: float) -> None:
         """Wait until this has come to a revision, but not for long.
@@ -103,28 +126,21 @@ class Changes:
         """Wait until everything is here that was written by now, but not for long."""
         await self.reached(self._store.revision, self._settings.conditions_wait_seconds)
 
-    def next_after(self, position: int, wanted: Callable[[DownChange], bool]) -> DownChange | None:
-        """The first change behind a position that is wanted, None when there is none yet."""
-        for index in range(bisect_right(self._log, position, key=_revision_of), len(self._log)):
-            change = self._log[index]
-            if self._last.get(change.key) is change and wanted(change):
-                return change
-        return None
-
-    def count_after(self, position: int) -> int:
-        """About how many changes lie behind a position."""
-        return len(self._log) - bisect_right(self._log, position, key=_revision_of)
-
     def pods_on(self, node: str) -> list[DownChange]:
         """The Pods that are bound to a node, and those that were until lately."""
-        return [change for change in self._last.values() if change.node == node]
+        return [change for change in self.everything.values() if change.node == node]
 
     def present(self) -> dict[ObjectKey, DownChange]:
         """All objects that there are now."""
-        return {key: change for key, change in self._last.items() if not change.deleted}
+        return {change.key: change for change in self.everything.values() if not change.deleted}
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Follow the store until cancelled; started once everything that is stored is known."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._gatherer.run)
+            await self._follow(task_status)
+
+    async def _follow(self, task_status: trio.TaskStatus[None]) -> None:
         cursor = ChangeCursor(self._store, Scope(), self._settings.page_bytes)
         knows_deleted = started = False
         while True:
@@ -138,20 +154,35 @@ class Changes:
                 _log.warning("store cannot be read", problem=error.problem)
                 await trio.sleep(self._settings.read_retry_seconds)
                 continue
-            if batch.reset and self.listed:
-                self._begin_anew()
-            for change in batch.changes:
-                self._take(change)
-            self.listed = self.listed or batch.synced
-            self._advance(batch.revision)
+            self._take_batch(batch)
             if self.listed and not started:
                 started = True
                 task_status.started()
 
+    def _take_batch(self, batch: Batch) -> None:
+        if batch.reset and self.listed:
+            self._begin_anew()
+        before = self.objects.count
+        for change in batch.changes:
+            self._take(change)
+        if batch.synced and not self.listed:
+            self.listed = True
+            # A list is given whole, or Nodes that wait would be taken for deleted ones.
+            self._gatherer.release()
+        self._advance(batch.revision)
+        self._advanced.set()
+        self._advanced = trio.Event()
+        if self.objects.count != before or self.head > self._told_mesh + self.mark_every:
+            self._tell_mesh()
+        else:
+            self._tell(mesh=False)
+
     def _begin_anew(self) -> None:
         """Deletions have been forgotten while the store could not be read."""
-        self._last.clear()
-        self._log.clear()
+        self._gatherer.release()
+        for lane in (self.everything, self.objects, self.nodes):
+            lane.clear()
+        self._node_news.forget()
         self.floor = self._store.revision
         self.listed = False
 
@@ -174,79 +205,29 @@ class Changes:
         key = change.object.key
         if key.kind not in self._kinds:
             return
-        known = self._last.get(key)
+        known = self.everything.get(key)
         if known is not None and known.revision >= change.object.resource_version:
             return
-        taken = _encoded(change)
-        self._last[key] = taken
-        if self._log and self._log[-1].revision > taken.revision:
-            # Once only: the first list comes after what was deleted before it.
-            self._log.insert(bisect_right(self._log, taken.revision, key=_revision_of), taken)
-        else:
-            self._log.append(taken)
+        whole = encode_change(change)
+        self.everything.put(whole)
+        if key.kind == "Node":
+            news = self._node_news.take(change)
+            if news is not None:
+                self._gatherer.hold(news)
+        elif is_of_mesh(key):
+            self.objects.put(whole)
 
     def _advance(self, revision: int) -> None:
-        self.head = max(self.head, revision)
+        for each in (self.everything, self.objects, self._gatherer):
+            each.come_to(revision)
         self.floor = max(self.floor, self.head - self._settings.history)
-        if len(self._log) > 2 * len(self._last) + self._settings.history:
-            self._compact()
-        self._advanced.set()
-        self._advanced = trio.Event()
+        for lane in (self.everything, self.objects, self.nodes):
+            lane.forget(self.floor, self._settings.history)
+
+    def _tell_mesh(self) -> None:
+        self._told_mesh = self.head
+        self._tell(mesh=True)
+
+    def _tell(self, *, mesh: bool) -> None:
         for use in self._users:
-            use()
-
-    def _compact(self) -> None:
-        """Let go of changes that later ones of the same object have made void."""
-        self._last = {
-            key: change
-            for key, change in self._last.items()
-            if not change.deleted or change.revision > self.floor
-        }
-        self._log = [change for change in self._log if self._last.get(change.key) is change]
-
-
-def _encoded(change: Change) -> DownChange:
-    one = change.object
-    deleted = change.type is ChangeType.DELETE
-    message = push(
-        new_stamp(),
-        _operation(change),
-        resource_of(one.key),
-        _sendable(one.body),
-        revision=str(one.resource_version),
-    )
-    return DownChange(
-        one.resource_version,
-        one.key,
-        deleted,
-        _node_of(one),
-        message.header.msg_id,
-        encode_message(message).decode(),
-    )
-
-
-def _operation(change: Change) -> Operation:
-    # CloudCore tells of a Node by update alone, of a new one too (captures, point 16).
-    if change.object.key.kind == "Node" and change.type is ChangeType.INSERT:
-        return Operation.UPDATE
-    return Operation(change.type.value)
-
-
-def resource_of(key: ObjectKey) -> ResourcePath:
-    """How a Message calls an object: ``default/service/web``, ``null/node/edge-1``."""
-    return ResourcePath(key.namespace or NO_NAMESPACE, key.kind.lower(), key.name)
-
-
-def _sendable(body: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Without what only writers of the object care for; it is a third of a Pod."""
-    if "managedFields" not in body["metadata"]:
-        return body
-    metadata = {k: v for k, v in body["metadata"].items() if k != "managedFields"}
-    return {**body, "metadata": metadata}
-
-
-def _node_of(one: KubeObject) -> str:
-    if one.key.kind != "Pod":
-        return ""
-    node = (one.body.get("spec") or {}).get("nodeName")
-    return node if isinstance(node, str) else ""
+            use(mesh=mesh)

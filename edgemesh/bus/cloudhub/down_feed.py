@@ -1,149 +1,211 @@
-"""What one node is sent: a position in the changes, and what of them it wants."""
+"""What one node is sent: where it stands in the changes, and what comes before they go on."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
 
 from edgemesh.bus.close_codes import CloseCode
-from edgemesh.bus.cloudhub.changes import Changes, DownChange
-from edgemesh.bus.pki.revocations import REVOCATIONS
-from edgemesh.bus.stamp import new_stamp
+from edgemesh.bus.cloudhub.changes import Changes
+from edgemesh.bus.cloudhub.down_change import DownChange
+from edgemesh.bus.cloudhub.lane import Lane
+from edgemesh.bus.cloudhub.mesh_frames import MeshFrames, Place, Standing
 from edgemesh.model.objects import ObjectKey
 from edgemesh.policy.bus.outbox import Outgoing
-from edgemesh.wire.kubeedge.answers import push
-from edgemesh.wire.message import Operation, ResourcePath, encode_message
 
-SYNC = ResourcePath("all", "sync")
-
-# What the data plane of an edgemesh node goes by.
-MESH_KINDS = frozenset(
-    {
-        "DestinationRule",
-        "EndpointSlice",
-        "Endpoints",
-        "GRPCRoute",
-        "HTTPRoute",
-        "Namespace",
-        "Node",
-        "Pod",
-        "ReferenceGrant",
-        "Rule",
-        "RuleEndpoint",
-        "Service",
-        "TCPRoute",
-        "TLSRoute",
-        "TrafficPolicy",
-        "VirtualService",
-    }
-)
+End = Callable[[CloseCode, str], None]
 
 
-class DownFeed:
-    """Everything from a position on, then what changes.
+class Course(Protocol):
+    """A node's way through the changes."""
 
-    Args:
-        changes: of the store.
-        wanted: of which changes the node hears.
-        end: ends the session; the node comes back and begins anew.
-        since: the revision that the node has come to; 0 for all that there is.
-        marks: whether the node is told when it has everything.
-
-    Attributes:
-        full: whether the node is sent all that there is.
-        revision: that the node has come to when it has all that was sent.
-    """
-
-    def __init__(
-        self,
-        changes: Changes,
-        wanted: Callable[[DownChange], bool],
-        end: Callable[[CloseCode, str], None],
-        *,
-        since: int,
-        marks: bool,
-    ) -> None:
-        self._changes = changes
-        self._wanted = wanted
-        self._end = end
-        self._marks = marks
-        self.full = since == 0
-        self.revision = since
-        # Of deletions, those from here on concern the node.
-        self.listed_to = changes.head if self.full else since
-        self._marked = False
-        self._again: dict[ObjectKey, None] = {}
-        self._ahead: deque[Outgoing] = deque()
+    @property
+    def revision(self) -> int:
+        """That the node has come to when it has all that was sent."""
 
     @property
     def waiting(self) -> int:
         """How many changes the node has not yet been sent, about."""
-        counted = self._changes.count_after(self.revision)
-        return counted + len(self._again) + len(self._ahead)
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether deletions may be forgotten that the node has not seen."""
+
+    def next(self) -> Outgoing | None:
+        """Go on; None when there is nothing at present."""
+
+    def passed(self, key: ObjectKey) -> DownChange | None:
+        """The newest state of an object that is not to come anyway."""
+
+    def mark_again(self) -> None:
+        """What was sent is lost, and what it said of the node's place with it."""
+
+
+class DownFeed:
+    """See the module.
+
+    Args:
+        changes: of the store.
+        course: what the node is sent of them.
+        end: ends the session; the node comes back and begins anew.
+    """
+
+    def __init__(self, changes: Changes, course: Course, end: End) -> None:
+        self._changes = changes
+        self._course = course
+        self._end = end
+        self._again: dict[ObjectKey, None] = {}
+        self._ahead: deque[Outgoing] = deque()
+
+    @property
+    def revision(self) -> int:
+        """That the node has come to when it has all that was sent."""
+        return self._course.revision
+
+    @property
+    def waiting(self) -> int:
+        """How many changes the node has not yet been sent, about."""
+        return self._course.waiting + len(self._again) + len(self._ahead)
 
     def add(self, outgoing: Outgoing) -> None:
         """Send a Message ahead of all others."""
         self._ahead.append(outgoing)
 
-    def ask_again(self, key: ObjectKey) -> None:
-        """Send the newest state of an object; it comes before everything else."""
-        self._again[key] = None
+    def ask_again(self, keys: Iterable[ObjectKey]) -> None:
+        """Send the newest states of objects; they come before everything else."""
+        self._again.update(dict.fromkeys(keys))
+        self._course.mark_again()
 
     def next(self) -> Outgoing | None:
-        """The next Message, None when there is none at present."""
+        """The next frame, None when there is none at present."""
         if self._ahead:
             return self._ahead.popleft()
-        changes = self._changes
-        if not changes.listed:
+        if not self._changes.listed:
             return None
-        if max(self.revision, self.listed_to) < changes.floor:
+        if self._course.is_behind:
             self._end(CloseCode.ANEW, "deletions that this node has not seen are forgotten")
             return None
-        change = self._next_again() or changes.next_after(self.revision, self._is_news)
-        if change is not None:
-            self.revision = max(self.revision, change.revision)
-            self._marked = False
-            return Outgoing(change.msg_id, change.text, change.key)
-        self.revision = max(self.revision, changes.head)
-        if self._marks and not self._marked:
-            self._marked = True
-            return _mark(self.revision)
-        return None
+        return self._next_again() or self._course.next()
 
-    def _next_again(self) -> DownChange | None:
+    def _next_again(self) -> Outgoing | None:
         while self._again:
             key = next(iter(self._again))
             del self._again[key]
-            change = self._changes.get(key)
-            # What lies ahead will come in its turn.
-            if change is not None and change.revision <= self.revision:
-                return change
+            change = self._course.passed(key)
+            if change is not None:
+                return alone(change)
         return None
 
-    def _is_news(self, change: DownChange) -> bool:
-        return self._wanted(change) and not (change.deleted and change.revision <= self.listed_to)
 
-
-def for_mesh_node(
-    changes: Changes, store: str, revision: int, end: Callable[[CloseCode, str], None]
-) -> DownFeed:
-    """The feed of an edgemesh node.
+class MeshCourse:
+    """Of an edgemesh node: everything from a revision on, and when that was all.
 
     Args:
         changes: of the store.
+        frames: of them.
         store: that the node has followed so far, "" when it is new.
         revision: that it has come to.
-        end: ends its session.
+
+    Attributes:
+        full: whether the node is sent all that there is.
+        since: the revision of the store from which on it hears of deletions.
     """
-    known = store == changes.store_uid and changes.floor <= revision <= changes.head
-    return DownFeed(changes, _is_of_mesh, end, since=revision if known else 0, marks=True)
+
+    def __init__(self, changes: Changes, frames: MeshFrames, store: str, revision: int) -> None:
+        self._changes = changes
+        self._frames = frames
+        known = store == changes.store_uid and changes.floor <= revision <= changes.head
+        self.full = not known or revision == 0
+        self.since = changes.head if self.full else revision
+        self._standing = Standing(
+            self._begin(changes.objects, revision), self._begin(changes.nodes, revision), -1
+        )
+
+    @property
+    def revision(self) -> int:
+        """See `Course`."""
+        return self._standing.revision
+
+    @property
+    def waiting(self) -> int:
+        """See `Course`."""
+        return sum(lane.count_after(place.revision) for lane, place in self._lanes())
+
+    @property
+    def is_behind(self) -> bool:
+        """See `Course`."""
+        return any(max(place) < self._changes.floor for _, place in self._lanes())
+
+    def next(self) -> Outgoing | None:
+        """See `Course`."""
+        outgoing, self._standing = self._frames.next(self._standing)
+        return outgoing
+
+    def passed(self, key: ObjectKey) -> DownChange | None:
+        """See `Course`."""
+        for lane, place in self._lanes():
+            change = lane.get(key)
+            if change is not None and change.revision <= place.revision:
+                return change
+        return None
+
+    def mark_again(self) -> None:
+        """See `Course`."""
+        self._standing = self._standing._replace(marked=-1)
+
+    def _begin(self, lane: Lane, revision: int) -> Place:
+        return Place(0, lane.revision) if self.full else Place(revision, revision)
+
+    def _lanes(self) -> Sequence[tuple[Lane, Place]]:
+        return (
+            (self._changes.objects, self._standing.objects),
+            (self._changes.nodes, self._standing.nodes),
+        )
 
 
-def _is_of_mesh(change: DownChange) -> bool:
-    return change.key.kind in MESH_KINDS or change.key == REVOCATIONS
+class EdgeCourse:
+    """Of a KubeEdge node: what concerns it from now on, one Message after the other.
+
+    Args:
+        changes: of the store.
+        wanted: of which changes the node hears.
+    """
+
+    def __init__(self, changes: Changes, wanted: Callable[[DownChange], bool]) -> None:
+        self._changes = changes
+        self._wanted = wanted
+        self.revision = changes.head
+
+    @property
+    def waiting(self) -> int:
+        """See `Course`."""
+        return self._changes.everything.count_after(self.revision)
+
+    @property
+    def is_behind(self) -> bool:
+        """See `Course`."""
+        return self.revision < self._changes.floor
+
+    def next(self) -> Outgoing | None:
+        """See `Course`."""
+        for change in self._changes.everything.after(self.revision):
+            self.revision = change.revision
+            if self._wanted(change):
+                return alone(change)
+        self.revision = max(self.revision, self._changes.head)
+        return None
+
+    def passed(self, key: ObjectKey) -> DownChange | None:
+        """See `Course`."""
+        change = self._changes.get(key)
+        # What lies ahead will come in its turn.
+        return change if change is not None and change.revision <= self.revision else None
+
+    def mark_again(self) -> None:
+        """See `Course`; there are no marks."""
 
 
-def _mark(revision: int) -> Outgoing:
-    content = {"revision": revision, "synced": True}
-    message = push(new_stamp(), Operation.UPDATE, SYNC, content)
-    return Outgoing(message.header.msg_id, encode_message(message).decode(), None)
+def alone(change: DownChange) -> Outgoing:
+    """A frame of one Message."""
+    return Outgoing(change.msg_id, change.text, (change.key,))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from edgemesh.bus.cloudhub.applications import Applications
-from edgemesh.bus.cloudhub.changes import Changes, DownChange
-from edgemesh.bus.cloudhub.down_feed import DownFeed
+from edgemesh.bus.cloudhub.changes import Changes
+from edgemesh.bus.cloudhub.down_change import DownChange
+from edgemesh.bus.cloudhub.down_feed import DownFeed, EdgeCourse
 from edgemesh.bus.cloudhub.edge_writes import EdgeWrites
 from edgemesh.bus.cloudhub.holdings import NodeHoldings
 from edgemesh.bus.cloudhub.session import Session
@@ -46,11 +47,8 @@ class EdgeNodes:
         def is_wanted(change: DownChange) -> bool:
             return change.node == node or change.key == own or change.key in session.followed
 
-        feed = DownFeed(
-            self._changes, is_wanted, session.end, since=self._changes.head, marks=False
-        )
-        for key in (own, *(change.key for change in self._changes.pods_on(node))):
-            feed.ask_again(key)
+        feed = DownFeed(self._changes, EdgeCourse(self._changes, is_wanted), session.end)
+        feed.ask_again((own, *(change.key for change in self._changes.pods_on(node))))
         session.feed = feed
 
     async def answer(self, session: Session, message: Message) -> None:

@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
-from edgemesh.bus.cloudhub.mesh_node import Apply
+from edgemesh.bus.cloudhub.link_notes import Apply
 from edgemesh.model.errors import OperatorError
 from edgemesh.model.objects import KubeObject, ObjectKey
 from edgemesh.store.store import Store

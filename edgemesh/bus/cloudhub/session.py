@@ -6,7 +6,7 @@ import math
 import time
 import uuid
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Final, NamedTuple, Protocol
 
 import trio
@@ -30,26 +30,25 @@ from edgemesh.wire.message import (
     decode_frame,
     decode_frames,
     encode_message,
-    join_frames,
 )
 
 # Ids of Messages that a node has sent lately, to know those that come again.
 _REMEMBERED_IDS: Final = 128
-# No more Messages are put into a frame that has as much.
-_FRAME_CHARACTERS: Final = 65536
+# An edgemesh node loses nothing while its connection stands; it may be slow.
+_PATIENCE: Final = 2.0
 
 
 class Feed(Protocol):
     """What a node is sent by and by."""
 
     def next(self) -> Outgoing | None:
-        """The next Message, None when there is none at present."""
+        """The next frame, None when there is none at present."""
 
     def add(self, outgoing: Outgoing) -> None:
         """Send a Message ahead of all others."""
 
-    def ask_again(self, key: ObjectKey) -> None:
-        """What was sent of an object was never acknowledged: its newest state is due."""
+    def ask_again(self, keys: Iterable[ObjectKey]) -> None:
+        """What was sent of objects was never acknowledged: their newest states are due."""
 
     @property
     def revision(self) -> int:
@@ -108,7 +107,10 @@ class Session:
         self._refusals = refusals
         self._handle = handle
         self._outbox = Outbox(
-            settings.in_flight if caller.edgemesh else 1, settings.resend_seconds, settings.resends
+            settings.in_flight if caller.edgemesh else 1,
+            settings.resend_seconds,
+            settings.resends,
+            growth=_PATIENCE if caller.edgemesh else 1.0,
         )
         self._news = trio.Event()
         self._urgent: deque[str] = deque()
@@ -194,7 +196,7 @@ class Session:
         """
         assert self.feed is not None
         text = encode_message(message).decode()
-        self.feed.add(Outgoing(message.header.msg_id, text, key))
+        self.feed.add(Outgoing(message.header.msg_id, text, (key,)))
         self._news.set()
 
     async def ask(self, message: Message, seconds: float) -> Message:
@@ -294,25 +296,14 @@ class Session:
         await self._send_urgent()
         due = self._outbox.due(trio.current_time())
         for outgoing in due.lost:
-            if self.feed is not None and outgoing.key is not None:
-                self.feed.ask_again(outgoing.key)
+            if self.feed is not None:
+                self.feed.ask_again(outgoing.keys)
         for outgoing in due.again:
             await self._send_text(outgoing.text)
-        while news := self._next_news():
-            await self._send_text(join_frames(news))
-            await self._send_urgent()
-
-    def _next_news(self) -> list[str]:
-        """What the feed has for one frame: several Messages where the node takes that."""
-        texts: list[str] = []
-        size = 0
         while self._outbox.has_room and self.feed and (news := self.feed.next()):
             self._outbox.add(news, trio.current_time())
-            texts.append(news.text)
-            size += len(news.text)
-            if size >= _FRAME_CHARACTERS or not self.caller.edgemesh:
-                break
-        return texts
+            await self._send_text(news.text)
+            await self._send_urgent()
 
     async def _send_urgent(self) -> None:
         while self._urgent:

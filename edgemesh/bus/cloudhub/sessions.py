@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Final, Protocol
 
 import trio
 
@@ -13,6 +13,9 @@ from edgemesh.bus.router.nodes import NodeAwayError
 from edgemesh.model.cloud_status import ConnectedNode
 from edgemesh.observe.log import get_logger
 from edgemesh.wire.message import Message
+
+# A share that nobody waits for: frozen machines, and links that are down by now.
+_FEW: Final = 0.1
 
 _log = get_logger("cloudhub")
 
@@ -62,6 +65,11 @@ class Sessions:
     def get(self, node: str) -> Session | None:
         """The session of a node, None when it is not connected here."""
         return self._by_node.get(node)
+
+    def are_behind(self) -> bool:
+        """Whether many edgemesh nodes have not yet taken in what they were told."""
+        behind = sum(session.caller.edgemesh and session.waiting > 0 for session in self)
+        return behind > len(self) * _FEW
 
     async def run(self, session: Session) -> None:
         """Put a session into the table, in the place of an older one, and run it to its end."""

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 import trio
 
 from edgemesh.wire.websocket_frames import FrameLimit, MessageTooLarge
+
+# The most in one record of TLS (RFC 8446 section 5.1). What OpenSSL has once put together for a
+# connection it keeps room for as long as that lasts, and there are thousands.
+_RECORD_BYTES: Final = 16384
 
 
 class LimitedStream(trio.abc.Stream):
@@ -54,7 +59,10 @@ class LimitedStream(trio.abc.Stream):
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Send bytes; see `trio.abc.SendStream`."""
-        await self._stream.send_all(data)
+        whole = memoryview(data)
+        await self._stream.send_all(whole[:_RECORD_BYTES])
+        for start in range(_RECORD_BYTES, len(whole), _RECORD_BYTES):
+            await self._stream.send_all(whole[start : start + _RECORD_BYTES])
 
     async def wait_send_all_might_not_block(self) -> None:
         """See `trio.abc.SendStream`."""

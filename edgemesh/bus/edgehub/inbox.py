@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import trio
@@ -10,15 +11,15 @@ from edgemesh.wire.message import Message
 
 
 class Received(NamedTuple):
-    """A Message that came.
+    """What one frame has brought to be stored or acknowledged.
 
     Args:
-        message: see there.
-        is_new: whether it is to be stored; else it is acknowledged only.
+        fresh: Messages that are to be stored.
+        last: of all of them; its acknowledgement is that of the frame.
     """
 
-    message: Message
-    is_new: bool
+    fresh: Sequence[Message]
+    last: Message
 
 
 class Inbox:
@@ -31,35 +32,39 @@ class Inbox:
     def __init__(self, most_messages: int, most_bytes: int) -> None:
         self._most_messages = most_messages
         self._most_bytes = most_bytes
-        self._messages: list[Received] = []
+        self._received: list[Received] = []
+        self._messages = 0
         self._bytes = 0
         self._changed = trio.lowlevel.ParkingLot()
 
     def __len__(self) -> int:
         """How many Messages are in it."""
-        return len(self._messages)
+        return self._messages
 
-    async def put(self, received: Received, size: int) -> None:
-        """Put one in, once there is room; one alone may be larger than all.
+    async def put(self, received: Received, messages: int, size: int) -> None:
+        """Put a frame in, once there is room; one alone may be larger than all.
 
         Args:
             received: see there.
+            messages: in it.
             size: of its text in bytes.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
-        while self._messages and (
-            len(self._messages) >= self._most_messages or self._bytes + size > self._most_bytes
+        while self._received and (
+            self._messages + messages > self._most_messages or self._bytes + size > self._most_bytes
         ):
             await self._changed.park()
-        self._messages.append(received)
+        self._received.append(received)
+        self._messages += messages
         self._bytes += size
         self._changed.unpark_all()
 
     async def take(self) -> list[Received]:
         """Everything that is in it, once there is anything; in its order."""
         await trio.lowlevel.checkpoint_if_cancelled()
-        while not self._messages:
+        while not self._received:
             await self._changed.park()
-        taken, self._messages, self._bytes = self._messages, [], 0
+        taken, self._received = self._received, []
+        self._messages = self._bytes = 0
         self._changed.unpark_all()
         return taken

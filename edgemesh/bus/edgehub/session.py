@@ -229,27 +229,36 @@ class Session:
                 self._counts["malformed"] += 1
                 self._tell("malformed", f"the cloud sent what is no Message: {problem}")
                 continue
-            for message in messages:
-                await self._take(message, len(frame) // len(messages))
+            await self._take_frame(messages, len(frame))
 
-    async def _take(self, message: Message, size: int) -> None:
+    async def _take_frame(self, messages: Sequence[Message], size: int) -> None:
+        """What is to be stored of a frame is stored, and acknowledged, as one."""
+        kept = [message for message in messages if await self._take(message)]
+        if kept:
+            fresh = [message for message in kept if self._is_new(message)]
+            await self._inbox.put(Received(fresh, kept[-1]), len(kept), size)
+
+    async def _take(self, message: Message) -> bool:
+        """Do what a Message asks; whether it is to be kept, and acknowledged then."""
         route = message.route
         if route.group == Group.USER:
             self._hand_on(message)
         elif message.header.parent_msg_id == self._opening.header.msg_id:
-            await self._begin(message, size)
+            self._begin(message)
+            return True
         elif route.group == Group.RESOURCE and route.operation in _PUSHES:
             if route.resource == f"null/node/{self._node}":
                 self.accepted.set()
             if self._lists is not None:
                 self._lists.note_push(message)
-            await self._inbox.put(Received(message, self._is_new(message)), size)
-        elif self._questions.answer(message):
-            self.accepted.set()
-            await self._acknowledge(message)
+            return True
         else:
-            self._counts["ignored"] += 1
+            if self._questions.answer(message):
+                self.accepted.set()
+            else:
+                self._counts["ignored"] += 1
             await self._acknowledge(message)
+        return False
 
     def _hand_on(self, message: Message) -> None:
         if self._is_new(message) and not self._questions.answer(message):
@@ -260,21 +269,20 @@ class Session:
         self._counts["repeated"] += not is_new
         return is_new
 
-    async def _begin(self, message: Message, size: int) -> None:
+    def _begin(self, message: Message) -> None:
         if message.route.operation != Operation.RESPONSE:
             text = bytes(message.content).decode()
             raise CloudProblemError(f"the cloud refuses to send its objects: {text:.300}")
         self.accepted.set()
-        await self._inbox.put(Received(message, is_new=True), size)
 
     async def _store(self) -> None:
         while True:
-            batch = await self._inbox.take()
-            fresh = [received.message for received in batch if received.is_new]
+            frames = await self._inbox.take()
+            fresh = [message for received in frames for message in received.fresh]
             if fresh:
                 await self._write(fresh)
-            for received in batch:
-                await self._acknowledge(received.message)
+            for received in frames:
+                await self._acknowledge(received.last)
 
     async def _write(self, batch: Sequence[Message]) -> None:
         settings = self._settings
