@@ -47,6 +47,7 @@ from edgemesh.kernel.heap import share_one_heap
 from edgemesh.meta.controller import Controller
 from edgemesh.meta.server import Metamanager
 from edgemesh.model.errors import OperatorError
+from edgemesh.model.paths import ALL_PATHS
 from edgemesh.model.settings import Settings
 from edgemesh.observe.admin.server import serve_admin
 from edgemesh.observe.log import configure_logging, get_logger
@@ -119,6 +120,8 @@ async def _start(
 ) -> CloudHub:
     metamanager = Metamanager(store, settings.meta)
     follower = Follower(settings)
+    # Objects stand here as on a node that can do everything: each node says what it cannot.
+    follower.available = ALL_PATHS
     metamanager.add_conditions(follower)
     credentials = await _credentials(settings, store)
     hub = CloudHub(settings, store, credentials, Controller(settings.meta).apply)

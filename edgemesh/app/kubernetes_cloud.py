@@ -7,61 +7,26 @@ Lease. A cloud with a store of its own follows for itself, and needs the Lease t
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
 from dataclasses import replace
 
 import trio
 
-from edgemesh.app.cloud_router import CloudRouter
 from edgemesh.app.follow import Follower
 from edgemesh.app.kubernetes import Following
+from edgemesh.app.standing import Router, Standing
 from edgemesh.cloud.access import Access, open_access
 from edgemesh.cloud.authority import publish_authority
 from edgemesh.cloud.events import Events
 from edgemesh.cloud.lease import Election
-from edgemesh.cloud.status_writer import Outcome, StatusWriter
+from edgemesh.cloud.status_writer import StatusWriter
 from edgemesh.cloud.subjects import Subjects
 from edgemesh.cloud.token_review import TokenReviews
 from edgemesh.meta.mirror import Mirror
-from edgemesh.model.conditions import Condition
 from edgemesh.model.kubernetes_status import KubernetesStatus
-from edgemesh.model.objects import ObjectKey
 from edgemesh.model.services import Snapshot
 from edgemesh.model.settings import Settings
-from edgemesh.policy.objects.conditions import refused
 from edgemesh.policy.objects.written_status import Observed
 from edgemesh.store.store import Store
-
-
-class Standing:
-    """How objects stand: see `edgemesh.cloud.status_writer.Standings`."""
-
-    def __init__(
-        self, store: Store, mirror: Mirror, follower: Follower, router: CloudRouter | None
-    ) -> None:
-        """Ask these, the router where there is one."""
-        self._store = store
-        self._mirror = mirror
-        self._follower = follower
-        self._router = router
-
-    async def settled(self) -> None:
-        """See `Standings.settled`."""
-        await self._follower.reached(self._store.revision)
-
-    def conditions(self, key: ObjectKey) -> tuple[Condition, ...]:
-        """See `Standings.conditions`."""
-        problem = self._mirror.refused.get(key)
-        return refused(problem) if problem else self._follower.conditions(key)
-
-    def rule_problem(self, key: ObjectKey) -> str:
-        """See `Standings.rule_problem`."""
-        problem = self._router.rulebook.problems.get(key) if self._router is not None else None
-        return "" if problem is None else str(problem)
-
-    async def outcomes(self) -> Mapping[str, Outcome]:
-        """See `Standings.outcomes`."""
-        return {} if self._router is None else await self._router.tables.outcomes()
 
 
 class _Parts:
@@ -75,7 +40,7 @@ class _Parts:
             access,
             self.subjects,
             cloud.standing,
-            self.following.controller.where,
+            self.following.controller,
             settings,
             warn=events.warn,
             chance=random.random,
@@ -113,7 +78,7 @@ class CloudKubernetes:
         settings: Settings,
         store: Store,
         follower: Follower,
-        router: CloudRouter | None,
+        router: Router | None,
         authority: str = "",
     ) -> None:
         """Ask nobody yet; see `run`.

@@ -20,7 +20,7 @@ from edgemesh.cloud.objects import ApiRefusedError
 from edgemesh.cloud.reflector import Reflector
 from edgemesh.cloud.sink import Sink
 from edgemesh.model.kubernetes_settings import KubernetesSettings
-from edgemesh.model.reflection import ReflectorState, Resource
+from edgemesh.model.reflection import Phase, ReflectorState, Resource
 from edgemesh.observe.log import get_logger
 from edgemesh.policy.bus.reconnect import Reconnect
 from edgemesh.wire.kubernetes_api.objects import ApiContentError
@@ -86,6 +86,12 @@ class Controller:
         """How far each kind that is followed has come."""
         return [each.reflector.state for each in self._followed.values()]
 
+    @property
+    def listed(self) -> bool:
+        """Whether everything is here that the server can be had to list now."""
+        states = self.states()
+        return bool(states) and not any(map(self._is_coming, states))
+
     def where(self, kind: str) -> Served | None:
         """Where a kind is served, None where it is not, as far as that is known."""
         return self.served.get(kind)
@@ -132,6 +138,13 @@ class Controller:
         self.looked += 1
         self.served = served
         return True
+
+    def _is_coming(self, state: ReflectorState) -> bool:
+        """Whether a list that is not here is to be waited for; one may be forbidden for ever."""
+        if state.synced:
+            return False
+        given_up = trio.current_time() >= state.since + self._settings.max_retry_seconds
+        return state.phase is Phase.LISTING or (state.phase is Phase.FAILING and not given_up)
 
     def _wanted(self) -> Iterator[Resource]:
         for kind in FOLLOWED_KINDS:

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import trio
 
 from edgemesh.cloud.access import Access, UnreachableError
-from edgemesh.cloud.discovery import Served
+from edgemesh.cloud.controller import Controller
 from edgemesh.cloud.objects import ApiRefusedError, patch, path_of, read
 from edgemesh.cloud.subjects import Subjects
 from edgemesh.model.conditions import Condition
@@ -74,7 +74,7 @@ class StatusWriter:
         access: to the server.
         subjects: the objects.
         standings: how they stand.
-        served: under which path a kind is, None where it is not.
+        controller: knows what is served, and whether all of it has come.
         settings: times and limits.
         warn: is told of objects that are not accepted: the object, a reason, a sentence.
         chance: from 0 to 1, by lot.
@@ -89,7 +89,7 @@ class StatusWriter:
         access: Access,
         subjects: Subjects,
         standings: Standings,
-        served: Callable[[str], Served | None],
+        controller: Controller,
         settings: KubernetesSettings,
         *,
         warn: Callable[[Observed, str, str], None],
@@ -98,7 +98,7 @@ class StatusWriter:
         self._access = access
         self._subjects = subjects
         self._standings = standings
-        self._served = served
+        self._controller = controller
         self._settings = settings
         self._warn = warn
         self._chance = chance
@@ -121,6 +121,10 @@ class StatusWriter:
             await self._news.wait()
             self._news = trio.Event()
             await trio.sleep(settings.status_seconds)
+            if not self._controller.listed:
+                # What seems to be missing may be about to come.
+                self._news.set()
+                continue
             try:
                 await self._standings.settled()
                 await self._look()
@@ -172,7 +176,7 @@ class StatusWriter:
         return status_patch(observed, conditions, now)
 
     async def _write(self, observed: Observed, change: dict[str, Any]) -> None:
-        kind, served = find_kind(observed.key.kind), self._served(observed.key.kind)
+        kind, served = find_kind(observed.key.kind), self._controller.where(observed.key.kind)
         if kind is None or served is None:
             return
         path = path_of(served.path, kind, observed.key)

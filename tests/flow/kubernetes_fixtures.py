@@ -16,12 +16,14 @@ from apiserver.server import ApiServer, run_apiserver
 from edgemesh.app.follow import Follower
 from edgemesh.app.kubernetes import KubernetesConnection
 from edgemesh.app.kubernetes_cloud import CloudKubernetes
+from edgemesh.bus.router.rulebook import Rulebook
 from edgemesh.meta.server import Metamanager
 from edgemesh.model.kubernetes_settings import KubernetesSettings
 from edgemesh.model.kubernetes_status import KubernetesStatus
 from edgemesh.model.objects import KubeObject, ObjectKey
 from edgemesh.model.services import Snapshot
 from edgemesh.model.settings import Settings
+from edgemesh.store.router import RouterStore
 from edgemesh.store.rows import Scope
 from edgemesh.store.store import Store
 
@@ -53,6 +55,14 @@ class Source(Protocol):
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None: ...
 
 
+class Rules:
+    """What a router has of Rules, without a router."""
+
+    def __init__(self, store: Store, settings: Settings) -> None:
+        self.tables = RouterStore(store, max_errors=10, max_deleted=10)
+        self.rulebook = Rulebook(store, settings.meta.page_bytes, self.tables.keep)
+
+
 @dataclass
 class Following:
     """An agent or a cloud that follows."""
@@ -60,6 +70,7 @@ class Following:
     server: Front
     store: Store
     kubernetes: Source
+    router: Rules
 
     def status(self) -> KubernetesStatus:
         return self.kubernetes.status()
@@ -124,11 +135,13 @@ async def following(
             await nursery.start(store.follow, 0.2, print)
         follower = Follower(settings)
         feed = Metamanager(store, settings.meta).subscribe_changes()
-        connection: Source = CloudKubernetes(settings, store, follower, None)
+        router = Rules(store, settings)
+        connection: Source = CloudKubernetes(settings, store, follower, router)
         if node:
             connection = KubernetesConnection(settings, store, follower)
         follower.on_snapshot(connection.swap)
         await nursery.start(follower.run, feed)
+        await nursery.start(router.rulebook.run)
         await nursery.start(connection.run)
-        yield Following(server, store, connection)
+        yield Following(server, store, connection, router)
         nursery.cancel_scope.cancel()

@@ -131,6 +131,7 @@ async def test_a_status_that_another_writes_meanwhile_is_kept(tmp_path: Path) ->
                 return list(cloud.seen(path, "web").get("status", {}).get("parents", []))
 
             await until(lambda: len(parents()) == 2)
+            # Everything was there when the first was written.
             assert parents()[0] == theirs
             assert parents()[1]["controllerName"] == "edgemesh.io/edgecontroller"
             said = {each["type"]: each["reason"] for each in parents()[1]["conditions"]}
