@@ -25,7 +25,6 @@ class Request:
         query: the last value of each parameter.
         headers: names in lower case.
         at: the server's clock in seconds.
-        certified: common name of the client's certificate, "" without one.
     """
 
     method: str
@@ -33,7 +32,6 @@ class Request:
     headers: Mapping[str, str]
     body: bytes = b""
     at: float = 0.0
-    certified: str = ""
 
     @property
     def path(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from email.utils import formatdate
 
 import h11
@@ -89,11 +89,8 @@ class Exchange:
             await self.stream.send_all(data)
 
 
-async def serve_connection(stream: trio.abc.Stream, handle: Handler, certified: str = "") -> None:
+async def serve_connection(stream: trio.abc.Stream, handle: Handler) -> None:
     """Answer one request after the other until the client goes or breaks the protocol.
-
-    Args:
-        certified: who the client has shown to be by TLS.
 
     Raises:
         h11.RemoteProtocolError: what the client sent is not HTTP/1.1.
@@ -101,7 +98,6 @@ async def serve_connection(stream: trio.abc.Stream, handle: Handler, certified: 
     connection = h11.Connection(h11.SERVER)
     async with stream:
         while (request := await _request(stream, connection)) is not None:
-            request = replace(request, certified=certified)
             exchange = Exchange(request, connection, stream)
             if not await _answered(exchange, handle):
                 return

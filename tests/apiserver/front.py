@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -39,7 +38,6 @@ class Front(Cluster):
         manners: what a client did that no client must do.
         watches: those that are open now, with their requests.
         connections: that are open now.
-        handshakes_failed: of TLS.
         always: headers of all answers.
         accounting: headers of all answers but to strangers.
     """
@@ -52,7 +50,6 @@ class Front(Cluster):
     manners: Manners = field(default_factory=Manners)
     watches: dict[trio.CancelScope, Request] = field(default_factory=dict)
     connections: int = 0
-    handshakes_failed: int = 0
 
     @property
     def violations(self) -> list[str]:
@@ -75,9 +72,7 @@ class Front(Cluster):
         """Serve one connection, of TCP or in memory."""
         self.connections += 1
         try:
-            await serve_connection(stream, self._handle, await _certified(stream))
-        except trio.BrokenResourceError:
-            self.handshakes_failed += 1
+            await serve_connection(stream, self._handle)
         except h11.RemoteProtocolError as error:
             self.violations.append(f"not HTTP: {error}")
         finally:
@@ -127,30 +122,16 @@ class Front(Cluster):
         await exchange.tell(headers, run)
 
 
-async def _certified(stream: trio.abc.Stream) -> str:
-    """The common name that a client has shown by TLS."""
-    if not isinstance(stream, trio.SSLStream):
-        return ""
-    await stream.do_handshake()
-    certificate = stream.getpeercert() or {}
-    names = dict(pair for pairs in certificate.get("subject", ()) for pair in pairs)
-    return str(names.get("commonName", ""))
-
-
 _Served = TypeVar("_Served", bound=Front)
 
 
 @asynccontextmanager
-async def listening(
-    server: _Served, host: str, port: int, tls: ssl.SSLContext | None = None
-) -> AsyncIterator[_Served]:
+async def listening(server: _Served, host: str, port: int) -> AsyncIterator[_Served]:
     """Serve on TCP; port 0 is any that is free."""
     (listener,) = await trio.open_tcp_listeners(port, host=host)
-    number = listener.socket.getsockname()[1]
-    server.url = f"{'http' if tls is None else 'https'}://{host}:{number}"
-    served = listener if tls is None else trio.SSLListener(listener, tls, https_compatible=True)
+    server.url = f"http://{host}:{listener.socket.getsockname()[1]}"
     async with trio.open_nursery() as nursery:
-        await nursery.start(trio.serve_listeners, server.serve, [served])
+        await nursery.start(trio.serve_listeners, server.serve, [listener])
         try:
             yield server
         finally:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -29,9 +28,7 @@ class ApiServer(Front):
     """A Kubernetes API server.
 
     Attributes:
-        tokens: bearer tokens that are taken.
-        clients: common names of certificates that are taken; while there are neither tokens nor
-            clients, everybody may ask.
+        tokens: bearer tokens that are taken; none are asked for while it is empty.
         reviewer: answers TokenReviews.
         bookmark_every: seconds between bookmarks of a watch.
         roles: ClusterRoles and Roles of the client; None allows everything.
@@ -43,7 +40,6 @@ class ApiServer(Front):
         ("X-Kubernetes-Pf-Prioritylevel-Uid", "c2c6a3b4-6b0f-4e0c-8a53-6a1ad3c1b9d2"),
     )
     tokens: set[str] = field(default_factory=set)
-    clients: set[str] = field(default_factory=set)
     reviewer: Reviewer = field(default_factory=Reviewer)
     bookmark_every: float = 60.0
     roles: list[Body] | None = None
@@ -82,10 +78,7 @@ class ApiServer(Front):
 
     def _authenticate(self, request: Request) -> None:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        known = (scheme.lower() == "bearer" and token in self.tokens) or (
-            request.certified in self.clients
-        )
-        if (self.tokens or self.clients) and not known:
+        if self.tokens and (scheme.lower() != "bearer" or token not in self.tokens):
             raise unauthorized()
 
     def _got(self, type_: ResourceType, target: Target) -> Answer:
@@ -102,7 +95,6 @@ async def run_apiserver(
     faults: Faults | None = None,
     host: str = "127.0.0.1",
     port: int = 0,
-    tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[ApiServer]:
     """An API server on TCP.
 
@@ -110,8 +102,7 @@ async def run_apiserver(
         token: that clients must show; "" lets everybody in.
         faults: what goes wrong.
         port: 0 for any that is free.
-        tls: with the server's certificate; whether clients are asked for theirs.
     """
     server = ApiServer(tokens={token} if token else set(), faults=faults)
-    async with listening(server, host, port, tls):
+    async with listening(server, host, port):
         yield server
