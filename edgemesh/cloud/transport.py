@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import socket
 from collections.abc import AsyncIterable, AsyncIterator
-from contextlib import aclosing
 from typing import Final
 
 import httpcore2
@@ -78,10 +77,9 @@ class _Body(httpx2.AsyncByteStream):
     def __init__(self, answered: httpcore2.Response) -> None:
         self._answered = answered
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        async with aclosing(self._answered.aiter_stream()) as chunks:
-            async for chunk in chunks:
-                yield chunk
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        # A generator, which httpx2 closes.
+        return self._answered.aiter_stream()
 
     async def aclose(self) -> None:
         await self._answered.aclose()
