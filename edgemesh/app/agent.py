@@ -205,7 +205,7 @@ async def _start(
     await nursery.start(kernel_paths.run)
     # Not before the ports are ours: another agent's rules must not be cleared away.
     if guard.needed:
-        await nursery.start(guard.run)
+        await guard.start()
     if settings.dns.enabled:
         await nursery.start(serve_resolver, settings, lambda: plane.decider.snapshot, dns)
     if settings.netfilter.enabled:

@@ -26,10 +26,11 @@ _log = get_logger("guard")
 class Guard:
     """A guard to be started; made by `guarding`."""
 
-    def __init__(self, settings: Settings, lock: int) -> None:
-        """Prepare; see `run`."""
+    def __init__(self, settings: Settings, lock: int, nursery: trio.Nursery) -> None:
+        """Prepare; see `start`."""
         self._settings = settings
         self._lock = lock
+        self._nursery = nursery
         self._process: trio.Process | None = None
 
     @property
@@ -40,12 +41,15 @@ class Guard:
             settings.netfilter.enabled or settings.dns.enabled
         )
 
-    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Start the guard, then beat until cancelled.
+    async def start(self) -> None:
+        """Start the guard, and beat until the end of `guarding`.
 
-        To be started before anything is installed, and after it is certain that nobody else's
+        To be called before anything is installed, and after it is certain that nobody else's
         would be removed. A guard that ends is missed, not replaced: the agent goes on.
         """
+        await self._nursery.start(self._run)
+
+    async def _run(self, *, task_status: trio.TaskStatus[None]) -> None:
         netfilter = self._settings.netfilter
         patience_seconds = netfilter.watchdog_seconds if netfilter.enabled else 0
         self._process = await trio.lowlevel.open_process(
@@ -88,7 +92,7 @@ class Guard:
 
 @asynccontextmanager
 async def guarding(settings: Settings, lock: int) -> AsyncIterator[Guard]:
-    """A guard for everything within the block, once its `run` is started there.
+    """A guard for everything within the block, once it is started there.
 
     Args:
         settings: of the agent.
@@ -97,6 +101,10 @@ async def guarding(settings: Settings, lock: int) -> AsyncIterator[Guard]:
     When the block ends well, all is removed and the guard is dismissed. When it fails, the guard
     acts as soon as this process has ended.
     """
-    guard = Guard(settings, lock)
-    yield guard
+    # It beats until all is unwound: that may take longer than the guard's patience, as when BPF
+    # is being loaded.
+    async with trio.open_nursery() as nursery:
+        guard = Guard(settings, lock, nursery)
+        yield guard
+        nursery.cancel_scope.cancel()
     await guard.dismiss()
