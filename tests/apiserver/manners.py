@@ -26,7 +26,7 @@ _PARAMETERS = frozenset(
         "watch",
     }
 )
-_SAME_IN_A_SECOND = 10
+_SAME_IN_A_SECOND = 20
 
 
 @dataclass(eq=False)
@@ -39,7 +39,7 @@ class Manners:
 
     violations: list[str] = field(default_factory=list)
     _not_before: dict[str, float] = field(default_factory=dict)
-    _asked: defaultdict[str, deque[float]] = field(
+    _asked: defaultdict[tuple[str, bytes], deque[float]] = field(
         default_factory=lambda: defaultdict(lambda: deque(maxlen=_SAME_IN_A_SECOND))
     )
 
@@ -57,7 +57,7 @@ class Manners:
             self.violations.append(f"a watch with a limit: {said}")
         if request.at < self._not_before.get(self._about(request), 0.0):
             self.violations.append(f"asks again before Retry-After: {said}")
-        asked = self._asked[said]
+        asked = self._asked[said, request.body]
         if len(asked) == _SAME_IN_A_SECOND and request.at - asked[0] < 1.0:
             self.violations.append(f"asks {_SAME_IN_A_SECOND} times in a second: {said}")
             asked.clear()

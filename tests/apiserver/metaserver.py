@@ -270,7 +270,7 @@ class MetaWatch:
 
     async def run(self, send: Send) -> None:
         """Tell rows and pushes until the time is over."""
-        with trio.move_on_after(float(self.query.get("timeoutSeconds") or DEFAULT_SECONDS)):
+        with trio.move_on_after(float(self.query.get("timeoutSeconds", 0)) or DEFAULT_SECONDS):
             epoch = self.server.open_watch(self.type_)
             try:
                 await self._tell(send, epoch)

@@ -159,7 +159,7 @@ def accept_watch(
         type_,
         target,
         query,
-        seconds=float(query.get("timeoutSeconds") or DEFAULT_SECONDS),
+        seconds=float(query.get("timeoutSeconds", 0)) or DEFAULT_SECONDS,
         bookmark_every=bookmark_every,
         wanted=wanted_by(type_, target, query),
         revision=int(asked or 0),

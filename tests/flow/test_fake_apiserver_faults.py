@@ -129,7 +129,7 @@ async def test_a_long_list_is_compressed_for_who_asks_for_it(
         ([f"{SERVICES}?watch=true&limit=5&timeoutSeconds=1"], "a watch with a limit"),
         ([f"{SERVICES}?colour=blue"], "there is no parameter colour"),
         ([f"{SERVICES}?continue=abc&resourceVersion=5"], "continue with a resourceVersion"),
-        ([SERVICES] * 11, "asks 10 times in a second"),
+        ([SERVICES] * 21, "asks 20 times in a second"),
         ([f"{SERVICES}?resourceVersion=999"] * 2, "asks again before Retry-After"),
     ],
 )

@@ -38,6 +38,7 @@ Body = dict[str, Any]
 _EDGE = {"node-role.kubernetes.io/edge": ""}
 _PATIENCE_SECONDS = 20.0
 _PAUSE_SECONDS = 0.03
+_GRACE_SECONDS = 3.0
 # As many as begin while the first of them hangs until it is given up, and some more.
 _CALLS_AT_A_TIME = 100
 
@@ -125,6 +126,24 @@ class KubeCluster:
         self.server.delete(VIRTUAL_SERVICES, "default", name)
         return told_at
 
+    def restart_agents(self, *nodes: str) -> None:
+        """Returns when their agents intercept again."""
+        self.state = trio.run(agents.stop_agents, self.home, self.state, nodes, _GRACE_SECONDS)
+        again = [self.state.node(name) for name in nodes]
+        self.state = trio.run(agents.start_agents, self.home, self.state, again)
+
+    @contextmanager
+    def without_server(self) -> Iterator[None]:
+        """Let nobody reach the API server, silently, as by a cable that is cut."""
+        namespace = plan.cloud_of(self.home.lab).namespace
+        routes = ["ip", "route", "show", "proto", "boot"]
+        lost = [line.split() for line in output(namespace, routes).splitlines()]
+        output(namespace, ["ip", "link", "set", "eth0", "down"])
+        yield
+        output(namespace, ["ip", "link", "set", "eth0", "up"])
+        for route in lost:
+            output(namespace, ["ip", "route", "replace", *route])
+
     def write_slices(self) -> None:
         """Be the endpoint-slice controller: one slice of IPv4 for each Service."""
         pods = list(self.server.objects(PODS).values())
@@ -153,18 +172,23 @@ def names(pods: list[Pod]) -> set[str]:
 
 @contextmanager
 def kube_cluster(
-    *server_arguments: str, with_cloud: bool = False, crds: tuple[str, ...] = ("virtualservices",)
+    *server_arguments: str,
+    with_cloud: bool = False,
+    crds: tuple[str, ...] = ("virtualservices",),
+    **following: float,
 ) -> Iterator[KubeCluster]:
-    """A lab of two edge nodes and a cloud, whose agents or whose cloud follow an API server.
+    """A lab of two edge nodes, whose agents or whose cloud follow an API server.
 
     Args:
         server_arguments: of ``apiserver/serve.py``.
         with_cloud: whether agents connect to a cloud, which alone follows the API server.
         crds: plurals of the kinds that are installed.
+        following: further settings of who follows.
     """
     with unique_home() as home:
         cloud = plan.cloud_of(home.lab)
-        follow: Tables = {"kubernetes": {"server": f"http://{cloud.addresses[0]}:{PORT}"}}
+        url = f"http://{cloud.addresses[0]}:{PORT}"
+        follow: Tables = {"kubernetes": {"server": url, **following}}
         settings = {} if with_cloud else follow
         trio.run(lambda: cluster.up(home, 2, with_agents=False, settings=settings))
         with apiserver_process(
@@ -179,7 +203,8 @@ def kube_cluster(
                 server.put(NODES, node_body(node))
             if with_cloud:
                 _start_cloud(home, follow)
-            state = trio.run(agents.start_agents, home, load(home), load(home).nodes)
+            edges = [node for node in load(home).nodes if not node.is_cloud]
+            state = trio.run(agents.start_agents, home, load(home), edges)
             yield KubeCluster(home, server, state)
 
 
