@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 import trio
@@ -175,7 +176,7 @@ def kube_cluster(
     *server_arguments: str,
     with_cloud: bool = False,
     crds: tuple[str, ...] = ("virtualservices",),
-    **following: float,
+    following: Mapping[str, float] = MappingProxyType({}),
 ) -> Iterator[KubeCluster]:
     """A lab of two edge nodes, whose agents or whose cloud follow an API server.
 

@@ -31,7 +31,7 @@ def until_answered_by(cluster: KubeCluster, deployment: str, since: float) -> fl
 
 
 def test_without_api_server_agents_serve_what_they_had_after_a_restart_and_then_catch_up() -> None:
-    with kube_cluster(**QUICK) as cluster:
+    with kube_cluster(following=QUICK) as cluster:
         serve_web(cluster)
         with cluster.without_server():
             cluster.restart_agents(NEAR, FAR)
@@ -44,8 +44,9 @@ def test_without_api_server_agents_serve_what_they_had_after_a_restart_and_then_
         assert cluster.server.violations() == []
 
 
+@pytest.mark.long
 def test_a_kind_that_the_api_server_gets_later_is_followed_without_a_restart() -> None:
-    with kube_cluster(crds=(), missing_seconds=1.0) as cluster:
+    with kube_cluster(crds=(), following={"missing_seconds": 1.0}) as cluster:
         serve_web(cluster)
         cluster.serve("elsewhere", "other")
         cluster.server.install_crd("virtualservices")
@@ -55,7 +56,7 @@ def test_a_kind_that_the_api_server_gets_later_is_followed_without_a_restart() -
 
 @pytest.mark.long
 def test_a_connection_that_died_in_silence_is_noticed_and_the_server_asked_anew() -> None:
-    with kube_cluster(silence_seconds=5.0, **QUICK) as cluster:
+    with kube_cluster(following={**QUICK, "silence_seconds": 5.0}) as cluster:
         serve_web(cluster)
         with cluster.without_server():
             cluster.serve("web", "other")
@@ -66,7 +67,7 @@ def test_a_connection_that_died_in_silence_is_noticed_and_the_server_asked_anew(
 
 @pytest.mark.long
 def test_a_metaserver_without_its_cloud_takes_nothing_from_agents() -> None:
-    with kube_cluster("--metaserver", metaserver_seconds=2.0, **QUICK) as cluster:
+    with kube_cluster("--metaserver", following={**QUICK, "metaserver_seconds": 2.0}) as cluster:
         serve_web(cluster)
         cluster.server.tell("lose_cloud")
         cluster.restart_agents(NEAR, FAR)
