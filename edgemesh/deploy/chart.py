@@ -12,6 +12,7 @@ from edgemesh.deploy.gotemplate.execute import Templates
 from edgemesh.deploy.gotemplate.parse import parse
 from edgemesh.deploy.values import combine
 from edgemesh.deploy.yaml_text import read_mapping
+from edgemesh.model.errors import OperatorError
 
 # kubectl applies objects in the order in which they come: what others need goes first.
 _FIRST = (
@@ -26,6 +27,8 @@ _FIRST = (
     "PersistentVolumeClaim",
     "Service",
 )
+# RFC 1123 label.
+_NAMESPACE = re.compile("[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
 _DOCUMENTS = re.compile(r"^---\s*$", re.MULTILINE)
 
 
@@ -61,6 +64,8 @@ def render(namespace: str, layers: Iterable[Mapping[str, Any]]) -> list[Document
     Raises:
         OperatorError: the values are not understood or contradict each other.
     """
+    if not _NAMESPACE.fullmatch(namespace):
+        raise OperatorError(f"namespace {namespace!r} is no name of at most 63 letters and digits")
     chart = chart_directory()
     given = {
         "Values": combine(default_values(), layers),

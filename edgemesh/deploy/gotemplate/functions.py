@@ -69,7 +69,15 @@ def _fail(message: str) -> str:
 def _quoted(value: Any) -> str:
     if not isinstance(value, str):
         raise TemplateError(f"quote: {value!r} is no string")
-    return json.dumps(value, ensure_ascii=False)
+    # YAML takes what is not printable by its number only.
+    return "".join(map(_escaped, json.dumps(value, ensure_ascii=False)))
+
+
+def _escaped(sign: str) -> str:
+    if sign.isprintable():
+        return sign
+    number = ord(sign)
+    return f"\\u{number:04x}" if number <= 0xFFFF else f"\\U{number:08x}"
 
 
 FUNCTIONS: Mapping[str, Callable[..., Any]] = {
