@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -126,12 +127,16 @@ _Served = TypeVar("_Served", bound=Front)
 
 
 @asynccontextmanager
-async def listening(server: _Served, host: str, port: int) -> AsyncIterator[_Served]:
-    """Serve on TCP; port 0 is any that is free."""
+async def listening(
+    server: _Served, host: str, port: int, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[_Served]:
+    """Serve on TCP, or on TLS; port 0 is any that is free."""
     (listener,) = await trio.open_tcp_listeners(port, host=host)
-    server.url = f"http://{host}:{listener.socket.getsockname()[1]}"
+    scheme = "http" if tls is None else "https"
+    server.url = f"{scheme}://{host}:{listener.socket.getsockname()[1]}"
+    served = listener if tls is None else trio.SSLListener(listener, tls, https_compatible=True)
     async with trio.open_nursery() as nursery:
-        await nursery.start(trio.serve_listeners, server.serve, [listener])
+        await nursery.start(trio.serve_listeners, server.serve, [served])
         try:
             yield server
         finally:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import signal
 import socket
+import ssl
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,7 @@ def actions(server: Front) -> dict[str, Callable[..., Any]]:
         return {**shared, "lose_cloud": server.lose_cloud, "return_cloud": server.return_cloud}
     if isinstance(server, ApiServer):
         users = server.reviewer.users
+        shared["allow"] = server.allow
         return {**shared, "vouch": lambda token, user: users.update({token: TokenUser(**user)})}
     return shared
 
@@ -60,7 +62,9 @@ def _done(known: dict[str, Callable[..., Any]], line: bytes) -> Body:
         return {"error": str(error)}
 
 
-async def run(server: Front, host: str, port: int, control: socket.socket) -> None:
+async def run(
+    server: Front, host: str, port: int, control: socket.socket, tls: ssl.SSLContext | None
+) -> None:
     """Serve until SIGTERM; the listening socket ``control`` is closed then."""
     known = actions(server)
 
@@ -73,7 +77,7 @@ async def run(server: Front, host: str, port: int, control: socket.socket) -> No
                     await stream.send_all(msgspec.json.encode(_done(known, line)) + b"\n")
 
     with trio.open_signal_receiver(signal.SIGTERM) as signals:
-        async with listening(server, host, port), trio.open_nursery() as nursery:
+        async with listening(server, host, port, tls), trio.open_nursery() as nursery:
             listener = trio.SocketListener(trio.socket.from_stdlib_socket(control))
             await nursery.start(trio.serve_listeners, obey, [listener])
             async for _ in signals:
@@ -98,10 +102,15 @@ def main() -> None:
     parser.add_argument("--control", type=Path, required=True)
     parser.add_argument("--token", default="", help="bearer token that clients must show")
     parser.add_argument("--metaserver", action="store_true", help="be a KubeEdge MetaServer")
+    parser.add_argument("--certificate", type=Path, help="PEM of it and its key: serve TLS")
     chosen = parser.parse_args()
     tokens = {chosen.token} if chosen.token else set()
     server: Front = MetaServer() if chosen.metaserver else ApiServer(tokens=tokens)
-    trio.run(run, server, chosen.host, chosen.port, control_socket(chosen.control))
+    tls = None
+    if chosen.certificate is not None:
+        tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        tls.load_cert_chain(chosen.certificate)
+    trio.run(run, server, chosen.host, chosen.port, control_socket(chosen.control), tls)
 
 
 if __name__ == "__main__":

@@ -44,6 +44,10 @@ class ApiServer(Front):
     bookmark_every: float = 60.0
     roles: list[Body] | None = None
 
+    def allow(self, roles: list[Body]) -> None:
+        """Bind ClusterRoles and Roles to the client, and no others."""
+        self.roles = roles
+
     async def result(self, request: Request) -> Answer | Streamed:
         self._authenticate(request)
         target = parse_path(request.path)

@@ -12,6 +12,7 @@ import shlex
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ ADMIN_PORT = 15020
 # What a kubelet would fill in.
 FIELDS = {"spec.nodeName": "node-1", "metadata.name": "pod-1", "status.podIP": "127.0.0.1"}
 _END_SECONDS = 20.0
+_SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 
 # A folder's mount shows what is in it even where the folders above are root's alone.
 _SCRIPT = """
@@ -37,10 +39,29 @@ mkdir -p /run/edgemesh /var/lib/edgemesh /run/source /run/tmp
 mount --bind {source} /run/source
 chown {user}:{user} /run/edgemesh /var/lib/edgemesh /run/tmp
 printf %s {toml} > /run/edgemesh.toml
+{projected}
 mount -o remount,bind,ro /
 exec setpriv --reuid {user} --regid {user} --clear-groups {rights} env -i {variables} \
   /run/source/.venv/bin/python -m edgemesh.cli.main {arguments}
 """
+
+
+@dataclass(frozen=True)
+class InCluster:
+    """What a kubelet tells a Pod of the API server.
+
+    Attributes:
+        host, port: of the server.
+        namespace: of the Pod.
+        token: of its service account.
+        authority: PEM of who has certified the server.
+    """
+
+    host: str
+    port: int
+    namespace: str
+    token: str
+    authority: str
 
 
 class Container:
@@ -83,13 +104,18 @@ class Container:
         assert self._process.poll() is None, self.log
         try:
             return self.get("/readyz")[0] == http.HTTPStatus.OK
-        except ConnectionRefusedError:
+        except (ConnectionRefusedError, http.client.RemoteDisconnected):
             return False
 
 
 @contextmanager
 def started(
-    namespace: str, manifest: Mapping[str, Any], toml: str, folder: Path, *enter: str
+    namespace: str,
+    manifest: Mapping[str, Any],
+    toml: str,
+    folder: Path,
+    *enter: str,
+    cluster: InCluster | None = None,
 ) -> Iterator[Container]:
     """Start the only container of a DaemonSet or Deployment.
 
@@ -99,6 +125,7 @@ def started(
         toml: of its ConfigMap.
         folder: for its log.
         enter: a command that runs the rest of its line, as in a cgroup.
+        cluster: what a kubelet tells it of the API server.
     """
     pod = manifest["spec"]["template"]["spec"]
     [container] = pod["containers"]
@@ -107,7 +134,10 @@ def started(
         toml=shlex.quote(toml),
         user=pod.get("securityContext", {}).get("runAsUser", 0),
         rights=_rights(container["securityContext"]),
-        variables=shlex.join(f"{name}={value}" for name, value in _variables(container)),
+        projected=_projected(cluster),
+        variables=shlex.join(
+            f"{name}={value}" for name, value in (*_variables(container), *_server(cluster))
+        ),
         arguments=shlex.join(container["command"][1:]),
     )
     assert container["command"][0] == "edgemesh"
@@ -137,6 +167,31 @@ def _rights(security: Mapping[str, Any]) -> str:
     if not security.get("allowPrivilegeEscalation", True):
         words.append("--no-new-privs")
     return shlex.join(words)
+
+
+def _projected(cluster: InCluster | None) -> str:
+    """Mount what a Pod gets of its service account."""
+    if cluster is None:
+        return ""
+    files = {
+        "token": cluster.token,
+        "ca.crt": cluster.authority,
+        "namespace": cluster.namespace,
+    }
+    lines = [f"mkdir -p {_SERVICE_ACCOUNT}"]
+    lines += [
+        f"printf %s {shlex.quote(text)} > {_SERVICE_ACCOUNT}/{name}" for name, text in files.items()
+    ]
+    return "\n".join(lines)
+
+
+def _server(cluster: InCluster | None) -> list[tuple[str, str]]:
+    if cluster is None:
+        return []
+    return [
+        ("KUBERNETES_SERVICE_HOST", cluster.host),
+        ("KUBERNETES_SERVICE_PORT", str(cluster.port)),
+    ]
 
 
 def _variables(container: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
