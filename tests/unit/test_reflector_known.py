@@ -115,6 +115,7 @@ def test_in_order_every_event_is_news_but_for_what_is_known_already() -> None:
         (made("a", "9" * 5000), False, True),
         (made("a", ""), True, True),
         (made("a", "", "other"), True, False),
+        (made("a", "", "other"), False, True),
         (made("a", "", "u"), True, True),
         (made("x", ""), True, False),
     ],
