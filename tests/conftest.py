@@ -1,4 +1,4 @@
-"""What all tests share: the marks ``root`` and ``long``."""
+"""What all tests share: the marks ``root``, ``long`` and ``vm``."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from requirement import unmet
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="run the tests that take minutes too")
+    parser.addoption("--vm", action="store_true", help="run the tests in virtual machines too")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if config.getoption("--long"):
-        return
-    deselected = [item for item in items if item.get_closest_marker("long")]
+    unwanted = [mark for mark in ("long", "vm") if not config.getoption(f"--{mark}")]
+    deselected = {item for item in items if any(map(item.get_closest_marker, unwanted))}
     if deselected:
-        config.hook.pytest_deselected(items=deselected)
-        items[:] = [item for item in items if not item.get_closest_marker("long")]
+        config.hook.pytest_deselected(items=list(deselected))
+        items[:] = [item for item in items if item not in deselected]
 
 
 @pytest.fixture(autouse=True)
