@@ -7,7 +7,7 @@ it. A kind that is served under another path, or chosen by other selectors, is f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -19,6 +19,7 @@ from edgemesh.cloud.followed import FOLLOWED_KINDS
 from edgemesh.cloud.objects import ApiRefusedError
 from edgemesh.cloud.reflector import Reflector
 from edgemesh.cloud.sink import Sink
+from edgemesh.model.kinds import Kind
 from edgemesh.model.kubernetes_settings import KubernetesSettings
 from edgemesh.model.reflection import Phase, ReflectorState, Resource
 from edgemesh.observe.log import get_logger
@@ -55,6 +56,7 @@ class Controller:
         settings: times and limits.
         chance: from 0 to 1, by lot.
         pods: the field selector for Pods at present, "" for all.
+        kinds: to follow.
 
     Attributes:
         served: kinds that the server serves, by name; empty before the first look.
@@ -69,15 +71,19 @@ class Controller:
         settings: KubernetesSettings,
         chance: Callable[[], float],
         pods: Callable[[], str],
+        *,
+        kinds: Sequence[Kind] = FOLLOWED_KINDS,
     ) -> None:
         self._access = access
         self._sink = sink
         self._settings = settings
         self._chance = chance
         self._pods = pods
+        self._kinds = kinds
         self._followed: dict[str, _Followed] = {}
         self._swept_endpoints = False
         self._hurry = trio.Event()
+        self._failures = self._new_failures()
         self.served: Mapping[str, Served] = {}
         self.problem = ""
         self.looked = 0
@@ -100,7 +106,7 @@ class Controller:
         """Kinds that the server does not serve, as far as that is known."""
         if not self.looked:
             return []
-        return [kind.name for kind in FOLLOWED_KINDS if kind.name not in self.served]
+        return [kind.name for kind in self._kinds if kind.name not in self.served]
 
     def choose_pods_again(self) -> None:
         """Follow other Pods, if others are wanted now."""
@@ -108,36 +114,42 @@ class Controller:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Follow until cancelled; started at once, whether there is a server or not."""
-        settings = self._settings
-        failures = Reconnect(settings.first_retry_seconds, settings.max_retry_seconds)
+        next_look = trio.current_time()
         async with trio.open_nursery() as nursery:
             task_status.started()
             while True:
-                pause = settings.missing_seconds
-                if not await self._look():
-                    pause = failures.pause(0, self._chance())
+                if trio.current_time() >= next_look:
+                    pause = await self._look()
+                    next_look = trio.current_time() + pause
                 for resource in self._wanted():
                     self._follow(nursery, resource)
                 await self._leave_endpoints()
                 self._hurry = trio.Event()
-                with trio.move_on_after(pause):
+                with trio.move_on_at(next_look):
                     await self._hurry.wait()
 
-    async def _look(self) -> bool:
-        """Find out what is served; false when the server does not say."""
+    async def _look(self) -> float:
+        """Find out what is served; seconds until it is time to look again."""
         try:
-            served = await discover(self._access, FOLLOWED_KINDS)
+            served = await discover(self._access, self._kinds)
         except (ApiRefusedError, ApiContentError, UnreachableError) as error:
             if not self.problem:
                 _log.warning("the API server does not say what it serves", problem=str(error))
             self.problem = str(error)
-            return False
+            asked = error.pause if isinstance(error, ApiRefusedError) else 0.0
+            asked = min(asked, self._settings.max_retry_after_seconds)
+            return max(asked, self._failures.pause(0, self._chance()))
         if self.problem:
             _log.info("the API server answers")
+        self._failures = self._new_failures()
         self.problem = ""
         self.looked += 1
         self.served = served
-        return True
+        return self._settings.missing_seconds
+
+    def _new_failures(self) -> Reconnect:
+        settings = self._settings
+        return Reconnect(settings.first_retry_seconds, settings.max_retry_seconds)
 
     def _is_coming(self, state: ReflectorState) -> bool:
         """Whether a list that is not here is to be waited for; one may be forbidden for ever."""
@@ -147,7 +159,7 @@ class Controller:
         return state.phase is Phase.LISTING or (state.phase is Phase.FAILING and not given_up)
 
     def _wanted(self) -> Iterator[Resource]:
-        for kind in FOLLOWED_KINDS:
+        for kind in self._kinds:
             served = self.served.get(kind.name)
             if served is None or (kind.name == _ENDPOINTS and _SLICES in self.served):
                 continue

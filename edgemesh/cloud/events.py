@@ -82,9 +82,11 @@ class Events:
                 if not self.problem:
                     _log.warning("events are not written", problem=str(error))
                 self.problem = str(error)
+                pause = error.pause if isinstance(error, ApiRefusedError) else 0.0
             else:
                 self.written += 1
-                self.problem = ""
+                self.problem, pause = "", 0.0
+            await trio.sleep(min(pause, self._settings.max_retry_after_seconds))
 
     def _body(self, namespace: str, about: Observed, reason: str, note: str) -> dict[str, Any]:
         key = about.key

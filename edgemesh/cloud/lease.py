@@ -108,10 +108,13 @@ class Election:
             if not is_conflict and not self.problem:
                 _log.warning("the lease cannot be had", lease=self._path, problem=str(error))
             self.problem = "" if is_conflict else str(error)
-            return False
-        self.problem = ""
-        self.holder = lease.holder
-        return lease.holder == self._me
+            pause = error.pause if isinstance(error, ApiRefusedError) else 0.0
+        else:
+            self.problem = ""
+            self.holder = lease.holder
+            return lease.holder == self._me
+        await trio.sleep(min(pause, self._settings.max_retry_after_seconds))
+        return False
 
     async def _once(self) -> LeaseView:
         now = trio.current_time()

@@ -134,6 +134,7 @@ class StatusWriter:
                 self.problem = str(error)
                 self._news.set()
                 asked = error.pause if isinstance(error, ApiRefusedError) else 0.0
+                asked = min(asked, settings.max_retry_after_seconds)
                 await trio.sleep(max(asked, failures.pause(0, self._chance())))
             else:
                 failures = Reconnect(settings.first_retry_seconds, settings.max_retry_seconds)
