@@ -70,8 +70,9 @@ def _toml(imported: Imported) -> Iterator[str]:
 
 def _values(imported: Imported) -> Iterator[str]:
     config = {section: dict(keys) for section, keys in imported.settings.items()}
-    agent: dict[str, Any] = {}
-    if "server" in config.get("kubernetes", {}):
-        agent = {"follow": "kubernetes", "server": config["kubernetes"].pop("server")}
+    server = config.get("kubernetes", {}).pop("server", "")
+    agent: dict[str, Any] = {"follow": "kubernetes", "server": server} if server else {}
     agent["config"] = {section: keys for section, keys in config.items() if keys}
-    yield yaml.safe_dump({"agent": agent}, sort_keys=False).rstrip("\n")
+    # Agents that ask a server themselves have no use for a cloud.
+    cloud = {"cloud": {"enabled": False}} if server else {}
+    yield yaml.safe_dump({"agent": agent, **cloud}, sort_keys=False).rstrip("\n")

@@ -94,7 +94,9 @@ def test_values_for_the_chart_lead_agents_to_the_same_server(
     path.write_text(COMPLETE)
     import_file(path, values=True)
     given = read_mapping(capsys.readouterr().out.encode(), "printed")
-    agent = combine(default_values(), [given])["agent"]
+    values = combine(default_values(), [given])
+    agent = values["agent"]
+    assert values["cloud"]["enabled"] is False
     assert (agent["follow"], agent["server"]) == ("kubernetes", "https://127.0.0.1:10550")
     assert agent["config"]["dns"]["listen"] == ["169.254.96.16:5353"]
 
