@@ -31,6 +31,7 @@ class ConnectCallers:
     Attributes:
         problem: why nobody can be told from others, "" when that works. Then no calls may be
             balanced when they connect, for some of them are to be left alone.
+        unfound: which Pods are treated like everybody else, "" when none are.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class ConnectCallers:
         self._missing: frozenset[str] = frozenset()
         self._pause = _FIRST_PAUSE_SECONDS
         self.problem = ""
+        self.unfound = ""
 
     def want(self) -> None:
         """Look at the snapshot in force."""
@@ -88,9 +90,10 @@ class ConnectCallers:
             return
         self._set_problem("")
         missing = here - cookies.keys()
+        names = ", ".join(sorted({pod_name(snapshot.pods[address]) for address in missing}))
+        self.unfound = f"the network namespaces of {names} are not found" if missing else ""
         if missing - self._missing:
-            names = sorted({pod_name(snapshot.pods[address]) for address in missing})
-            _log.warning("network namespaces of Pods are not found", pods=names)
+            _log.warning("Pods are not told from others", problem=self.unfound)
         self._missing = missing
 
     def _set_problem(self, problem: str) -> None:

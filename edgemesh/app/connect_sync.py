@@ -141,7 +141,7 @@ class ConnectSync:
         Their calls are left alone and come to the agent.
         """
         if not self._failed:
-            return self._callers.problem
+            return self._callers.problem or self._callers.unfound
         reasons = ", ".join(sorted(set(self._failed.values())))
         return f"{len(self._failed)} Service ports are not in the kernel's maps: {reasons}"
 

@@ -22,7 +22,7 @@ from edgemesh.model.paths import ALL_PATHS, AvailablePaths
 from edgemesh.model.services import Service, ServiceName, Snapshot, Source, Transport
 from edgemesh.model.streams import LINK_ANNOTATION
 from edgemesh.policy.bus.beyond import beyond_the_cloud
-from edgemesh.policy.callers import SAYS_NOTHING, namespace_says, pod_says
+from edgemesh.policy.callers import SAYS_NOTHING, Said, namespace_says, pod_says
 from edgemesh.policy.objects.backends import Neighbours
 from edgemesh.policy.objects.conditions import conditions_of, refused
 from edgemesh.policy.objects.standing import Target, standing_of
@@ -208,7 +208,7 @@ class SnapshotBuilder:
 
     def _take_pod(self, key: ObjectKey, view: Pod | None) -> None:
         name = f"{key.namespace}/{key.name}"
-        says = pod_says(view.metadata.labels, view.metadata.annotations) if view else SAYS_NOTHING
+        says = _pod_says(view) if view else SAYS_NOTHING
         if self._pods.put(key, view, says.choice):
             self._relabelled.add(name)
         weight, problem = weight_of(view) if view else (1, "")
@@ -257,6 +257,11 @@ class SnapshotBuilder:
         if ruled is not None and self._reaches_cloud:
             service = beyond_the_cloud(service, ruled, self._linked)
         self._built.put(service, intercepted=record.intercepted)
+
+
+def _pod_says(view: Pod) -> Said:
+    metadata = view.metadata
+    return pod_says(metadata.labels, metadata.annotations, host_network=view.spec.host_network)
 
 
 def _is_linked_edge(view: Node) -> bool:

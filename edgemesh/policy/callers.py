@@ -42,9 +42,20 @@ class Said(NamedTuple):
 SAYS_NOTHING: Final = Said()
 
 
-def pod_says(labels: Mapping[str, str], annotations: Mapping[str, str]) -> Said:
-    """What a Pod says: its label first, then its annotation."""
-    return _read({"label": labels, "annotation": annotations})
+def pod_says(
+    labels: Mapping[str, str], annotations: Mapping[str, str], *, host_network: bool
+) -> Said:
+    """What a Pod says: its label first, then its annotation.
+
+    Args:
+        labels, annotations: of the Pod.
+        host_network: whether it is on the node's own network, where nobody tells it from others.
+    """
+    said = _read({"label": labels, "annotation": annotations})
+    if said.choice is None or not host_network:
+        return said
+    where = f"metadata.{said.choice.field}s[{quote(INTERCEPT)}]"
+    return Said(None, (*said.problems, f"{where}: without effect, for the Pod has hostNetwork"))
 
 
 def namespace_says(labels: Mapping[str, str]) -> Said:

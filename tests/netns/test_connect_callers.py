@@ -112,14 +112,15 @@ async def test_a_pod_that_opts_in_is_balanced_where_others_are_not(pod: ConnectL
 
 
 async def test_a_pod_without_a_namespace_here_is_told_and_holds_up_nobody(
-    pod: ConnectLab, capsys: pytest.CaptureFixture[str]
+    pod: ConnectLab,
 ) -> None:
     async with running_agent(pod, [pod.server()]) as agent:
         serve_for(agent, [ADDRESS, NOBODYS])
         await agent.until(agent.is_left_alone)
-        await agent.until(
-            lambda: "network namespaces of Pods are not found" in capsys.readouterr().out
-        )
+        told = "the network namespaces of default/caller are not found"
+        await agent.until(lambda: agent.sync.problem == told)
+        serve_for(agent, [ADDRESS])
+        await agent.until(lambda: agent.sync.problem == "")
 
 
 async def test_nothing_is_balanced_where_pods_cannot_be_told_apart(

@@ -49,7 +49,7 @@ def left_alone(snapshot: Snapshot, address: str = ADDRESS) -> str:
 def test_a_pods_label_counts_for_more_than_its_annotation(
     labels: dict[str, str], annotations: dict[str, str]
 ) -> None:
-    said = pod_says(labels, annotations)
+    said = pod_says(labels, annotations, host_network=False)
     words = [each.get(INTERCEPT) for each in (labels, annotations)]
     first = next((word for word in words if word in ("enabled", "disabled")), None)
     assert said.choice == (
@@ -68,7 +68,7 @@ def test_a_word_that_is_not_understood_is_told(labels: dict[str, str]) -> None:
 
 
 def test_what_is_told_names_the_field_and_the_word() -> None:
-    (problem,) = pod_says({}, {INTERCEPT: "no"}).problems
+    (problem,) = pod_says({}, {INTERCEPT: "no"}, host_network=False).problems
     assert problem == (
         'metadata.annotations["edgemesh.io/intercept"]: expected enabled or disabled, got "no"'
     )
@@ -149,7 +149,19 @@ def test_where_nothing_is_intercepted_by_default_those_who_want_it_are_listed() 
 def test_pods_on_the_nodes_own_network_cannot_be_told_apart() -> None:
     body = caller(labels={INTERCEPT: "disabled"})
     body["spec"] = {"hostNetwork": True}
-    assert build(body).callers == Callers()
+    made = builder()
+    made.apply([change(body)])
+    assert made.build(1).callers == Callers()
+    assert made.problems == {
+        ObjectKey("Pod", "default", "web-1"): 'metadata.labels["edgemesh.io/intercept"]: '
+        "without effect, for the Pod has hostNetwork"
+    }
+
+
+@pytest.mark.parametrize("says", [{}, {INTERCEPT: "?"}])
+def test_pods_on_the_nodes_own_network_are_told_only_what_they_said(says: dict[str, str]) -> None:
+    said = pod_says(says, {}, host_network=True)
+    assert said == pod_says(says, {}, host_network=False)
 
 
 def test_an_address_that_another_pod_has_now_is_treated_as_that_one_wants() -> None:
