@@ -5,7 +5,7 @@ The database's clock decides who lives and what is too old, for those of replica
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from sqlalchemy import BigInteger, Connection, cast, delete, func, insert, select, update
@@ -108,8 +108,15 @@ class ReplicaTable:
         gone = delete(ReplicaRow).where(ReplicaRow.name == self._name)
         await self._store.write_rows(lambda connection: connection.execute(gone))
 
-    async def note(self, changes: Sequence[Whereabouts]) -> None:
+    async def note(
+        self, changes: Sequence[Whereabouts], is_true: Callable[[Whereabouts], bool]
+    ) -> None:
         """Note sessions of this replica that began or ended, in this order.
+
+        Args:
+            changes: see there.
+            is_true: whether one is so by now, asked in the writer thread: what is told late of a
+                node that has gone on to another replica would end its connection there.
 
         Raises:
             StoreError: the store cannot be written.
@@ -118,7 +125,7 @@ class ReplicaTable:
         def work(connection: Connection) -> None:
             if any(change.here for change in changes):
                 self._say_alive(connection)
-            for change in changes:
+            for change in filter(is_true, changes):
                 of_node = delete(PresenceRow).where(PresenceRow.node == change.node)
                 if not change.here:
                     connection.execute(of_node.where(PresenceRow.session == change.session))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -94,6 +95,27 @@ async def test_a_node_that_changes_the_replica_goes_on_where_it_was(
             while "default/service/new" not in resources:
                 resources |= {resource for _, resource in told(await node.until_synced())}
             assert "default/service/old" not in resources
+
+
+async def test_a_replica_that_is_late_to_tell_of_a_node_does_not_end_its_next_connection(
+    tmp_path: Path, cluster: Cluster
+) -> None:
+    async with two_replicas(tmp_path, cluster) as (a, b), trio.open_nursery() as nursery:
+        busy = threading.Event()
+        nursery.start_soon(a.store.write_rows, lambda _connection: busy.wait(10))
+        async with a.node("n1"):
+            await until(lambda: a.hub.sessions.get("n1"))
+        await until(lambda: not len(a.hub.sessions))
+        async with b.node("n1"):
+            await until_at(b, "n1", "b")
+            busy.set()
+            # What it had to tell it has told before this.
+            async with a.node("n2"):
+                await until_at(b, "n2", "a")
+            session = b.hub.sessions.get("n1")
+            assert session is not None
+            assert session.farewell is None
+            await until_at(a, "n1", "b")
 
 
 async def test_a_question_finds_a_node_at_another_replica_and_its_answer_comes_back(

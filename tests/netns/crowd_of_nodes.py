@@ -8,6 +8,7 @@ was; how many Messages have come; how many objects that node has that has the fe
 
 from __future__ import annotations
 
+import gc
 import json
 import random
 import sys
@@ -150,6 +151,8 @@ def main() -> None:
     """Run the nodes of a folder."""
     cloud, folder = sys.argv[1:]
     configure_logging(LogSettings(level="error"))
+    # A real node has a heap of its own; here a thousand would be looked through for each of them.
+    gc.set_threshold(100_000, 50, 100)
     trio.run(run_nodes, cloud, sorted(Path(folder).iterdir()))
 
 

@@ -168,12 +168,16 @@ class Replicas:
             self._changed = trio.Event()
             changes, self._changes = self._changes, []
             try:
-                await self._table.note(changes)
+                await self._table.note(changes, self._is_true)
             except StoreError as error:
                 _warn(error.problem)
                 self._changes[:0] = changes
                 await trio.sleep(self._seconds)
                 self._changed.set()
+
+    def _is_true(self, change: Whereabouts) -> bool:
+        session = self._sessions.get(change.node)
+        return change.here == (session is not None and session.id == change.session)
 
     async def _read_mail(self, nursery: trio.Nursery) -> None:
         while True:
