@@ -262,6 +262,23 @@ async def test_an_answer_that_does_not_come_is_not_waited_for() -> None:
         nursery.cancel_scope.cancel()
 
 
+async def test_the_kernel_finds_out_that_the_other_end_of_a_silent_watch_has_vanished() -> None:
+    async with (
+        run_apiserver() as server,
+        open_access(KubernetesSettings(server=server.url)) as access,
+        access.stream(SERVICES, {"watch": "true", "timeoutSeconds": "60"}, 60.0),
+    ):
+        to_server = f":{int(server.url.rpartition(':')[2]):04X}"
+        table = await trio.Path("/proc/net/tcp").read_text()
+        rows = map(str.split, table.splitlines()[1:])
+        (timer,) = [row[5] for row in rows if row[2].endswith(to_server) and row[3] == "01"]
+    # proc_net_tcp.rst: 2 is the timer of keepalives (the others are not at work in silence); it
+    # goes off within 10 seconds, in hundredths.
+    kind, _, when = timer.partition(":")
+    assert kind == "02"
+    assert int(when, 16) <= 1000
+
+
 def _absent(folder: Path) -> KubernetesSettings:
     return KubernetesSettings(server="kubeconfig", kubeconfig=str(folder / "nowhere"))
 
