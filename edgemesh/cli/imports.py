@@ -72,6 +72,10 @@ def _values(imported: Imported) -> Iterator[str]:
     config = {section: dict(keys) for section, keys in imported.settings.items()}
     server = config.get("kubernetes", {}).pop("server", "")
     agent: dict[str, Any] = {"follow": "kubernetes", "server": server} if server else {}
+    listen = config.get("admin", {}).pop("listen", "")
+    if listen:
+        # Not in the configuration: probes have to know it, too.
+        agent |= {"adminPort": int(listen.rpartition(":")[2]), "adminPublic": True}
     agent["config"] = {section: keys for section, keys in config.items() if keys}
     # Agents that ask a server themselves have no use for a cloud.
     cloud = {"cloud": {"enabled": False}} if server else {}

@@ -59,6 +59,8 @@ class Agent(_Values):
     server: str
     config: Config
     token_secret: str
+    admin_port: Port
+    admin_public: bool
     drain_seconds: Count
     privileged: bool
     host_pid: bool = msgspec.field(name="hostPID")

@@ -219,12 +219,37 @@ def test_another_configuration_makes_other_pods() -> None:
     assert template({"proxy": {"tcp_port": 1}}) != template({"proxy": {"tcp_port": 2}})
 
 
-def test_kubernetes_asks_where_the_agent_answers() -> None:
-    agent = container("defaults", "DaemonSet", "agent")
-    probes = [
-        agent[each]["httpGet"] for each in ("startupProbe", "readinessProbe", "livenessProbe")
+@pytest.mark.parametrize("name", VALUE_SETS)
+def test_kubernetes_asks_where_the_agent_answers(name: str) -> None:
+    agent = container(name, "DaemonSet", "agent")
+    address, _, port = variables(agent)["EDGEMESH_ADMIN_LISTEN"].rpartition(":")
+    assert address in {"127.0.0.1", "0.0.0.0"}
+    [served] = agent["ports"]
+    assert served == {
+        "name": "admin",
+        "containerPort": int(port),
+        "hostPort": int(port),
+        "protocol": "TCP",
+    }
+    for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+        asked = agent[probe]["httpGet"]
+        assert (asked["host"], asked["port"]) == ("127.0.0.1", "admin")
+
+
+@pytest.mark.parametrize(
+    ("values", "address"),
+    [
+        ({}, "127.0.0.1:15020"),
+        ({"agent": {"adminPublic": True, "adminPort": 9999}}, "0.0.0.0:9999"),
+        ({"podMonitor": {"enabled": True}}, "0.0.0.0:15020"),
+    ],
+)
+def test_nobody_else_reads_metrics_unless_told_so(values: dict[str, Any], address: str) -> None:
+    [body] = [
+        each.body for each in render("mesh", [ADDRESS, values]) if each.body["kind"] == "DaemonSet"
     ]
-    assert {(probe["host"], probe["port"]) for probe in probes} == {("127.0.0.1", 15020)}
+    [agent] = body["spec"]["template"]["spec"]["containers"]
+    assert variables(agent)["EDGEMESH_ADMIN_LISTEN"] == address
 
 
 def test_namespace_and_definitions_come_before_what_needs_them() -> None:

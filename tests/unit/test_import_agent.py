@@ -98,6 +98,8 @@ def test_values_for_the_chart_lead_agents_to_the_same_server(
     agent = values["agent"]
     assert values["cloud"]["enabled"] is False
     assert (agent["follow"], agent["server"]) == ("kubernetes", "https://127.0.0.1:10550")
+    assert (agent["adminPort"], agent["adminPublic"]) == (9999, True)
+    assert "admin" not in agent["config"]
     assert agent["config"]["dns"]["listen"] == ["169.254.96.16:5353"]
 
 
