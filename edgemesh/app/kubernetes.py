@@ -102,7 +102,9 @@ class KubernetesConnection:
         async with open_access(settings) as access:
             following = Following(access, self._mirror, settings, self._pods, self._mirror)
             self._following = following
-            await following.controller.run(task_status=task_status)
+            task_status.started()
+            await self._mirror.begin()
+            await following.controller.run()
 
     def status(self) -> KubernetesStatus:
         """How far it has come."""

@@ -20,6 +20,7 @@ from edgemesh.meta.synced import SyncedObjects, complete_body
 from edgemesh.model.kinds import Kind, find_kind
 from edgemesh.model.objects import ObjectKey
 from edgemesh.model.reflection import Change, Name, Resource
+from edgemesh.model.sync import SyncPosition
 from edgemesh.observe.log import get_logger
 from edgemesh.policy.mirrored import kept, with_own_annotations
 from edgemesh.policy.selection import chooses
@@ -52,6 +53,10 @@ class Mirror:
     def refused(self) -> Mapping[ObjectKey, str]:
         """Objects that cannot be stored, the latest of them, and why."""
         return self._refused.latest
+
+    async def begin(self) -> None:
+        """Begin to follow a server: how far a cloud was followed before means nothing any more."""
+        await self._write(lambda batch: batch.forget_position())
 
     async def change(self, resource: Resource, changes: Sequence[Change]) -> None:
         """Write changes; when this returns they are on disk.
@@ -132,6 +137,10 @@ class _Batch:
     def replaced(self) -> Sequence[ObjectKey]:
         """Objects that were applied here and are not any more."""
         return self._objects.replaced
+
+    def forget_position(self) -> None:
+        """See `Mirror.begin`."""
+        self._transaction.note_position(SyncPosition())
 
     def take(self, kind: Kind, changes: Mapping[ObjectKey, Change]) -> None:
         """Write changes of objects of one kind."""

@@ -14,6 +14,7 @@ from edgemesh.meta.mirror import Mirror
 from edgemesh.model.objects import ObjectKey, Origin
 from edgemesh.model.reflection import Change, Name, Resource
 from edgemesh.model.streams import LINK_ANNOTATION
+from edgemesh.model.sync import SyncPosition
 from edgemesh.store.errors import StoreError
 from edgemesh.store.rows import Scope
 from edgemesh.store.transaction import Transaction
@@ -169,3 +170,10 @@ async def test_a_write_that_the_database_refuses_is_tried_again(
     await mirror.change(SERVICES, there(service("a")))
     await mirror.missing(SERVICES)
     assert await names(world, "Service") == {"a"}
+
+
+async def test_a_node_that_goes_back_to_a_cloud_begins_anew(world: Served) -> None:
+    position = SyncPosition("cloud", 7)
+    await world.store.transact(lambda transaction: transaction.note_position(position))
+    await mirror_of(world).begin()
+    assert await world.store.sync_position() == SyncPosition()
