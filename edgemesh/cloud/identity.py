@@ -87,11 +87,14 @@ def read_identity(settings: KubernetesSettings) -> Identity:
         url = httpx2.URL(cluster.server)
         if url.scheme not in {"http", "https"} or not url.host:
             raise ConfigError(f"{cluster.server!r} is not a URL of http or https")
+        if url.userinfo:
+            # It would be shown wherever the server is named.
+            raise ConfigError("a URL must not carry a password; put a token into a file")
         return Identity(str(url), context, user_auth(user), files, stamps)
     except (*_UNUSABLE, httpx2.InvalidURL) as error:
         what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         raise OperatorError(
-            f"kubernetes.server = {settings.server!r} cannot be used: {what}",
+            f"kubernetes.server cannot be used: {what}",
             "name in-cluster (inside a Pod), kubeconfig (with kubernetes.kubeconfig) or a URL",
         ) from error
 

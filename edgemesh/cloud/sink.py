@@ -32,7 +32,7 @@ class Sink(Protocol):
 
         Args:
             resource: that was listed completely.
-            names: of every object that there is; not altered afterwards only until this returns.
+            names: of every object that there is; altered once this has returned.
         """
 
     async def missing(self, resource: Resource) -> None:

@@ -333,20 +333,22 @@ def _no_authority(folder: Path) -> KubernetesSettings:
         (lambda _: KubernetesSettings(server="kubernetes"), "not a URL"),
         (lambda _: KubernetesSettings(server="ftp://a"), "not a URL"),
         (lambda _: KubernetesSettings(server="http://a:b"), "cannot be used"),
+        (lambda _: KubernetesSettings(server="https://me:secret@a"), "must not carry a password"),
     ],
 )
 def test_what_cannot_be_used_is_told_to_the_operator(
     settings: Callable[[Path], KubernetesSettings], problem: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(OperatorError, match=problem):
+    with pytest.raises(OperatorError, match=problem) as raised:
         read_identity(settings(tmp_path))
+    assert "secret" not in str(raised.value)
 
 
 def test_outside_of_a_cluster_there_is_no_service_account(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(identity_module, "SERVICE_ACCOUNT", str(tmp_path))
-    with pytest.raises(OperatorError, match="in-cluster"):
+    with pytest.raises(OperatorError, match="token"):
         read_identity(KubernetesSettings(server="in-cluster"))
     # A Pod that has turned its environment off.
     (tmp_path / "token").write_text("t")
