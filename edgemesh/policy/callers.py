@@ -48,7 +48,8 @@ def pod_says(
     """What a Pod says: its label first, then its annotation.
 
     Args:
-        labels, annotations: of the Pod.
+        labels: of the Pod.
+        annotations: likewise.
         host_network: whether it is on the node's own network, where nobody tells it from others.
     """
     said = _read({"label": labels, "annotation": annotations})
