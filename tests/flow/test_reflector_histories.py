@@ -77,7 +77,7 @@ async def test_a_few_histories_end_with_what_the_server_has(
 
 
 @pytest.mark.long
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("first", range(0, 1000, 100))
 async def test_a_thousand_histories_end_with_what_the_server_has(
     first: int, monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.abc.Clock
