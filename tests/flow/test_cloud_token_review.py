@@ -19,7 +19,7 @@ from cloud_fixtures import Cloud, serving
 from kubernetes_fixtures import QUICK, server_with, until
 from test_kubernetes_rights import roles_of
 
-from edgemesh.app.cloud_authority import make_token
+from edgemesh.app.cloud_authority import make_token, revoke_node
 from edgemesh.bus.edgehub.address import CloudAddress
 from edgemesh.bus.edgehub.credentials import Credentials
 from edgemesh.bus.edgehub.dialling import Dialler
@@ -42,7 +42,9 @@ PODS, MAPS = "/api/v1/pods", "/api/v1/configmaps"
 def jwt(name: str = "agent", algorithm: str = "RS256") -> str:
     """What the API server would have signed."""
     head = {"alg": algorithm, "kid": "k"}
-    parts = (json.dumps(part).encode() for part in (head, {"sub": name}, "signature"))
+    # As long as they are: an RSA signature, and all that Kubernetes says of the Pod.
+    claims = {"sub": name, "kubernetes.io": "x" * 1024}
+    parts = (json.dumps(part).encode() for part in (head, claims, "s" * 256))
     return ".".join(base64.urlsafe_b64encode(part).decode().rstrip("=") for part in parts)
 
 
@@ -166,15 +168,27 @@ async def test_tokens_of_the_cloud_are_good_beside_and_never_shown_to_the_api_se
     tmp_path: Path,
 ) -> None:
     async with world(tmp_path) as there:
-        url = f"sqlite:///{tmp_path / 'cloud.db'}"
-        settings = Settings(state_dir=tmp_path, meta=MetaSettings(store_url=url))
-        node = there.node(token=await make_token(settings, NODE, None))
+        node = there.node(token=await make_token(settings_of(tmp_path), NODE, None))
         node.settings.authority_file.unlink()
         await node.credentials.ensure()
         forged = there.node("edge-2", jwt(algorithm="HS256"))
         with pytest.raises(CertificateProblem, match="signature is invalid"):
             await forged.credentials.ensure()
         assert there.server.requests == []
+
+
+async def test_a_node_that_was_shut_out_stays_out_whoever_vouches_for_it(tmp_path: Path) -> None:
+    async with world(tmp_path) as there:
+        there.know(jwt(), agent_of())
+        await revoke_node(settings_of(tmp_path), NODE)
+        await until(lambda: NODE in there.cloud.credentials.revoked.nodes)
+        with pytest.raises(CertificateProblem, match=f"node {NODE} is revoked"):
+            await there.node().credentials.ensure()
+
+
+def settings_of(folder: Path) -> Settings:
+    url = f"sqlite:///{folder / 'cloud.db'}"
+    return Settings(state_dir=folder, meta=MetaSettings(store_url=url))
 
 
 async def test_without_an_api_server_such_tokens_are_refused_as_ever(tmp_path: Path) -> None:
