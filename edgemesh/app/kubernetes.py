@@ -12,14 +12,14 @@ import trio
 
 from edgemesh.app.follow import Follower
 from edgemesh.cloud.access import Access, open_access
-from edgemesh.cloud.controller import Controller, Store
+from edgemesh.cloud.controller import Controller, ControllerSink
 from edgemesh.meta.mirror import Mirror
 from edgemesh.model.kubernetes_settings import KubernetesSettings
 from edgemesh.model.kubernetes_status import FollowedKind, KubernetesStatus
 from edgemesh.model.reflection import Phase, ReflectorState
 from edgemesh.model.services import Snapshot
 from edgemesh.model.settings import Settings
-from edgemesh.store.store import Store as ObjectStore
+from edgemesh.store.store import Store
 
 # In a status; the log has all of them.
 _REFUSED_SHOWN = 10
@@ -45,7 +45,7 @@ class Following:
         mirror: Mirror,
         settings: KubernetesSettings,
         pods: Callable[[], str],
-        sink: Store,
+        sink: ControllerSink,
     ) -> None:
         self._mirror = mirror
         self._settings = settings
@@ -74,7 +74,7 @@ class Following:
 class KubernetesConnection:
     """What an agent needs of an API server."""
 
-    def __init__(self, settings: Settings, store: ObjectStore, follower: Follower) -> None:
+    def __init__(self, settings: Settings, store: Store, follower: Follower) -> None:
         """Ask nobody yet; see `run`."""
         self._settings = settings
         self._follower = follower

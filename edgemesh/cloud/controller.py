@@ -31,7 +31,7 @@ _log = get_logger("edgecontroller")
 _SLICES, _ENDPOINTS, _PODS = "EndpointSlice", "Endpoints", "Pod"
 
 
-class Store(Sink, Protocol):
+class ControllerSink(Sink, Protocol):
     """Where everything goes that is followed."""
 
     async def narrow(self, resource: Resource) -> None:
@@ -67,7 +67,7 @@ class Controller:
     def __init__(
         self,
         access: Access,
-        sink: Store,
+        sink: ControllerSink,
         settings: KubernetesSettings,
         chance: Callable[[], float],
         pods: Callable[[], str],
@@ -121,10 +121,10 @@ class Controller:
                 if trio.current_time() >= next_look:
                     pause = await self._look()
                     next_look = trio.current_time() + pause
+                self._hurry = trio.Event()
                 for resource in self._wanted():
                     self._follow(nursery, resource)
                 await self._leave_endpoints()
-                self._hurry = trio.Event()
                 with trio.move_on_at(next_look):
                     await self._hurry.wait()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 
-from edgemesh.cloud.controller import Store
+from edgemesh.cloud.controller import ControllerSink
 from edgemesh.model.kinds import find_kind
 from edgemesh.model.objects import ObjectKey
 from edgemesh.model.reflection import Change, Name, Resource
@@ -26,7 +26,10 @@ class Subjects:
     """
 
     def __init__(
-        self, sink: Store, problems: Callable[[], Mapping[ObjectKey, str]], refused: Refused
+        self,
+        sink: ControllerSink,
+        problems: Callable[[], Mapping[ObjectKey, str]],
+        refused: Refused,
     ) -> None:
         self._sink = sink
         self._problems = problems
@@ -72,7 +75,7 @@ class Subjects:
         }
 
     async def narrow(self, resource: Resource) -> None:
-        """See `Store.narrow`; whose status is written is not chosen by selectors."""
+        """See `ControllerSink.narrow`; whose status is written is not chosen by selectors."""
         await self._sink.narrow(resource)
 
     def _tell(self) -> None:

@@ -72,6 +72,9 @@ class Mirror:
         """Delete what a resource has had beyond these."""
         kind = _kind_of(resource)
         await self._write(lambda batch: batch.sweep(kind, names, _chosen_by(resource)))
+        for key in [key for key in self.refused if key.kind == kind.name]:
+            if Name(key.namespace, key.name) not in names:
+                self._refused.discard(key)
 
     async def narrow(self, resource: Resource) -> None:
         """Delete objects of a resource's kind that its selectors do not choose."""

@@ -117,7 +117,9 @@ async def test_what_cannot_be_stored_is_told_and_holds_up_nothing(world: Served)
     assert kept is not None
     assert kept.body["spec"]["ports"][0]["port"] == 80
     assert await names(world, "Service") == {"a", "b"}
-    await mirror.change(SERVICES, there(service("a")))
+    await mirror.change(SERVICES, there(service("a"), service("c", ports=[])))
+    assert set(mirror.refused) == {ObjectKey("Service", "default", "c")}
+    await mirror.keep_only(SERVICES, {Name("default", "a"), Name("default", "b")})
     assert not mirror.refused
 
 
