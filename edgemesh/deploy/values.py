@@ -19,7 +19,7 @@ from edgemesh.model.errors import OperatorError
 Port = Annotated[int, Meta(ge=1, le=65535)]
 NodePort = Annotated[int, Meta(ge=0, le=65535)]
 Count = Annotated[int, Meta(ge=1)]
-Share = Annotated[str, Meta(pattern="^[0-9]+%$")]
+Share = Annotated[str, Meta(pattern="^([1-9][0-9]?|100)%$")]
 Address = Annotated[str, Meta(pattern=r"^[0-9A-Za-z.:-]*$")]
 Config = dict[str, dict[str, str | bool | int | float | list[str | int]]]
 # What Kubernetes' own objects have in these places is for its API server to judge.

@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[2]
 ADMIN_PORT = 15020
 # What a kubelet would fill in.
 FIELDS = {"spec.nodeName": "node-1", "metadata.name": "pod-1", "status.podIP": "127.0.0.1"}
-_END_SECONDS = 20.0
+_END_SECONDS = 90.0
 _SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 
 # A folder's mount shows what is in it even where the folders above are root's alone.

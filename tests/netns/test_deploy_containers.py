@@ -76,7 +76,7 @@ def test_an_agent_needs_no_capability_that_is_not_named(
         assert status["node"] == "node-1"
         assert status["interception"]["installed"]
         assert "table inet edgemesh" in output(lone_node, ["nft", "list", "tables"])
-        wait_for(lambda: paths(container)["connect"] != "being loaded", "BPF is loaded", 60)
+        wait_for(lambda: paths(container)["connect"] != "being loaded", "BPF is loaded", 90)
         assert paths(container) == dict.fromkeys(
             ("connect", "splice", "relay", "http"), "available"
         )
