@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import trio
 from apiserver.answers import Answer, Request, text
@@ -26,7 +27,7 @@ from reflector_fixtures import (
 )
 
 from edgemesh.model.kubernetes_settings import KubernetesSettings
-from edgemesh.model.reflection import Change, Phase, Resource
+from edgemesh.model.reflection import Change, Name, Phase, Resource
 
 SETTINGS = KubernetesSettings(server=URL)
 Patch = pytest.MonkeyPatch
@@ -273,3 +274,24 @@ async def test_a_token_that_was_renewed_is_read_again(
         server.end_watches()
         await trio.sleep(20)
         assert reflector.state.problem == "401 Unauthorized: Unauthorized"
+
+
+async def test_a_streamed_list_that_ends_before_its_mark_takes_nothing_away(
+    monkeypatch: Patch, autojump_clock: Clock
+) -> None:
+    server, sink = made("a", "b", server=Saying()), MemorySink()
+    assert isinstance(server, Saying)
+    sink.objects[SERVICES] = {Name("default", "b"): service("b")}
+    body = service("a", namespace="default", resourceVersion="5")
+    bookmark = {"type": "BOOKMARK", "object": {"metadata": {"resourceVersion": "9"}}}
+    lines = [{"type": "ADDED", "object": body}, bookmark]
+    server.said = b"".join(msgspec.json.encode(line) + b"\n" for line in lines)
+    async with memory_access(server, SETTINGS, monkeypatch) as access:
+        await access.request("GET", "/version")
+        async with reflecting(access, sink, SETTINGS) as reflector:
+            await sink.until(lambda: ("change", 1) in sink.told)
+            assert not reflector.state.synced
+            assert sink.names(SERVICES) == {"a", "b"}
+            await sink.until(lambda: reflector.state.synced)
+            assert sink.told[-1] == ("keep_only", 2)
+    assert asked(server)[1:] == ["stream", "stream"]
