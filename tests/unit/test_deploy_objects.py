@@ -18,6 +18,7 @@ from kubernetes_validate import utils
 
 import edgemesh
 from edgemesh.cloud.authority import CERTIFICATE
+from edgemesh.bus.edgehub.address import CloudAddress
 from edgemesh.cloud.followed import FOLLOWED_KINDS
 from edgemesh.deploy.chart import chart_directory, default_values, render
 from edgemesh.deploy.values import combine, values_schema
@@ -188,6 +189,13 @@ def test_whoever_follows_may_read_what_is_followed_and_nothing_else(
         for version in kind.api_versions
     }
     assert allowed == followed
+
+
+@pytest.mark.parametrize("address", ["192.0.2.1", "2001:db8::1"])
+def test_replicas_find_each_other_by_addresses_of_both_families(address: str) -> None:
+    given = variables(container("replicas", "Deployment", "cloud"))
+    found = given["EDGEMESH_CLOUD_REPLICA_ADDRESS"].replace("$(POD_IP)", address)
+    assert CloudAddress.parse(found) == (address, 10000)
 
 
 def test_the_cloud_is_no_root_and_changes_nothing_of_its_image() -> None:
