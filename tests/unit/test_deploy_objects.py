@@ -17,8 +17,8 @@ from jsonschema import Draft7Validator, ValidationError
 from kubernetes_validate import utils
 
 import edgemesh
-from edgemesh.cloud.authority import CERTIFICATE
 from edgemesh.bus.edgehub.address import CloudAddress
+from edgemesh.cloud.authority import CERTIFICATE
 from edgemesh.cloud.followed import FOLLOWED_KINDS
 from edgemesh.deploy.chart import chart_directory, default_values, render
 from edgemesh.deploy.values import combine, values_schema
