@@ -242,10 +242,8 @@ class MetaServer(Front):
 
     def _push_all(self, type_: ResourceType, table: _Table) -> None:
         """First pushes; of what is not of the core group they lack ``kind`` and are lost (27)."""
-        if type_.group:
-            return
-        for key, body in self.history.objects(type_).items():
-            table.rows.setdefault(key, body)
+        if not type_.group:
+            table.rows.update(self.history.objects(type_))
 
     def _push(self, table: _Table, written: Written) -> None:
         before = table.rows.get(written.key)

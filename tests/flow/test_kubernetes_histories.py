@@ -119,7 +119,7 @@ async def test_a_few_histories_end_with_what_the_server_has_in_the_store(
 
 
 @pytest.mark.long
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(3000)
 @pytest.mark.usefixtures("_no_threads")
 @pytest.mark.parametrize("first", range(0, 1000, 100))
 async def test_a_thousand_histories_end_with_what_the_server_has_in_the_store(

@@ -105,7 +105,7 @@ class KubeCluster:
     def lose_node(self, name: str) -> float:
         """Cut a node's cable, then ``kubectl delete node``; see `scale` for what is returned."""
         gone = [pod for pod in self.state.pods if pod.node == name]
-        output(self.state.node(name).namespace, ["ip", "link", "set", "eth0", "down"])
+        _set_cable(self.state.node(name), "down")
         told_at = time.monotonic()
         self.server.delete(NODES, "", name)
         for pod in gone:
@@ -136,14 +136,10 @@ class KubeCluster:
     @contextmanager
     def without_server(self) -> Iterator[None]:
         """Let nobody reach the API server, silently, as by a cable that is cut."""
-        namespace = plan.cloud_of(self.home.lab).namespace
-        routes = ["ip", "route", "show", "proto", "boot"]
-        lost = [line.split() for line in output(namespace, routes).splitlines()]
-        output(namespace, ["ip", "link", "set", "eth0", "down"])
+        cloud = plan.cloud_of(self.home.lab)
+        _set_cable(cloud, "down")
         yield
-        output(namespace, ["ip", "link", "set", "eth0", "up"])
-        for route in lost:
-            output(namespace, ["ip", "route", "replace", *route])
+        _set_cable(cloud, "up")
 
     def write_slices(self) -> None:
         """Be the endpoint-slice controller: one slice of IPv4 for each Service."""
@@ -207,6 +203,12 @@ def kube_cluster(
             edges = [node for node in load(home).nodes if not node.is_cloud]
             state = trio.run(agents.start_agents, home, load(home), edges)
             yield KubeCluster(home, server, state)
+
+
+def _set_cable(node: plan.Node, state: str) -> None:
+    """Pull a node's cable out of the switch, or put it in again: ``down`` or ``up``."""
+    port = plan.node_link(node)[1]
+    output(port.namespace, ["ip", "link", "set", port.device, state])
 
 
 def _start_cloud(home: Home, follow: Tables) -> None:
