@@ -39,7 +39,8 @@ def read_settings(values: Mapping[str, Any], where: str) -> Settings:
 def _from_text(kind: type, value: Any) -> Any:
     if kind is Path and isinstance(value, str):
         return Path(value)
-    raise msgspec.ValidationError(f"Expected `{kind.__name__}`")
+    # msgspec adds where it stands, to this kind of error only.
+    raise ValueError(f"Expected `{kind.__name__}`")
 
 
 def _refuse_unknown(values: Mapping[str, Any], kind: type, prefix: str, where: str) -> None:
