@@ -5,6 +5,7 @@ The network, processes, mounts and cgroups are the container's own; the kernel i
 
 from __future__ import annotations
 
+import fcntl
 import json
 import shutil
 import subprocess
@@ -19,6 +20,7 @@ from requirement import unmet
 
 _SYSTEM = ROOT / ".venv" / "systemd-root"
 _PACKAGES = ROOT / "scripts" / "agent-packages"
+_CGROUPS = Path("/sys/fs/cgroup")
 _BUILD_SECONDS = 900
 _BOOT_SECONDS = 60
 _HALT_SECONDS = 30
@@ -78,8 +80,11 @@ def booted() -> Iterator[Machine]:
     """Boot one; halt it at the end, with everything that runs in it."""
     if shutil.which("systemd-nspawn") is None:
         unmet("systemd-nspawn, of the package systemd-container")
-    image, system = unpacked_image(), _built_system()
+    image = unpacked_image()
     with ExitStack() as undo:
+        undo.enter_context(_alone())
+        system = _built_system()
+        undo.callback(_remove_cgroups)
         bpffs = undo.enter_context(_mounted_bpffs())
         log = Path(undo.enter_context(tempfile.TemporaryDirectory()), "log")
         binds = [
@@ -103,6 +108,24 @@ def booted() -> Iterator[Machine]:
         machine = Machine(_leader(nspawn, log))
         wait_for(lambda: _is_up(machine), "systemd is up", _BOOT_SECONDS)
         yield machine
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Machines have their cgroups at the same place, so there is one at a time."""
+    with _SYSTEM.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _remove_cgroups() -> None:
+    """What nspawn leaves, in each hierarchy that it has joined; empty by then."""
+    for name in ("payload", "supervisor"):
+        for top in (*_CGROUPS.glob(name), *_CGROUPS.glob(f"*/{name}")):
+            for directory in sorted(
+                (top, *(p for p in top.rglob("*") if p.is_dir())), reverse=True
+            ):
+                directory.rmdir()
 
 
 def _built_system() -> Path:
