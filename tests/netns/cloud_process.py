@@ -72,6 +72,12 @@ class CloudProcess:
         pages = Path(f"/proc/{self._process.pid}/statm").read_text().split()[1]
         return int(pages) * os.sysconf("SC_PAGESIZE")
 
+    def cpu_seconds(self) -> float:
+        assert self._process is not None
+        # proc(5): utime and stime are the 14th and the 15th field; the 2nd may have spaces.
+        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def start(self, **tables: Mapping[str, Any]) -> None:
         """Returns when nodes can connect."""
         own: dict[str, Mapping[str, Any]] = {

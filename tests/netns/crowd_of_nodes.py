@@ -1,9 +1,10 @@
 """Many edge nodes in one process: run as ``python crowd_of_nodes.py CLOUD FOLDER``.
 
 Each node of FOLDER is an edgehub of its own, with its own certificate and connection; what the
-cloud sends is kept in memory. The process is asked by lines, ``WHAT``, and answers with JSON: which
-nodes have heard of an object, ``NAMESPACE/TYPE/NAME``, or are ``synced``; when the last of them
-was; how many Messages have come; how many objects that node has that has the fewest.
+cloud sends is kept in memory. A line says that they begin. Then the process is asked by lines,
+``WHAT``, and answers with JSON: which nodes have heard of an object, ``NAMESPACE/TYPE/NAME``, or
+are ``synced``; when the last of them was; how many Messages have come; how many objects that node
+has that has the fewest.
 """
 
 from __future__ import annotations
@@ -14,17 +15,21 @@ import random
 import sys
 import time
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import trio
 
+from edgemesh.bus.edgehub import connector
 from edgemesh.bus.edgehub.address import CloudAddress
 from edgemesh.bus.edgehub.connector import Connector
 from edgemesh.bus.edgehub.dialling import Dialler
 from edgemesh.bus.edgehub.edgehub import Edgehub
+from edgemesh.bus.pki.contexts import client_context
 from edgemesh.bus.pki.identity import Identity
+from edgemesh.bus.pki.problems import clock_now
 from edgemesh.meta.sync import SYNC, SyncBegin, SyncMark
 from edgemesh.model.bus_settings import BusSettings
 from edgemesh.model.observe_settings import LogSettings
@@ -116,22 +121,29 @@ async def _no_links(_local: str) -> tuple[str, ...]:
 
 async def run_nodes(cloud: str, places: Sequence[Path]) -> None:
     """Run all nodes, and answer questions, until the input ends."""
+    # Read before anything is measured: real nodes do it at the same time, each by itself.
+    made = cache(client_context)
+    connector.client_context = made  # type: ignore[attr-defined]
+    identities = [Identity.within(place, place.name) for place in places]
+    for identity in identities:
+        made(identity, clock=clock_now)
+    print(json.dumps({"ready": len(identities)}), flush=True)
     heard, settings = Heard(), BusSettings(cloud=cloud)
-    kept = [MemorySync(place.name, heard) for place in places]
+    kept = [MemorySync(identity.node, heard) for identity in identities]
     dialler = Dialler(0, settings.dial_seconds)
     async with trio.open_nursery() as nursery:
-        for place, sync in zip(places, kept, strict=True):
-            connector = Connector(
+        for identity, sync in zip(identities, kept, strict=True):
+            connection = Connector(
                 settings,
-                place.name,
+                identity.node,
                 CloudAddress.parse(cloud),
-                _Enrolled(Identity.within(place, place.name)),  # type: ignore[arg-type]
+                _Enrolled(identity),  # type: ignore[arg-type]
                 dialler,
             )
             hub = Edgehub(
                 settings,
-                place.name,
-                connector.connect,
+                identity.node,
+                connection.connect,
                 sync,
                 addresses=_no_links,
                 chance=random.random,

@@ -74,13 +74,15 @@ def seldom(state: Callable[[], bool], what: str, seconds: float) -> None:
 
 @contextmanager
 def crowd(mesh: Mesh, folder: Path) -> Iterator[Crowd]:
-    """The nodes whose certificates are in a folder."""
+    """The nodes whose certificates are in a folder; they begin now."""
     program = str(Path(__file__).with_name("crowd_of_nodes.py"))
     argv = command_in(mesh.network.node, [sys.executable, program, ADDRESS, str(folder)])
     with subprocess.Popen(
         argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment()
     ) as process:
         try:
+            assert process.stdout is not None
+            assert json.loads(process.stdout.readline())["ready"]
             yield Crowd(process)
         finally:
             process.kill()
@@ -115,6 +117,7 @@ class Times:
             connected; had everything that there was when it came; knew all others.
         early: until a change has reached all nodes that were connected, while others joined.
         late: the same when all was quiet.
+        join_cpu, late_cpu: that the cloud has computed for all of that, and for the late change.
         bytes_each: resident memory of the cloud for each node.
         messages: that all nodes have received.
         load: of the machine.
@@ -126,6 +129,8 @@ class Times:
     acquainted: float
     early: float
     late: float
+    join_cpu: float
+    late_cpu: float
     bytes_each: float
     messages: int
     load: float
@@ -136,6 +141,7 @@ class Times:
             f"{self.nodes} nodes: connected in {self.connected:.1f} s, synced in "
             f"{self.synced:.1f} s, told of each other in {self.acquainted:.1f} s; a change "
             f"reached all in {self.late:.2f} s, in {self.early:.2f} s while they joined; "
+            f"the cloud computed for {self.join_cpu:.1f} s, and {self.late_cpu:.2f} s; "
             f"{self.bytes_each / 1024:.0f} KiB of the cloud each; {self.messages} Messages; "
             f"load {self.load:.1f}"
         )
@@ -148,9 +154,9 @@ def joins_and_hears(mesh: Mesh, cloud: CloudProcess, folder: Path, nodes: int) -
     folder.mkdir()
     enrol(cloud, folder, nodes)
     names = [f"n{number}" for number in range(nodes)]
-    empty = cloud.resident_bytes()
-    began = time.monotonic()
+    empty, idle = cloud.resident_bytes(), cloud.cpu_seconds()
     with crowd(mesh, folder) as crowded:
+        began = time.monotonic()
         seldom(lambda: cloud.connected() >= nodes // 2, "half of the nodes are connected", 60)
         here = [each["node"] for each in cloud.status()["nodes"]]
         changed = time.monotonic()
@@ -159,18 +165,31 @@ def joins_and_hears(mesh: Mesh, cloud: CloudProcess, folder: Path, nodes: int) -
         seldom(lambda: cloud.connected() == nodes, f"{nodes} nodes are connected", 60)
         connected = time.monotonic() - began
         synced = crowded.wait_for(SYNCED, names, 60) - began
-        # Of each Service there is its EndpointSlice's Endpoints, too, where it has any: it has not.
         objects = nodes + len(services) + 1
         seldom(lambda: crowded.ask("")["fewest_objects"] >= objects, "all know all", 300)
         acquainted = time.monotonic() - began
         seldom(lambda: all(not each["waiting"] for each in cloud.status()["nodes"]), "quiet", 60)
         bytes_each = (cloud.resident_bytes() - empty) / nodes
-        changed = time.monotonic()
+        join_cpu = cloud.cpu_seconds() - idle
+        changed, idle = time.monotonic(), cloud.cpu_seconds()
         cloud.apply(service("late", ["10.96.3.2"], [("TCP", 80)]))
         late = crowded.wait_for("default/service/late", names, 60) - changed
+        late_cpu = cloud.cpu_seconds() - idle
         messages = crowded.ask(SYNCED)["messages"]
     load = os.getloadavg()[0]
-    return Times(nodes, connected, synced, acquainted, early, late, bytes_each, messages, load)
+    return Times(
+        nodes=nodes,
+        connected=connected,
+        synced=synced,
+        acquainted=acquainted,
+        early=early,
+        late=late,
+        join_cpu=join_cpu,
+        late_cpu=late_cpu,
+        bytes_each=bytes_each,
+        messages=messages,
+        load=load,
+    )
 
 
 @pytest.mark.long

@@ -93,6 +93,6 @@ class Gatherer:
             with trio.move_on_at(self._first_at + self._pace.most_seconds):
                 # Their acknowledgements are too many to be told of each.
                 while self._are_behind():  # noqa: ASYNC110
-                    await trio.sleep(self._pace.quiet_seconds)
+                    await trio.sleep(self._pace.seconds / 4)
             self.release()
             self._released()
