@@ -39,6 +39,7 @@ class Transaction:
         self._known: dict[ObjectKey, KubeObject | None] = {}
         self._holders: dict[str, ObjectKey | None] = {}
         self._owners: dict[str, ObjectKey | None] = {}
+        self._having: set[ObjectKey] = set()
         self._first, self._floor = connection.execute(statements.TAKE_REVISION).one()
         self.revision: int = self._first
         self.changes: list[Change] = []
@@ -64,7 +65,7 @@ class Transaction:
         connection = self._connection
         self._known.update(queries.find_objects(connection, kind, keys))
         self._holders.update(queries.find_holders(connection, uids))
-        self._owners.update(queries.find_owners(connection, values))
+        self._own(queries.find_owners(connection, values))
 
     def with_labels(self, kind: str, namespace: str, labels: Mapping[str, str]) -> list[KubeObject]:
         """The objects of a kind in a namespace that have all of these labels."""
@@ -143,7 +144,7 @@ class Transaction:
         """The Service that has this address or node port, None when it is free."""
         if value not in self._owners:
             self._pending.flush()
-            self._owners |= queries.find_owners(self._connection, (value,))
+            self._own(queries.find_owners(self._connection, (value,)))
         return self._owners[value]
 
     def allocate(self, service: KubeObject, values: Sequence[str]) -> None:
@@ -152,7 +153,7 @@ class Transaction:
         rows = [{"value": value, "service_uid": service.uid} for value in values]
         self._pending.add(statements.INSERT_ALLOCATIONS, rows)
         self._disown(service.key)
-        self._owners |= dict.fromkeys(values, service.key)
+        self._own(dict.fromkeys(values, service.key))
 
     def holder_of(self, uid: str) -> ObjectKey | None:
         """The object that has this uid, None when none has."""
@@ -196,8 +197,16 @@ class Transaction:
         self.revision += 1
         return self.revision
 
+    def _own(self, owners: Mapping[str, ObjectKey | None]) -> None:
+        """Know who has what."""
+        self._owners |= owners
+        self._having.update(filter(None, owners.values()))
+
     def _disown(self, service: ObjectKey) -> None:
         """Forget what a Service was known to have."""
+        if service not in self._having:
+            return
+        self._having.discard(service)
         for value in [value for value, owner in self._owners.items() if owner == service]:
             self._owners[value] = None
 
