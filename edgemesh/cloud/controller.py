@@ -131,7 +131,7 @@ class Controller:
     async def _look(self) -> float:
         """Find out what is served; seconds until it is time to look again."""
         try:
-            served = await discover(self._access, self._kinds)
+            found = await discover(self._access, self._kinds, self.served)
         except (ApiRefusedError, ApiContentError, UnreachableError) as error:
             if not self.problem:
                 _log.warning("the API server does not say what it serves", problem=str(error))
@@ -144,8 +144,14 @@ class Controller:
         self._failures = self._new_failures()
         self.problem = ""
         self.looked += 1
-        self.served = served
-        return self._settings.missing_seconds
+        self.served = found.served
+        return self._pause(asks_lists=found.by_lists)
+
+    def _pause(self, *, asks_lists: bool) -> float:
+        """Seconds between two looks; a MetaServer whose cloud is away answers out of its own."""
+        settings, states = self._settings, self.states()
+        costs = asks_lists and states and all(each.phase is not Phase.UNKNOWN for each in states)
+        return settings.metaserver_missing_seconds if costs else settings.missing_seconds
 
     def _new_failures(self) -> Reconnect:
         settings = self._settings

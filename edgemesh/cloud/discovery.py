@@ -36,21 +36,37 @@ class Served(NamedTuple):
     status: bool
 
 
-async def discover(access: Access, kinds: Iterable[Kind]) -> Mapping[str, Served]:
-    """The best served version of each kind that is served, by the kind's name.
+class Discovered(NamedTuple):
+    """What was found out.
+
+    Args:
+        served: the best served version of each kind that is served, by the kind's name.
+        by_lists: whether lists were asked for, each of which costs KubeEdge's cloud something.
+    """
+
+    served: Mapping[str, Served]
+    by_lists: bool = False
+
+
+async def discover(
+    access: Access, kinds: Iterable[Kind], known: Mapping[str, Served]
+) -> Discovered:
+    """Find out what a server serves.
 
     Args:
         access: to the server.
         kinds: to look for.
+        known: that were found before; they need not be asked for again where that costs much.
 
     Raises:
         ApiRefusedError, UnreachableError: the server does not say.
+        ApiContentError: it says what cannot be read.
     """
     groups = await _asked(access, "/apis")
     try:
         versions = read_group_versions(groups or b"")
     except ApiContentError:
-        return await _by_lists(access, kinds)
+        return Discovered(await _by_lists(access, kinds, known), by_lists=True)
     resources: dict[str, frozenset[str]] = {}
     found: dict[str, Served] = {}
     for kind in kinds:
@@ -63,7 +79,7 @@ async def discover(access: Access, kinds: Iterable[Kind]) -> Mapping[str, Served
                 has_status = f"{kind.plural}/status" in resources[version]
                 found[kind.name] = Served(_path(version, kind), has_status)
                 break
-    return found
+    return Discovered(found)
 
 
 async def _resources(access: Access, version: str) -> frozenset[str]:
@@ -73,9 +89,13 @@ async def _resources(access: Access, version: str) -> frozenset[str]:
     return frozenset() if answer is None else read_resources(answer)
 
 
-async def _by_lists(access: Access, kinds: Iterable[Kind]) -> Mapping[str, Served]:
-    found: dict[str, Served] = {}
+async def _by_lists(
+    access: Access, kinds: Iterable[Kind], known: Mapping[str, Served]
+) -> Mapping[str, Served]:
+    found = dict(known)
     for kind in kinds:
+        if kind.name in known:
+            continue
         for version in kind.api_versions:
             if await _is_listed(access, version, kind):
                 found[kind.name] = Served(_path(version, kind), status=False)

@@ -36,6 +36,8 @@ class KubernetesSettings:
             watches do not tell, deletions among it, may stay unnoticed, for after each it is asked
             for a list.
         missing_seconds: between questions for a resource that the server does not have.
+        metaserver_missing_seconds: the same for a MetaServer, which knows no cheaper question
+            than a list.
         first_retry_seconds, max_retry_seconds: pause after a failure; it doubles, with jitter.
         max_retry_after_seconds: the most of a pause that the server asks for (Retry-After).
         page_objects: of one page of a list.
@@ -73,6 +75,7 @@ class KubernetesSettings:
     silence_seconds: Seconds = 90.0
     metaserver_seconds: Seconds = 30.0
     missing_seconds: Seconds = 30.0
+    metaserver_missing_seconds: Seconds = 300.0
     first_retry_seconds: Seconds = 0.5
     max_retry_seconds: Seconds = 30.0
     max_retry_after_seconds: Seconds = 300.0

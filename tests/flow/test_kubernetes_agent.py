@@ -86,6 +86,9 @@ async def test_a_metaserver_is_followed_and_its_empty_lists_wipe_nothing(tmp_pat
 
             await until(all_there)
             assert "TrafficPolicy" in agent.status().unserved
+            # What is missing is asked for again, but what was found is not.
+            probes = [each.target for each in server.requests if "limit=1" in each.target]
+            assert sum("destinationrules" in each for each in probes) == 1
             server.put(SERVICES, service("api", clusterIP="10.96.0.8"))
 
             async def followed() -> bool:
