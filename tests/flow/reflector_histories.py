@@ -14,10 +14,14 @@ from apiserver.faults import Faults
 from apiserver.front import Front
 from apiserver.metaserver import MetaServer
 from apiserver.server import ApiServer
-from reflector_fixtures import RULES, SERVICES, SLICES
+from reflector_fixtures import RULES, SERVICES, SLICES, URL
 
-from edgemesh.model.reflection import Resource
+from edgemesh.model.kubernetes_settings import KubernetesSettings
+from edgemesh.model.reflection import Name, Resource
 
+SETTINGS = KubernetesSettings(server=URL, page_objects=3, batch_objects=4)
+# Beyond all pauses, watches and lists that there are.
+SETTLING_SECONDS = 3600.0
 RESOURCES = (SERVICES, SLICES, RULES)
 BODIES: Mapping[Resource, Mapping[str, Any]] = {
     SERVICES: {"spec": {"ports": [{"port": 80}]}},
@@ -32,6 +36,13 @@ BODIES: Mapping[Resource, Mapping[str, Any]] = {
     },
 }
 STEPS = 25
+
+
+def expected(server: Front, resource: Resource) -> dict[Name, Any]:
+    """What a client is to have of a resource."""
+    head = {"apiVersion": resource.api_version, "kind": resource.kind}
+    objects = server.objects(resource.path)
+    return {Name(*key): head | body for key, body in objects.items()}
 
 
 class History:

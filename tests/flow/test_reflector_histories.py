@@ -8,27 +8,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
 
 import pytest
 import trio
 import trio.testing
-from apiserver.front import Front
-from reflector_fixtures import URL, MemorySink, memory_access, reflecting
-from reflector_histories import RESOURCES, History
-
-from edgemesh.model.kubernetes_settings import KubernetesSettings
-from edgemesh.model.reflection import Name, Resource
-
-SETTINGS = KubernetesSettings(server=URL, page_objects=3, batch_objects=4)
-# Beyond all pauses, watches and lists that there are.
-SETTLING_SECONDS = 3600.0
-
-
-def expected(server: Front, resource: Resource) -> dict[Name, Any]:
-    head = {"apiVersion": resource.api_version, "kind": resource.kind}
-    objects = server.objects(resource.path)
-    return {Name(*key): head | body for key, body in objects.items()}
+from reflector_fixtures import MemorySink, memory_access, reflecting
+from reflector_histories import RESOURCES, SETTINGS, SETTLING_SECONDS, History, expected
 
 
 @asynccontextmanager
