@@ -72,5 +72,10 @@ class Manners:
             if name == "Retry-After":
                 self._not_before[self._about(request)] = now + float(value)
 
+    def begin_again(self) -> None:
+        """Another client comes, or the same after a restart: it was told nothing."""
+        self._not_before.clear()
+        self._asked.clear()
+
     def _about(self, request: Request) -> str:
         return f"{request.method} {request.path}"

@@ -93,6 +93,7 @@ async def play(number: int, folder: Path, monkeypatch: pytest.MonkeyPatch) -> No
         for _ in range(history.chance.randint(0, MOST_RESTARTS)):
             async with mirrored(history, folder, monkeypatch):
                 await trio.sleep(history.chance.uniform(0, 5 * history.longest))
+            history.server.manners.begin_again()
         async with mirrored(history, folder, monkeypatch) as store:
             await history.over.wait()
             await settle(history, store, number)
