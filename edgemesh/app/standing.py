@@ -11,9 +11,13 @@ from edgemesh.cloud.status_writer import Outcome
 from edgemesh.meta.mirror import Mirror
 from edgemesh.model.conditions import Condition
 from edgemesh.model.objects import ObjectKey
+from edgemesh.observe.log import get_logger
 from edgemesh.policy.objects.conditions import refused
+from edgemesh.store.errors import StoreError
 from edgemesh.store.router import RouterStore
 from edgemesh.store.store import Store
+
+_log = get_logger("status")
 
 
 class Router(Protocol):
@@ -62,4 +66,11 @@ class Standing:
 
     async def outcomes(self) -> Mapping[str, Outcome]:
         """See `Standings.outcomes`."""
-        return {} if self._router is None else await self._router.tables.outcomes()
+        if self._router is None:
+            return {}
+        try:
+            return await self._router.tables.outcomes()
+        except StoreError as error:
+            # What was told of them before stays true; they are looked at again soon.
+            _log.warning("outcomes of rules cannot be read", problem=error.problem)
+            return {}

@@ -187,8 +187,7 @@ class StatusWriter:
         if refused is None:
             self.written += 1
         elif refused.code == HTTPStatus.CONFLICT:
-            self._take(observed, await read(self._access, path))
-            self._news.set()
+            await self._read_again(observed, path)
         elif refused.code in _HOPELESS:
             self._hopeless[observed.key] = observed.revision
             _log.warning("status is refused", object=str(observed.key), problem=str(refused))
@@ -205,6 +204,18 @@ class StatusWriter:
             return refused
         self._take(observed, body)
         return None
+
+    async def _read_again(self, observed: Observed, path: str) -> None:
+        """Learn what another has made of an object meanwhile."""
+        try:
+            body = await read(self._access, path)
+        except ApiRefusedError as refused:
+            if refused.code != HTTPStatus.NOT_FOUND:
+                raise
+            # It is about to be told that it is gone.
+            return
+        self._take(observed, body)
+        self._news.set()
 
     def _take(self, observed: Observed, body: Any) -> None:
         """Take what the server says that an object is, unless it has told more meanwhile."""
