@@ -77,6 +77,15 @@ def test_an_agent_that_was_killed_is_started_again_after_its_guard_has_ended(
     assert "the agent is gone, and calls go as if" in agent.journal(AGENT)
 
 
+def test_an_agent_comes_back_by_itself_when_its_configuration_is_mended(agent: Machine) -> None:
+    agent.write(CONFIGURATION, "nonsense = 1\n")
+    assert agent.run("systemctl", "restart", AGENT).returncode != 0
+    # By itself systemd gives up after five times.
+    wait_for(lambda: agent.restarts(AGENT) >= 6, "it is tried again and again", 120)
+    agent.write(CONFIGURATION, 'node = "n1"\n')
+    wait_until_active(agent, AGENT, 60)
+
+
 def test_an_agent_that_hangs_is_ended_by_the_watchdog_where_its_guard_lets_it_hang(
     machine: Machine,
 ) -> None:
