@@ -199,11 +199,14 @@ class SnapshotBuilder:
 
     def _take_service(self, key: ObjectKey, view: ServiceView | None) -> None:
         name = (key.namespace, key.name)
-        self._records.pop(name, None)
+        before = self._records.pop(name, None)
         if view is not None:
             record = record_service(view, self._default_source)
             self._records[name] = record
             self._tell(key, record.problems)
+            if record == before:
+                # Another annotation, another status: nothing that calls go by.
+                return
         self._touch((name, *self._policies.leading_to(name)))
 
     def _take_pod(self, key: ObjectKey, view: Pod | None) -> None:

@@ -153,6 +153,16 @@ def test_an_earlier_snapshot_is_never_changed() -> None:
     assert reached(after) == ["10.0.0.2"]
 
 
+def test_a_change_that_no_call_goes_by_makes_no_service_anew() -> None:
+    made = builder()
+    body = service()
+    made.apply([change(body), change(endpoint_slice(endpoint("10.0.0.1")))])
+    before = made.build(1).services["default", "web"]
+    annotated = {**body["metadata"], "annotations": {"seen": "yes"}}
+    made.apply([change({**body, "metadata": annotated, "status": {"conditions": []}})])
+    assert made.build(2).services["default", "web"] is before
+
+
 def test_what_a_change_does_not_touch_is_shared() -> None:
     made = builder()
     made.apply([change(service()), change(service("other", clusterIP="10.96.0.11"))])
