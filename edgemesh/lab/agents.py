@@ -22,7 +22,8 @@ from edgemesh.model.errors import OperatorError
 from edgemesh.model.settings import MetaSettings
 from edgemesh.wire.message import Operation
 
-_READY_SECONDS = 30.0
+# An emulated processor needs most of it.
+_READY_SECONDS = 120.0
 _ASK_AGAIN_SECONDS = 0.02
 _STATUS = "null/status"
 

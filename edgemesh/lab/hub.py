@@ -27,7 +27,8 @@ from edgemesh.wire.message import Operation
 
 # The cloud's node has an agent, too, which has the usual port.
 _ADMIN = "127.0.0.1:15021"
-_READY_SECONDS = 30.0
+# An emulated processor needs most of it.
+_READY_SECONDS = 120.0
 _ASK_AGAIN_SECONDS = 0.02
 
 

@@ -19,7 +19,8 @@ from edgemesh.model.objects import ObjectKey
 from edgemesh.wire.kubernetes import decode_as
 from edgemesh.wire.kubernetes import pods as views
 
-_READY_SECONDS = 30.0
+# An emulated processor needs most of it.
+_READY_SECONDS = 120.0
 _GRACE_SECONDS = 1.0
 
 

@@ -22,6 +22,8 @@ class BpfSettings:
         cgroup: the cgroup v2 directory whose processes are balanced when they connect; "" for
             the root of the hierarchy, which is all of the host.
         headers: a tree of kernel headers to compile with; "" to look for one.
+        build_seconds: that compiling and loading may take; it takes three on a busy machine of two
+            cores, and the smallest node is ten times slower.
         self_test_seconds: that trying what was loaded may take; what has not answered by then is
             not used.
         lease_seconds: how long calls are balanced by maps that no living agent has confirmed.
@@ -54,6 +56,7 @@ class BpfSettings:
     directory: Path = Path("/sys/fs/bpf/edgemesh")
     cgroup: str = ""
     headers: str = ""
+    build_seconds: Seconds = 120.0
     self_test_seconds: Seconds = 30.0
     lease_seconds: Seconds = 5.0
     backlog_bytes: Count = 262144

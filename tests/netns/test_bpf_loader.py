@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 from bpf_samples import attached, bpf_place, connect_in, counting, gating, number, only, refused
 
-from edgemesh.kernel.bpf import build
 from edgemesh.kernel.bpf.loader import Loading, load, loaded, unload
 from edgemesh.kernel.bpf.ringbuf import RingBuffer
 from edgemesh.kernel.bpf.syscall import (
@@ -180,14 +179,12 @@ def test_a_second_load_names_the_first(place: BpfSettings, tmp_path: Path) -> No
     assert len(attached(place.cgroup)) == 1
 
 
-def test_a_compiler_that_hangs_is_ended(
-    place: BpfSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(build, "_CHILD_SECONDS", 0.3)
+def test_a_compiler_that_hangs_is_ended(place: BpfSettings, tmp_path: Path) -> None:
+    hurried = replace(place, build_seconds=0.3)
     hanging = ("sh", "-c", "echo compiled nothing >&2; exec sleep 1000")
     loading = Loading((counting(tmp_path),), hanging)
     with pytest.raises(OperatorError, match=r"compiling BPF took longer than .*compiled nothing$"):
-        load(place, owner="operator", loading=loading)
+        load(hurried, owner="operator", loading=loading)
     assert not place.directory.exists()
 
 

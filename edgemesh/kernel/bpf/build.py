@@ -21,8 +21,6 @@ from edgemesh.model.errors import OperatorError
 
 # -P: a module of that name in the directory where root happens to be is not ours.
 CHILD = (sys.executable, "-P", "-m", "edgemesh.kernel.bpf.compile_child")
-# It takes three seconds on a busy machine of two cores; the smallest node is ten times slower.
-_CHILD_SECONDS = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,13 +87,17 @@ def build_id(spec: BuildSpec) -> str:
 
 
 def run_child(
-    spec: BuildSpec, headers: str, lock: int, child: Sequence[str], told: Callable[[str], None]
+    spec: BuildSpec,
+    settings: BpfSettings,
+    lock: int,
+    child: Sequence[str],
+    told: Callable[[str], None],
 ) -> BuildResult:
     """Have it built and pinned; blocks for one to some seconds.
 
     Args:
         spec: what to build.
-        headers: the settings' headers.
+        settings: say with which headers, and for how long at most.
         lock: a descriptor that the child holds, too: it ends with the last of us both.
         child: how to start it.
         told: is given what compiler and verifier said.
@@ -106,7 +108,7 @@ def run_child(
     """
     if not has_bcc():
         raise OperatorError("bcc is not installed", "apt-get install python3-bpfcc")
-    with header_tree(headers) as tree:
+    with header_tree(settings.headers) as tree:
         environment = {**os.environ, "BCC_KERNEL_SOURCE": str(tree)}
         try:
             done = subprocess.run(  # noqa: S603 - ourselves
@@ -115,14 +117,14 @@ def run_child(
                 env=environment,
                 pass_fds=(lock,),
                 capture_output=True,
-                timeout=_CHILD_SECONDS,
+                timeout=settings.build_seconds,
                 check=False,
             )
         except subprocess.TimeoutExpired as error:
             said = _text(error.stderr)
             told(said)
             raise OperatorError(
-                f"compiling BPF took longer than {_CHILD_SECONDS:.0f} s, after: {_last(said)}"
+                f"compiling BPF took longer than {settings.build_seconds:g} s, after: {_last(said)}"
             ) from None
     said = _text(done.stderr)
     told(said)

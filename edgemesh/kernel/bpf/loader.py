@@ -215,7 +215,7 @@ def _publish(
     staging = settings.directory / STAGING
     staging.mkdir()
     try:
-        result = run_child(spec, settings.headers, lock, loading.child, loading.told)
+        result = run_child(spec, settings, lock, loading.child, loading.told)
         reasons = [reason for reason in result.groups.values() if reason]
         if reasons and len(reasons) == len(result.groups):
             raise OperatorError(f"BPF does not work here: {reasons[0]}")
