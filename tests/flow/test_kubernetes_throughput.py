@@ -71,7 +71,7 @@ class Follower:
 
 
 @pytest.mark.long
-async def test_5000_services_and_20000_changes_are_stored_within_10_s_and_60_mib(
+async def test_5000_services_and_20000_changes_are_served_for_10_s_of_one_processor_and_60_mib(
     tmp_path: Path,
 ) -> None:
     script = Path(__file__).with_name("kubernetes_follower.py")
@@ -97,6 +97,7 @@ async def test_5000_services_and_20000_changes_are_stored_within_10_s_and_60_mib
         f"listed in {listed['seconds'] - begins['seconds']:.1f} s, all in {seconds:.1f} s"
         f" ({cpu:.1f} s of processor time), {more:.0f} MiB more, {peak:.0f} MiB at most"
     )
-    assert seconds < 10
+    # By the clock it takes as long on a machine that has nothing else to do.
+    assert cpu < 10
     assert more < 60
     assert peak < 60
