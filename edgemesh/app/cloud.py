@@ -138,7 +138,14 @@ async def _start(
     if kubernetes is not None:
         hub.enrolment.review_with(kubernetes)
     state = CloudState(
-        settings, store, hub, follower, sink=sink, links=links.links, kubernetes=kubernetes
+        settings,
+        store,
+        hub,
+        follower,
+        sink=sink,
+        links=links.links,
+        plane=plane,
+        kubernetes=kubernetes,
     )
     metamanager.add_query("status", state.status)
     metamanager.add_query("peers", links.peers)

@@ -15,7 +15,13 @@ from edgemesh.app.cloud_hub import CloudHub
 from edgemesh.app.follow import Follower
 from edgemesh.app.kubernetes_metrics import kubernetes_families
 from edgemesh.app.links_metrics import link_families
-from edgemesh.app.metrics import build_family, log_family
+from edgemesh.app.metrics import (
+    build_family,
+    flow_families,
+    knowledge_families,
+    log_family,
+    reactor_families,
+)
 from edgemesh.bus.link.links import Links
 from edgemesh.model.cloud_status import CloudStatus, ConnectedNode
 from edgemesh.model.settings import Settings
@@ -24,6 +30,7 @@ from edgemesh.observe.admin.pages import Page, json_page, text_page
 from edgemesh.observe.metrics.exposition import CONTENT_TYPE, Family, counter, gauge, labels
 from edgemesh.observe.metrics.process import memory_bytes, process_families
 from edgemesh.observe.sink import LineSink
+from edgemesh.proxy.plane import Plane
 from edgemesh.store.replicas import Replica
 from edgemesh.store.store import Store
 from edgemesh.wire.message import Message
@@ -42,6 +49,7 @@ class CloudState:
         follower: see there.
         sink: the log's.
         links: see there.
+        plane: where streams of nodes end.
         kubernetes: see there, None where no API server is configured.
     """
 
@@ -54,6 +62,7 @@ class CloudState:
         *,
         sink: LineSink,
         links: Links,
+        plane: Plane,
         kubernetes: CloudKubernetes | None = None,
     ) -> None:
         self._settings = settings
@@ -62,6 +71,7 @@ class CloudState:
         self._follower = follower
         self._sink = sink
         self._links = links
+        self._plane = plane
         self._kubernetes = kubernetes
         self._began = time.monotonic()
 
@@ -108,7 +118,10 @@ class CloudState:
 
     async def _metrics(self) -> Page:
         await trio.lowlevel.checkpoint()
-        return Page((text for one in self._families() for text in one.text()), CONTENT_TYPE)
+        plane = self._plane
+        now = trio.current_time()
+        text = plane.metrics.text(plane.decider.snapshot, now, self._families())
+        return Page(text, CONTENT_TYPE)
 
     async def _status(self) -> Page:
         return json_page(await self.status())
@@ -133,9 +146,10 @@ class CloudState:
         yield build_family(self._settings.cloud.name)
         yield from process_families()
         yield log_family(self._sink)
-        yield gauge(
-            "edgemesh_store_revision", "Revision of the store.", [("", self._store.revision)]
-        )
+        plane = self._plane
+        yield from knowledge_families(self._store.revision, plane.decider.snapshot)
+        yield from flow_families(plane.reports)
+        yield from reactor_families(plane.reactor)
         nodes = self._hub.sessions.connected()
         yield gauge(
             "edgemesh_cloud_nodes",

@@ -67,6 +67,10 @@ class CloudProcess:
         found: dict[str, Any] = self._talk(lambda c: c.request(Operation.QUERY, "null/status"))
         return found
 
+    def metrics(self) -> str:
+        """What Prometheus would be told."""
+        return output(self._namespace, ["curl", "-sf", "http://127.0.0.1:15020/metrics"])
+
     def resident_bytes(self) -> int:
         assert self._process is not None
         pages = Path(f"/proc/{self._process.pid}/statm").read_text().split()[1]

@@ -172,6 +172,17 @@ def test_the_node_tells_where_its_links_are_taken(mesh: Mesh, cloud: CloudProces
     wait_for(lambda: "10.2.0.77:10006" in told(), "a new address is told")
 
 
+def test_the_cloud_tells_prometheus_of_its_nodes_its_links_and_its_calls(
+    mesh: Mesh, cloud: CloudProcess
+) -> None:
+    joined(mesh, cloud)
+    wait_until_synced(mesh)
+    told = cloud.metrics()
+    assert 'edgemesh_cloud_nodes{kind="edgemesh"} 1' in told
+    for name in ("edgemesh_flows_total", "edgemesh_services", "edgemesh_requests_total"):
+        assert f"# TYPE {name} " in told
+
+
 @pytest.mark.long
 def test_a_certificate_is_renewed_while_the_connection_stands(
     mesh: Mesh, cloud: CloudProcess
