@@ -133,7 +133,8 @@ class CloudSettings:
         node_certificate_seconds, server_certificate_seconds: how long certificates are.
         silence_seconds: without a keepalive that end a node's session.
         resend_seconds, resends: a Message that is not acknowledged is sent again, and after so
-            many times put back behind the newest state of its object.
+            many times put back behind the newest state of its object; an edgemesh node has six
+            times as long.
         in_flight: Messages to one edgemesh node that may wait for their acknowledgement when
             another frame of no more than so many is sent; KubeEdge nodes get one at a time.
         node_news_quiet_seconds, node_news_seconds, node_news_most_seconds: what has changed of

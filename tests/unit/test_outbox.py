@@ -116,16 +116,6 @@ def test_a_frame_that_is_void_as_a_whole_is_forgotten() -> None:
     assert not outbox.acknowledge("ab")
 
 
-def test_the_pauses_may_grow() -> None:
-    outbox = Outbox(1, SECONDS, RESENDS, growth=2.0)
-    outbox.add(about("a"), 0.0)
-    times = []
-    while (due := outbox.next_time()) is not None:
-        times.append(due)
-        outbox.due(due)
-    assert times == [5.0, 15.0, 35.0, 75.0, 155.0]
-
-
 @dataclass
 class World:
     """A cloud whose objects change, a node that keeps them, and a network between them.

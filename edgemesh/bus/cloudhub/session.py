@@ -34,8 +34,9 @@ from edgemesh.wire.message import (
 
 # Ids of Messages that a node has sent lately, to know those that come again.
 _REMEMBERED_IDS: Final = 128
-# An edgemesh node loses nothing while its connection stands; it may be slow.
-_PATIENCE: Final = 2.0
+# An edgemesh node loses nothing while its connection stands. It may be slow, and what is sent to
+# it again is one thing more that it has to read: it is given so many times as long.
+_PATIENCE: Final = 6
 
 
 class Feed(Protocol):
@@ -108,9 +109,8 @@ class Session:
         self._handle = handle
         self._outbox = Outbox(
             settings.in_flight if caller.edgemesh else 1,
-            settings.resend_seconds,
+            settings.resend_seconds * (_PATIENCE if caller.edgemesh else 1),
             settings.resends,
-            growth=_PATIENCE if caller.edgemesh else 1.0,
         )
         self._news = trio.Event()
         self._urgent: deque[str] = deque()

@@ -49,16 +49,12 @@ class Outbox:
             the other.
         resend_seconds: after which a frame is sent again.
         resends: how often.
-        growth: how much longer each time is than the one before.
     """
 
-    def __init__(
-        self, size: int, resend_seconds: float, resends: int, *, growth: float = 1.0
-    ) -> None:
+    def __init__(self, size: int, resend_seconds: float, resends: int) -> None:
         self._size = size
         self._resend_seconds = resend_seconds
         self._resends = resends
-        self._growth = growth
         self._sent: dict[str, _Sent] = {}
         self._newest: dict[ObjectKey, _Sent] = {}
         self._messages = 0
@@ -107,8 +103,7 @@ class Outbox:
                 due.lost.append(sent.outgoing)
                 continue
             sent.resends -= 1
-            tries = self._resends - sent.resends
-            sent.due = now + self._resend_seconds * self._growth**tries
+            sent.due = now + self._resend_seconds
             due.again.append(sent.outgoing)
         return due
 
