@@ -100,9 +100,10 @@ class Watch:
     async def _bookmark(self, send: Send) -> None:
         # As the watch cache: before it saw an event itself it knows no revision to tell.
         if self._bookmarked and self.history.stirred(self.type_):
+            # No event that this watch tells later is older, also of those that come meanwhile.
+            now = self.history.revision
             await self._tell_new(send)
-            # No event that this watch tells later is older.
-            self.revision = max(self.revision, self.history.revision)
+            self.revision = max(self.revision, now)
             await send(self._bookmark_line(self.revision, {}))
 
     @property

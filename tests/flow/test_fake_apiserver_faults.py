@@ -211,3 +211,32 @@ async def test_metaserver_tells_no_watch_what_happened_between_watches(
     server.put(SERVICES, {"metadata": {"name": "unseen"}})
     server.delete(SERVICES, "default", "a")
     assert await heard_by(server, target, ["b"]) == ["a", "b"]
+
+
+async def test_a_bookmark_is_no_newer_than_what_was_told_before_it(
+    autojump_clock: trio.abc.Clock,
+) -> None:
+    # What is told takes a second each time, and more happens meanwhile.
+    slow = Faults(seed=1, chance=1.0, kinds=(Fault.DRIP,))
+    server = ApiServer(bookmark_every=1.0, faults=slow)
+    target = f"{SERVICES}?watch=true&timeoutSeconds=300&allowWatchBookmarks=true"
+    told: list[int] = []
+    bookmarks = 0
+    async with asking(server, "GET", target) as head, trio.open_nursery() as nursery:
+
+        async def change() -> None:
+            for number in range(500):
+                server.put(SERVICES, {"metadata": {"name": f"s{number}"}})
+                await trio.sleep(0.1)
+
+        nursery.start_soon(change)
+        async for line in head.lines():
+            event = msgspec.json.decode(line)
+            revision = int(event["object"]["metadata"]["resourceVersion"])
+            if event["type"] == "BOOKMARK":
+                assert revision == max(told)
+                bookmarks += 1
+            else:
+                told.append(revision)
+    assert len(told) == 500
+    assert bookmarks > 20

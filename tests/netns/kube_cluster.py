@@ -73,9 +73,9 @@ class KubeCluster:
             pod = trio.run(start_pod, self.home, place.workload, place.node, place.slot)
             self._become(with_pod(self.state, pod))
             self.server.put(PODS, pod.body)
+        told_at = time.monotonic()
         for pod in plan_.leaving:
             self.server.delete(PODS, pod.key.namespace, pod.key.name)
-        told_at = time.monotonic()
         self.write_slices()
         for pod in plan_.leaving:
             trio.run(stop_pod, pod, self.state.node(pod.node))
@@ -155,12 +155,6 @@ class KubeCluster:
 
     def pods(self, deployment: str) -> list[Pod]:
         return [pod for pod in self.state.pods if pod.owner.name == deployment]
-
-    def log(self) -> str:
-        """What the agents, and the cloud, have said."""
-        files = [self.home.agent_log(node) for node in self.state.agents]
-        files += [self.home.hub_log] if self.home.hub_log.exists() else []
-        return "\n".join(file.read_text() for file in files)
 
 
 def names(pods: list[Pod]) -> set[str]:
