@@ -203,4 +203,4 @@ def test_many_nodes_join_within_a_minute_and_hear_of_a_change_within_seconds(
     assert times.connected < 60
     assert times.synced < 60
     assert times.late < 5
-    assert times.bytes_each < 256 * 1024
+    assert times.bytes_each < 384 * 1024
