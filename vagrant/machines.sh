@@ -26,7 +26,7 @@ end_of_machines() {
 on() { reach -o ControlMaster=auto -o ControlPersist=300 -o ServerAliveInterval=15 "$1" "sudo bash -c $(printf %q "$2")" < /dev/null; }
 
 # give MACHINE FILE: write what comes on standard input to a file there.
-give() { reach "$1" "sudo tee $(printf %q "$2") > /dev/null"; }
+give() { reach "$1" "sudo sh -c 'umask 077; cat > $2'"; }
 
 say() { printf '%s\n' "$*"; }
 
