@@ -8,8 +8,8 @@ FROM ${BASE} AS build
 # A file with certificates of those whom pip is to trust, where an index is behind a proxy.
 ARG PIP_CERT
 # No debugging information, which names the directory of the build; the same order of sets each time.
-ENV CFLAGS=-g0 PYTHONHASHSEED=0 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 \
-    PIP_ROOT_USER_ACTION=ignore DEBIAN_FRONTEND=noninteractive
+ENV CFLAGS=-g0 PYTHONHASHSEED=0 PYTHONDONTWRITEBYTECODE=1 DEBIAN_FRONTEND=noninteractive \
+    PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
 RUN apt-get update -q \
  && apt-get install -q -y --no-install-recommends gcc libc6-dev python3-dev python3-venv
 COPY image /src/image
@@ -33,7 +33,7 @@ RUN /build/bin/pip --python /opt/edgemesh/bin/python install -q --no-compile --n
  # bcc and nftables are packages of Debian only, and nothing else lies there (scripts/setup).
  && echo /usr/lib/python3/dist-packages > "$site/edgemesh-distro.pth" \
  && find "$site" -name '*__mypyc.*.so' -exec strip --strip-unneeded {} + \
- && /opt/edgemesh/bin/python -m compileall -q --invalidation-mode unchecked-hash "$site"
+ && /opt/edgemesh/bin/python -m compileall -q -f --invalidation-mode unchecked-hash "$site"
 
 FROM ${BASE}
 ENV DEBIAN_FRONTEND=noninteractive
