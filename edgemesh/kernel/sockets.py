@@ -192,13 +192,15 @@ def bound_kernel_memory(sock: socket.socket, limit: int) -> None:
         sock: the one of two through which a flow passes; the other is bounded alike.
         limit: bytes with all overhead for each direction: what came at the one socket and was
             not read, and what was written to the other and not sent. 1 MiB at least.
-
-    Raises:
-        OSError: CAP_NET_ADMIN is missing.
     """
     # A receive buffer that was set does not grow by itself. A window clamp would not do, since
     # one that grows takes it along (tcp_rcvbuf_grow()). The kernel doubles what it is told.
-    sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, int(limit * _RECEIVED_SHARE) // 2)
+    received = int(limit * _RECEIVED_SHARE) // 2
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, received)
+    except PermissionError:
+        # A cloud dials without CAP_NET_ADMIN; net.core.rmem_max then bounds it further.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, received)
     # The send buffer goes on growing with what is on its way. A peer that does not read has all
     # of that, so what is left is what was not sent.
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, int(limit * _UNSENT_SHARE))
