@@ -43,6 +43,10 @@ class PendingRows:
             self.flush()
         self._about.add(key)
 
+    def go_on(self, key: ObjectKey) -> None:
+        """Go on with an object that is there by then, whether it waits itself or is written."""
+        self._about.add(key)
+
     def add(self, statement: Executable, rows: Sequence[Mapping[str, Any]]) -> None:
         """Let rows wait."""
         self._rows[statement].extend(rows)

@@ -149,6 +149,7 @@ class Transaction:
 
     def allocate(self, service: KubeObject, values: Sequence[str]) -> None:
         """Give a Service these addresses and node ports in place of those that it had."""
+        self._pending.go_on(service.key)
         self._execute(statements.DELETE_ALLOCATIONS, {"of_service": service.uid})
         rows = [{"value": value, "service_uid": service.uid} for value in values]
         self._pending.add(statements.INSERT_ALLOCATIONS, rows)
