@@ -143,9 +143,13 @@ async def _request(stream: trio.abc.Stream, connection: h11.Connection) -> Reque
         event = connection.next_event()
         if event is h11.NEED_DATA:
             try:
-                connection.receive_data(bytes(await stream.receive_some(65536)))
+                data = await stream.receive_some(65536)
             except trio.BrokenResourceError:
                 return None
+            if not data:
+                # Also within a request: whoever ends may end there.
+                return None
+            connection.receive_data(bytes(data))
         elif isinstance(event, h11.Request):
             head = event
         elif isinstance(event, h11.Data):

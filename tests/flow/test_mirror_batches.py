@@ -72,7 +72,7 @@ async def written(batches: list[list[Change]]) -> dict[str, list[Any]]:
 
 
 @pytest.mark.timeout(240)
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.lists(
         changes(), min_size=1, max_size=6, unique_by=lambda each: each.body["metadata"]["name"]

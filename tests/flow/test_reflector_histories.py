@@ -57,7 +57,7 @@ async def play(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_a_few_histories_end_with_what_the_server_has(
     first: int, monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.abc.Clock
 ) -> None:
-    for number in range(first, first + 10):
+    for number in range(first, first + 5):
         await play(number, monkeypatch)
 
 

@@ -68,6 +68,7 @@ def agent_of(node: Node, namespace: str, folder: Path) -> Iterator[Container]:
         yield container
 
 
+@pytest.mark.long
 def test_an_agent_needs_no_capability_that_is_not_named(
     lone_node: str, node_with_bpf: Node, tmp_path: Path
 ) -> None:
@@ -83,6 +84,7 @@ def test_an_agent_needs_no_capability_that_is_not_named(
         assert container.stop() == 0, container.log
 
 
+@pytest.mark.long
 def test_an_agent_that_is_told_to_stop_while_it_loads_bpf_ends_by_itself(
     lone_node: str, node_with_bpf: Node, tmp_path: Path
 ) -> None:
