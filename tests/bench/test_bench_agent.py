@@ -30,6 +30,7 @@ async def test_an_agent_is_run_fed_and_measured_like_any_subject(directory: Path
     assert network.namespaces(f"bench{os.getpid()}-") == []
 
 
+@pytest.mark.long
 async def test_the_scale_of_a_few_services_has_every_metric(directory: Path) -> None:
     results = await scale.BENCH.run(options(directory, "services-20"))
     assert {row["metric"] for row in document(results)["rows"]} == {

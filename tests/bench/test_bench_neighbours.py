@@ -22,6 +22,7 @@ def options(directory: Path, *cases: str) -> Options:
     return Options(1, Timing(0.3, 0.3), cases, ("edgemesh",), directory)
 
 
+@pytest.mark.long
 async def test_a_neighbour_is_answered_beside_each_disturbance_and_compared_with_quiet(
     directory: Path,
 ) -> None:

@@ -141,7 +141,7 @@ def test_where_every_port_is_balanced_there_are_no_rules_and_everybody_says_so(
     assert "FAIL" not in bpf_mesh.edgemesh("trace", "web")
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", ["nft", pytest.param("iptables", marks=pytest.mark.long)])
 def test_no_call_fails_when_a_port_turns_to_the_agent_and_back(
     bpf_mesh: BpfMesh, backend: str
 ) -> None:
@@ -180,6 +180,7 @@ def test_rules_stay_until_what_they_led_to_the_agent_is_over(bpf_mesh: BpfMesh) 
     wait_until(bpf_mesh, installed=False)
 
 
+@pytest.mark.long
 def test_rules_stay_until_a_slow_client_has_taken_what_its_flow_left(bpf_mesh: BpfMesh) -> None:
     start(bpf_mesh)
     mesh = bpf_mesh.mesh

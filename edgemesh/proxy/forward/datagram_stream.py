@@ -8,14 +8,12 @@ from edgemesh.kernel.sockets import Address, fin_on_close
 from edgemesh.model.flows import Ending, FlowFacts
 from edgemesh.policy.verdict import Verdict
 from edgemesh.proxy.context import Context
-from edgemesh.proxy.forward.session import Session, Sessions
+from edgemesh.proxy.forward.session import IN_ORDER, Session, Sessions
 from edgemesh.reactor.reactor import IN
 from edgemesh.reactor.virtual import VirtualSocket
 
 # Datagrams taken from the stream at one event.
 _BUDGET = 32
-# The endpoint is not to blame; of others the caller's end learns by a reset.
-_IN_ORDER = frozenset({Ending.CLOSED, Ending.EVICTED, Ending.DRAIN})
 
 
 class DatagramStream:
@@ -84,7 +82,7 @@ class DatagramStream:
         self._over = True
         if self._stream.connecting:
             self._stream.refuse(errno.ECONNREFUSED, "no endpoint takes datagrams")
-        elif ending in _IN_ORDER:
+        elif ending in IN_ORDER:
             fin_on_close(self._stream)
         self._context.reactor.close(self._stream)
 

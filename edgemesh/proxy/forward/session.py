@@ -10,7 +10,13 @@ import errno
 import socket
 from collections import OrderedDict, deque
 
-from edgemesh.kernel.sockets import Address, Socket, dialling_socket, is_own_address
+from edgemesh.kernel.sockets import (
+    Address,
+    Socket,
+    dialling_socket,
+    fin_on_close,
+    is_own_address,
+)
 from edgemesh.model.flows import Ending, FlowFacts, Refusal
 from edgemesh.model.services import Endpoint, Transport
 from edgemesh.policy.deadlines import policy_or_setting
@@ -30,6 +36,8 @@ from edgemesh.wire.host_port import joined
 # The client, and the address at which its datagrams arrive.
 SessionKey = tuple[Address, Address]
 
+# Nobody is to blame for these; of others the other end of a stream learns by a reset.
+IN_ORDER = frozenset({Ending.CLOSED, Ending.EVICTED, Ending.DRAIN})
 # Answers taken from the endpoint at one event.
 _BUDGET = 32
 # Datagrams that are kept until a stream to the endpoint is open.
@@ -200,6 +208,8 @@ class Session:
             self._attempt.end(Outcome.CANCELLED)
         if self._upstream is not None:
             self._way = taken_way(self._upstream, self._way)
+            if ending in IN_ORDER and isinstance(self._upstream, VirtualSocket):
+                fin_on_close(self._upstream)
         self._hang_up()
         if self._borrowed:
             self._answering.give_back(self._facts.destination, ending)
