@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from bpf_mesh import LOADING_SECONDS, BpfMesh, new_bpf_mesh
-from interception_lab import BACKENDS, NODE, POD, PORT, SERVER, SERVICE, call, inside, output
+from interception_lab import NODE, POD, PORT, SERVER, SERVICE, call, inside, output
 from lab_homes import wait_for
 from mesh import endpoints, service, web
 from mesh_servers import TcpServer, first_line, name_and_client
