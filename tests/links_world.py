@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 
 from link_fixtures import Clock, Pki, Talker, a_reactor, shared_of, until
 
+from edgemesh.bus.link.link import Link
 from edgemesh.bus.link.links import Links
 from edgemesh.bus.link.listener import LinkListener
 from edgemesh.bus.pki.problems import CertificateProblem
@@ -66,6 +67,11 @@ class Node:
         sock = self.call(node)
         assert sock is not None
         return Talker(sock, self.world.reactor, size, 1)
+
+    def links_to(self, node: str) -> list[Link]:
+        """All there are; a node that none of the mesh knows is forgotten behind its last one."""
+        peer = self.links._peers.get(node)
+        return [] if peer is None else peer.links()
 
     def way(self, node: str) -> Way:
         return next(peer.route for peer in self.links.peers() if peer.node == node)

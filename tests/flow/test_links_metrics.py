@@ -35,7 +35,7 @@ async def test_links_streams_and_bytes_are_counted_also_when_they_are_over(pki: 
         link = a.links._peers["node-b"].link
         assert link is not None
         world.reactor.call(link, lambda: link.end("cut by the test"))
-        await until(lambda: not b.links._peers["node-a"].links())
+        await until(lambda: not b.links_to("node-a"))
         after = shown(a)
         assert after["edgemesh_links_lost_total"] == 1
         assert after["edgemesh_link_streams_opened_total"] == 1
