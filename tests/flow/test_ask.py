@@ -19,7 +19,9 @@ from edgemesh.model.trace import TraceAnswer, TracedPort, TraceQuestion
 from edgemesh.store.store import Store
 from edgemesh.wire.message import Message
 
-SETTINGS = MetaSettings(answer_timeout_seconds=0.2)
+# No test but one is about an agent that takes its time.
+PATIENT = MetaSettings(answer_timeout_seconds=30)
+IMPATIENT = MetaSettings(answer_timeout_seconds=0.2)
 QUESTION = TraceQuestion("default", "web", 80)
 V1 = (Endpoint("10.1.0.1", 8080),)
 ANSWER = TraceAnswer(
@@ -43,8 +45,8 @@ async def agent(tmp_path: Path, nursery: trio.Nursery) -> AsyncIterator[Metamana
         await store.close()
 
 
-async def ask(tmp_path: Path) -> TraceAnswer:
-    return await ask_agent(tmp_path / "meta.sock", SETTINGS, "null/trace", TraceAnswer, QUESTION)
+async def ask(tmp_path: Path, settings: MetaSettings = PATIENT) -> TraceAnswer:
+    return await ask_agent(tmp_path / "meta.sock", settings, "null/trace", TraceAnswer, QUESTION)
 
 
 async def test_question_and_answer_survive_the_way(agent: Metamanager, tmp_path: Path) -> None:
@@ -70,7 +72,7 @@ async def test_an_agent_that_hangs_is_told_apart(agent: Metamanager, tmp_path: P
 
     agent.add_query("trace", hang)
     with pytest.raises(OperatorError, match=r"has not answered within 0\.2 s"):
-        await ask(tmp_path)
+        await ask(tmp_path, IMPATIENT)
 
 
 async def test_an_answer_of_another_version_is_told_apart(

@@ -77,7 +77,7 @@ async def test_a_pooled_stream_of_a_dead_link_is_replaced_without_an_error() -> 
 
 async def test_a_request_beyond_the_servers_quota_gets_429_from_the_node_of_the_endpoint() -> None:
     async with meshed() as mesh:
-        limits = ServerLimits(quota=Quota(0.1, 1))
+        limits = ServerLimits(quota=Quota(0.01, 1))
         server, client = await http(mesh, policy=Policy(server=limits))
         await exchanged(client, server)
         await client.send(GET)
@@ -88,7 +88,7 @@ async def test_a_request_beyond_the_servers_quota_gets_429_from_the_node_of_the_
 
 async def test_a_quota_by_source_counts_the_workload_that_the_other_end_has_named() -> None:
     async with meshed() as mesh:
-        limits = ServerLimits(quota=Quota(0.1, 1, QuotaScope.SOURCE))
+        limits = ServerLimits(quota=Quota(0.01, 1, QuotaScope.SOURCE))
         server, client = await http(mesh, policy=Policy(server=limits))
         pods = {
             "127.0.0.1": PodIdentity("shop", "cart-1", workload="cart"),
@@ -107,7 +107,7 @@ async def test_a_quota_by_source_counts_the_workload_that_the_other_end_has_name
 
 async def test_a_limit_that_comes_or_goes_holds_for_what_is_asked_next() -> None:
     async with meshed() as mesh:
-        limited = Policy(server=ServerLimits(quota=Quota(0.1, 1)))
+        limited = Policy(server=ServerLimits(quota=Quota(0.01, 1)))
         server, client = await http(mesh, policy=limited)
         endpoint = await exchanged(client, server)
         port = mesh.b.plane.decider.snapshot.ports["default", "echo", "TCP", 80]
@@ -137,7 +137,7 @@ async def test_grpc_passes_with_its_trailers() -> None:
 
 async def test_a_grpc_call_beyond_the_servers_quota_gets_its_status_from_the_node() -> None:
     async with meshed() as mesh:
-        limits = Policy(server=ServerLimits(quota=Quota(0.1, 1)))
+        limits = Policy(server=ServerLimits(quota=Quota(0.01, 1)))
         server = mesh.serve(application_protocol="grpc", policy=limits)
         client = await h2_client(mesh.a)
         first = await client.request(GRPC)

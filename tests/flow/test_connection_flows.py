@@ -15,7 +15,8 @@ from edgemesh.policy.traffic.breaker import Phase
 
 pytestmark = pytest.mark.root
 
-DEADLINE = 0.5
+# As long as no machine stands still: nothing that a client says comes after it by chance.
+DEADLINE = 30.0
 HELLO = openssl_hello("a.example.org", ("h2", "http/1.1"))
 OTHER_HELLO = openssl_hello("b.example.org")
 TO_V1 = (Backend("default", "v1", 0),)
@@ -50,7 +51,7 @@ async def arrives(client: Peer, server: Server, said: bytes) -> Peer:
 async def test_the_name_in_the_client_hello_leads_to_its_backend(
     declared: str, pieces: int
 ) -> None:
-    async with running() as world:
+    async with running(peek_deadline_seconds=DEADLINE) as world:
         _, v1 = routed(world, NAMED, application_protocol=declared)
         client = await world.call()
         size = -(-len(HELLO) // pieces)
@@ -67,7 +68,7 @@ async def test_the_name_in_the_client_hello_leads_to_its_backend(
 
 
 async def test_a_name_that_no_route_has_goes_to_the_service_that_was_called() -> None:
-    async with running() as world:
+    async with running(peek_deadline_seconds=DEADLINE) as world:
         own, _ = routed(world, NAMED)
         client = await world.call()
         await client.send(OTHER_HELLO)
@@ -78,7 +79,7 @@ async def test_a_name_that_no_route_has_goes_to_the_service_that_was_called() ->
 
 
 async def test_what_a_client_offers_by_alpn_may_lead_elsewhere() -> None:
-    async with running() as world:
+    async with running(peek_deadline_seconds=DEADLINE) as world:
         own, v1 = routed(world, replace(ANY, alpn=("h2",)))
         for hello, server in ((HELLO, v1), (OTHER_HELLO, own)):
             client = await world.call()
@@ -90,7 +91,7 @@ async def test_what_a_client_offers_by_alpn_may_lead_elsewhere() -> None:
 async def test_who_says_nothing_is_not_waited_for_any_longer_than_the_deadline(
     declared: str,
 ) -> None:
-    async with running() as world:
+    async with running(peek_deadline_seconds=DEADLINE) as world:
         own, _ = routed(world, NAMED, application_protocol=declared)
         client = await world.call()
         await world.until(lambda: world.plane.flows)
@@ -105,7 +106,7 @@ async def test_who_says_nothing_is_not_waited_for_any_longer_than_the_deadline(
 
 async def test_a_request_is_not_routed_by_its_host_as_a_server_name() -> None:
     request = b"GET / HTTP/1.1\r\nHost: a.example.org\r\n\r\n"
-    async with running() as world:
+    async with running(peek_deadline_seconds=DEADLINE) as world:
         own, _ = routed(world, NAMED, application_protocol="tls")
         client = await world.call()
         await client.send(request)
@@ -116,7 +117,7 @@ async def test_a_request_is_not_routed_by_its_host_as_a_server_name() -> None:
 
 
 async def test_where_no_name_matters_a_server_that_speaks_first_loses_no_time() -> None:
-    async with running() as world:
+    async with running(peek_deadline_seconds=DEADLINE) as world:
         _, v1 = routed(world, ANY)
         client = await world.call()
         endpoint = await v1.accept()
@@ -127,7 +128,7 @@ async def test_where_no_name_matters_a_server_that_speaks_first_loses_no_time() 
 
 
 async def test_connections_are_shared_out_by_weight() -> None:
-    async with running() as world:
+    async with running(peek_deadline_seconds=DEADLINE) as world:
         weighted = (*TO_V1, Backend("default", "echo", 0, weight=0))
         _, v1 = routed(world, replace(ANY, backends=weighted))
         pairs = [(await world.call(), await v1.accept()) for _ in range(5)]
@@ -135,7 +136,7 @@ async def test_connections_are_shared_out_by_weight() -> None:
 
 
 async def test_who_calls_may_lead_elsewhere() -> None:
-    async with running() as world:
+    async with running(peek_deadline_seconds=DEADLINE) as world:
         own, v1 = routed(world, replace(ANY, source_labels=(("app", "cart"),)))
         snapshot = world.plane.decider.snapshot
         pods = {"127.0.0.2": PodIdentity("shop", "cart-1", labels={"app": "cart"})}
@@ -147,7 +148,7 @@ async def test_who_calls_may_lead_elsewhere() -> None:
 
 
 async def test_a_service_without_endpoints_of_its_own_is_routed_all_the_same() -> None:
-    async with running() as world:
+    async with running(peek_deadline_seconds=DEADLINE) as world:
         v1 = world.serve()
         backend(world, "v1", v1.endpoint)
         world.service(connection_routes=(NAMED,))
@@ -163,7 +164,7 @@ async def test_a_service_without_endpoints_of_its_own_is_routed_all_the_same() -
 
 
 async def test_a_backend_that_is_not_there_resets_the_client_and_the_report_says_so() -> None:
-    async with running() as world:
+    async with running(peek_deadline_seconds=DEADLINE) as world:
         world.service(
             world.serve().endpoint,
             connection_routes=(replace(ANY, backends=(Backend("default", "gone", 80),)),),
@@ -174,7 +175,7 @@ async def test_a_backend_that_is_not_there_resets_the_client_and_the_report_says
 
 
 async def test_the_breaker_and_the_counts_are_those_of_the_backend() -> None:
-    async with running() as world:
+    async with running(peek_deadline_seconds=DEADLINE) as world:
         dead = world.closed()
         policy = Policy(breaker=Breaker(consecutive_errors=1, max_ejection_percent=100))
         backend(world, "v1", dead, policy=policy)
@@ -192,7 +193,7 @@ async def test_the_breaker_and_the_counts_are_those_of_the_backend() -> None:
 
 
 async def test_a_flow_that_nothing_routes_is_reported_with_what_its_client_offers() -> None:
-    async with running() as world:
+    async with running(peek_deadline_seconds=DEADLINE) as world:
         client, endpoint = await world.connected()
         await client.send(HELLO)
         assert await endpoint.receive(len(HELLO)) == HELLO
