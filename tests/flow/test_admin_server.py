@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import pytest
 import trio
+import trio.testing
+from reserved_ports import reserved_ports
 
 from edgemesh.model.errors import OperatorError
 from edgemesh.model.observe_settings import AdminSettings
@@ -94,7 +96,7 @@ class Client:
         with suppress(trio.BrokenResourceError):
             while True:
                 await self.stream.send_all(GET)
-                await trio.sleep(0.01)
+                await trio.testing.wait_all_tasks_blocked(0.01)
 
     async def _until(self, mark: bytes) -> bytes:
         while mark not in self._buffer:
@@ -111,13 +113,6 @@ class Client:
         data = await self.stream.receive_some(65536)
         assert data, f"closed after {self._buffer!r}"
         self._buffer += data
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
 
 
 class Server:
@@ -141,8 +136,15 @@ class Server:
 
 @asynccontextmanager
 async def running(**options: float) -> AsyncIterator[Server]:
+    with reserved_ports(1) as [port]:
+        settings = AdminSettings(listen=f"127.0.0.1:{port}", **options)  # type: ignore[arg-type]
+        async with serving(settings) as server:
+            yield server
+
+
+@asynccontextmanager
+async def serving(settings: AdminSettings) -> AsyncIterator[Server]:
     async with trio.open_nursery() as nursery:
-        settings = AdminSettings(listen=f"127.0.0.1:{free_port()}", **options)  # type: ignore[arg-type]
         server = Server(0, trio.CancelScope())
 
         async def serve(task_status: trio.TaskStatus[tuple[str, int]]) -> None:
@@ -294,16 +296,20 @@ async def test_silence_ends_a_connection(begun: bytes) -> None:
         assert await client.rest() == b""
 
 
-async def test_an_answer_that_nobody_takes_ends_its_connection_and_no_other() -> None:
-    async with running(idle_timeout_seconds=0.2) as server:
+async def test_an_answer_that_nobody_takes_ends_its_connection_and_no_other(
+    mock_clock: trio.testing.MockClock,
+) -> None:
+    async with running(idle_timeout_seconds=4.0) as server:
         silent, other = await server.client(), await server.client()
         silent.stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         for _ in range(8):
             await silent.stream.send_all(GET.replace(b"hello", b"long"))
-        with trio.fail_after(PATIENCE_SECONDS):
-            for _ in range(5):
-                assert (await other.ask(GET)).body == b"hello\n"
-            await silent.comes_to_its_end()
+        for _ in range(5):
+            assert (await other.ask(GET)).body == b"hello\n"
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            mock_clock.jump(1.0)
+        await silent.comes_to_its_end()
+        assert (await other.ask(GET)).body == b"hello\n"
 
 
 async def test_beyond_the_limit_an_idle_connection_gives_way() -> None:
