@@ -132,8 +132,10 @@ static inline u64 take_token(struct bucket *bucket, const struct quota *quota, u
 static inline void count_response(struct watch *watch, struct tally *tally, u64 status)
 {
 	u64 nanoseconds = bpf_ktime_get_ns() - watch->began_ns;
-	u32 class = status / 100, latency = bpf_log2l(nanoseconds / 1000);
+	u64 class = status / 100, latency = bpf_log2l(nanoseconds / 1000);
 
+	/* Or other registers would be compared than are used, which tells the verifier of 6.1 nothing. */
+	asm volatile("" : "+r"(class), "+r"(latency));
 	if (class < STATUSES)
 		__sync_fetch_and_add(&tally->statuses[class], 1);
 	if (latency >= LATENCIES)

@@ -24,8 +24,8 @@ class BpfSettings:
         headers: a tree of kernel headers to compile with; "" to look for one.
         build_seconds: that compiling and loading may take; it takes three on a busy machine of two
             cores, and the smallest node is ten times slower.
-        self_test_seconds: that trying what was loaded may take; what has not answered by then is
-            not used.
+        self_test_seconds: that trying what was loaded may take, each step of it a fifteenth; what
+            has not answered by then is not used.
         lease_seconds: how long calls are balanced by maps that no living agent has confirmed.
         backlog_bytes: that one direction of a flow may have under way in the kernel before its
             bytes pass through the agent; each packet counts 4 KiB besides.

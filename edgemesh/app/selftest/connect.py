@@ -24,15 +24,15 @@ def attempt(order: SelfTestOrder) -> None:
     families = [socket.AF_INET, *([socket.AF_INET6] if ipv6_available() else [])]
     with opened_maps(order) as maps:
         for family in families:
-            _try_tcp(maps, family)
-            _try_udp(maps, family)
+            _try_tcp(order, maps, family)
+            _try_udp(order, maps, family)
 
 
-def _try_tcp(maps: ConnectMaps, family: socket.AddressFamily) -> None:
+def _try_tcp(order: SelfTestOrder, maps: ConnectMaps, family: socket.AddressFamily) -> None:
     with (
-        bound(family, socket.SOCK_STREAM) as endpoint,
-        bound(family, socket.SOCK_STREAM) as service,
-        caller(family, socket.SOCK_STREAM) as client,
+        bound(order, family, socket.SOCK_STREAM) as endpoint,
+        bound(order, family, socket.SOCK_STREAM) as service,
+        caller(order, family, socket.SOCK_STREAM) as client,
     ):
         endpoint.listen()
         lead(maps, Transport.TCP, service, endpoint)
@@ -49,11 +49,11 @@ def _try_tcp(maps: ConnectMaps, family: socket.AddressFamily) -> None:
         expect(client.recv(len(_WORDS)) == _WORDS, "the bytes of an endpoint do not arrive")
 
 
-def _try_udp(maps: ConnectMaps, family: socket.AddressFamily) -> None:
+def _try_udp(order: SelfTestOrder, maps: ConnectMaps, family: socket.AddressFamily) -> None:
     with (
-        bound(family, socket.SOCK_DGRAM) as endpoint,
-        bound(family, socket.SOCK_DGRAM) as service,
-        caller(family, socket.SOCK_DGRAM) as client,
+        bound(order, family, socket.SOCK_DGRAM) as endpoint,
+        bound(order, family, socket.SOCK_DGRAM) as service,
+        caller(order, family, socket.SOCK_DGRAM) as client,
     ):
         lead(maps, Transport.UDP, service, endpoint)
         client.sendto(_WORDS, service.getsockname())

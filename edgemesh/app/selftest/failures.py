@@ -23,11 +23,11 @@ def attempt(order: SelfTestOrder) -> None:
     """
     with (
         opened_maps(order) as maps,
-        bound(socket.AF_INET, socket.SOCK_STREAM) as endpoint,
-        bound(socket.AF_INET, socket.SOCK_STREAM) as service,
+        bound(order, socket.AF_INET, socket.SOCK_STREAM) as endpoint,
+        bound(order, socket.AF_INET, socket.SOCK_STREAM) as service,
     ):
         lead(maps, Transport.TCP, service, endpoint)
-        with caller(socket.AF_INET, socket.SOCK_STREAM) as client:
+        with caller(order, socket.AF_INET, socket.SOCK_STREAM) as client:
             with suppress(ConnectionRefusedError):
                 client.connect(service.getsockname())
             expect(
@@ -35,7 +35,7 @@ def attempt(order: SelfTestOrder) -> None:
                 "that an endpoint refuses a connection is not told",
             )
         endpoint.listen()
-        with caller(socket.AF_INET, socket.SOCK_STREAM) as client:
+        with caller(order, socket.AF_INET, socket.SOCK_STREAM) as client:
             client.connect(service.getsockname())
             counts = maps.endpoint_count(SERVICE_ID)
             expect(

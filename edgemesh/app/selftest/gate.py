@@ -47,7 +47,7 @@ async def _try_all(order: SelfTestOrder, gate: Gate) -> None:
     async with stages(order, gate) as through:
         for trial in (_talk, _reset, _stall):
             async with passing_flow(through) as passing:
-                with in_time():
+                with in_time(through):
                     await trial(passing, order.bpf.backlog_bytes)
 
 

@@ -49,11 +49,11 @@ def attempt(order: SelfTestOrder) -> None:
 
 async def _try(order: SelfTestOrder, gate: Gate, maps: ObservedMaps) -> None:
     async with stages(order, gate) as through, passing_flow(through) as passing:
-        observer = Observer(*through, maps)
+        observer = Observer(through.context, through.sockmap, maps)
         passing.flow.verdict = Verdict(_PORT)
         passing.flow.endpoint = _ENDPOINT
         passing.call(partial(observer.begin, passing.flow))
-        with in_time():
+        with in_time(through):
             for answer in _ANSWERS:
                 await _exchange(passing, answer)
             expect(passing.redirected() > 0, "the kernel moves no requests")

@@ -12,6 +12,8 @@ from edgemesh.model.bpf_settings import BpfSettings
 from edgemesh.model.settings import ProxySettings
 
 CHILD = (sys.executable, "-P", "-m", "edgemesh.app.selftest.child")
+# Steps that may take as long as they may before what is tried as a whole has taken too long.
+_SLOW_STEPS = 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,11 @@ class SelfTestOrder:
     def loaded(self) -> Loaded:
         """Where they are pinned."""
         return Loaded(self.bpf.directory / CURRENT, dict.fromkeys(self.groups, ""))
+
+    @property
+    def patience_seconds(self) -> float:
+        """How long one step may take: longer where all of it is known to take long."""
+        return self.bpf.self_test_seconds / _SLOW_STEPS
 
 
 def read_order(encoded: bytes) -> SelfTestOrder:

@@ -27,14 +27,13 @@ from edgemesh.proxy.forward.movers import Movers
 from edgemesh.proxy.forward.relay import resume_relay
 from edgemesh.proxy.forward.sockmap import Sockmap
 
-_PATIENCE_SECONDS = 2.0
-
 
 class Stages(NamedTuple):
     """What flows go through."""
 
     context: Context
     sockmap: Sockmap
+    patience_seconds: float
 
 
 @asynccontextmanager
@@ -49,18 +48,18 @@ async def stages(order: SelfTestOrder, gate: Gate) -> AsyncIterator[Stages]:
         async with trio.open_nursery() as nursery:
             await nursery.start(context.reactor.run)
             sockmap.start()
-            yield Stages(context, sockmap)
+            yield Stages(context, sockmap, order.patience_seconds)
             nursery.cancel_scope.cancel()
 
 
 @contextmanager
-def in_time() -> Iterator[None]:
+def in_time(through: Stages) -> Iterator[None]:
     """What happens within does so soon.
 
     Raises:
         NotWorkingError: it did not.
     """
-    with trio.move_on_after(_PATIENCE_SECONDS) as patience:
+    with trio.move_on_after(through.patience_seconds) as patience:
         yield
     expect(not patience.cancelled_caught, "bytes stay on the way")
 
@@ -121,9 +120,9 @@ class _AtOnce:
 @asynccontextmanager
 async def passing_flow(through: Stages) -> AsyncIterator[Passing]:
     """A flow between two connections of this process; it is over at the end."""
-    context, sockmap = through
-    client, ours = _connected()
-    endpoint, theirs = _connected()
+    context, sockmap, patience_seconds = through
+    client, ours = _connected(patience_seconds)
+    endpoint, theirs = _connected(patience_seconds)
     flow = Flow(context, ours, ours.getpeername(), theirs.getpeername())
     flow.verdict = Verdict(None)
     flow.upstream = theirs
@@ -134,12 +133,12 @@ async def passing_flow(through: Stages) -> AsyncIterator[Passing]:
         context.reactor.call(sockmap, partial(flow.finish, Ending.CLOSED))
 
 
-def _connected() -> tuple[socket.socket, socket.socket]:
+def _connected(patience_seconds: float) -> tuple[socket.socket, socket.socket]:
     """A program's end of a connection, and the agent's; neither blocks."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         address = listener.getsockname()
         ours = dialling_socket(address[0], socket.SOCK_STREAM, 0)
-        ours.settimeout(_PATIENCE_SECONDS)
+        ours.settimeout(patience_seconds)
         ours.connect(address)
         theirs, _ = listener.accept()
     for end in (theirs, ours):

@@ -18,15 +18,13 @@ from edgemesh.model.services import ServiceAddress, Transport
 # The last number: no agent's Service ports come that far.
 SERVICE_ID = 2**32 - 1
 _LOOPBACK = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
-_PATIENCE_SECONDS = 0.5
-_LEASE_SECONDS = 5.0
 
 
 @contextmanager
 def opened_maps(order: SelfTestOrder) -> Iterator[ConnectMaps]:
     """The maps, which hold for as long as this lasts, and are empty then."""
     with ConnectMaps(order.loaded) as maps:
-        maps.renew_lease(_LEASE_SECONDS)
+        maps.renew_lease(order.bpf.self_test_seconds)
         try:
             yield maps
         finally:
@@ -45,16 +43,20 @@ def lead(
 
 
 @contextmanager
-def bound(family: socket.AddressFamily, kind: socket.SocketKind) -> Iterator[socket.socket]:
+def bound(
+    order: SelfTestOrder, family: socket.AddressFamily, kind: socket.SocketKind
+) -> Iterator[socket.socket]:
     """A socket with a place of its own on the loopback interface."""
-    with caller(family, kind) as sock:
+    with caller(order, family, kind) as sock:
         sock.bind((_LOOPBACK[family], 0))
         yield sock
 
 
 @contextmanager
-def caller(family: socket.AddressFamily, kind: socket.SocketKind) -> Iterator[socket.socket]:
+def caller(
+    order: SelfTestOrder, family: socket.AddressFamily, kind: socket.SocketKind
+) -> Iterator[socket.socket]:
     """A socket that does not wait for long."""
     with socket.socket(family, kind) as sock:
-        sock.settimeout(_PATIENCE_SECONDS)
+        sock.settimeout(order.patience_seconds)
         yield sock
