@@ -45,6 +45,8 @@ POD = {4: "10.1.0.2", 6: "fd01::2"}
 NODE = {4: "10.1.0.1", 6: "fd01::1"}
 SERVER = {4: "10.2.0.2", 6: "fd02::2"}
 PORT = 80
+# For what comes at once, on a machine where everything may stand still for some seconds.
+PATIENCE_SECONDS = 20.0
 SERVICES = tuple(
     ServiceAddress(address, transport, PORT)
     for address in SERVICE.values()
@@ -184,14 +186,14 @@ class Agent:
         listener = sockets.tcp_listener(
             family(version), self.tcp_port, transparent=self.transparent
         )
-        listener.settimeout(5)
+        listener.settimeout(PATIENCE_SECONDS)
         return listener
 
     def _udp(self, version: int) -> socket.socket:
         listener = sockets.udp_listener(
             family(version), self.udp_port, transparent=self.transparent
         )
-        listener.settimeout(5)
+        listener.settimeout(PATIENCE_SECONDS)
         return listener
 
     def accept(self, version: int) -> tuple[sockets.Address, sockets.Address]:
@@ -227,7 +229,12 @@ class Agent:
 
 
 def call(
-    namespace: str, address: str, port: int = PORT, *, mark: int = 0, timeout: float = 5
+    namespace: str,
+    address: str,
+    port: int = PORT,
+    *,
+    mark: int = 0,
+    timeout: float = PATIENCE_SECONDS,
 ) -> socket.socket:
     """Connect from a namespace; the caller closes the socket."""
 
@@ -251,7 +258,7 @@ def send(namespace: str, address: str, payload: bytes = b"ping", port: int = POR
 
     def dial() -> socket.socket:
         sock = socket.socket(sockets.family_of(address), socket.SOCK_DGRAM)
-        sock.settimeout(5)
+        sock.settimeout(PATIENCE_SECONDS)
         sock.connect((address, port))
         sock.send(payload)
         return sock
@@ -268,7 +275,7 @@ def listener(namespace: str, address: str, port: int) -> socket.socket:
     def listen() -> socket.socket:
         sock = socket.socket(sockets.family_of(address), socket.SOCK_STREAM)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.settimeout(5)
+        sock.settimeout(PATIENCE_SECONDS)
         sock.bind((address, port))
         sock.listen()
         return sock

@@ -18,7 +18,16 @@ from uuid import uuid4
 
 import msgspec
 import trio
-from interception_lab import PORT, SERVER, SERVICE, Lab, call, output, state_of
+from interception_lab import (
+    PATIENCE_SECONDS,
+    PORT,
+    SERVER,
+    SERVICE,
+    Lab,
+    call,
+    output,
+    state_of,
+)
 from lab_homes import wait_for
 from mesh_servers import TcpServer, first_line, name_and_client
 
@@ -266,8 +275,8 @@ def web(application_protocol: str = "") -> list[dict[str, Any]]:
     ]
 
 
-def who_answers(namespace: str, version: int = 4) -> str:
-    with closing(call(namespace, SERVICE[version], PORT, timeout=1)) as connection:
+def who_answers(namespace: str, version: int = 4, timeout: float = PATIENCE_SECONDS) -> str:
+    with closing(call(namespace, SERVICE[version], PORT, timeout=timeout)) as connection:
         return first_line(connection).partition(" ")[0]
 
 

@@ -75,6 +75,7 @@ class UdpServer:
 
         self._sock = inside(namespace, bind)
         self._answer = answer
+        self._is_over = False
         self._thread = threading.Thread(target=self._run)
 
     def __enter__(self) -> Self:
@@ -82,6 +83,7 @@ class UdpServer:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._is_over = True
         # An unconnected socket says ENOTCONN, and wakes its reader all the same.
         with suppress(OSError):
             self._sock.shutdown(socket.SHUT_RDWR)
@@ -93,7 +95,13 @@ class UdpServer:
             data, client = self._sock.recvfrom(65536)
             if not client:
                 return
-            self._sock.sendto(self._answer(data, client[0]), client)
+            said = self._answer(data, client[0])
+            try:
+                self._sock.sendto(said, client)
+            except BrokenPipeError:
+                # What came before the end may be read after it, and cannot be answered.
+                assert self._is_over
+                return
 
 
 def name_and_client(name: str) -> Handle:

@@ -12,7 +12,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
-from interception_lab import PORT, SERVER, SERVICE, call, output, state_of
+from interception_lab import PATIENCE_SECONDS, PORT, SERVER, SERVICE, call, output, state_of
 from lab_homes import pids_in, wait_for
 from mesh import Mesh, rules_and_routes, web, web_and_bystander, who_answers
 from mesh_servers import TcpServer
@@ -21,6 +21,10 @@ pytestmark = pytest.mark.root
 
 VERSIONS = (4, 6)
 WAYS = [("nft", "tproxy"), ("nft", "redirect"), ("iptables", "tproxy"), ("iptables", "redirect")]
+# For a call that nobody is to answer: some rules drop it, and it would wait.
+VAIN_SECONDS = 1.0
+# An agent takes two seconds to start where nobody else has work for the processors.
+AGAIN_SECONDS = 30
 
 
 @pytest.fixture
@@ -30,9 +34,9 @@ def bystander(mesh: Mesh) -> Iterator[str]:
         yield state_of(mesh.network.node)
 
 
-def answers(mesh: Mesh, caller: str, version: int) -> str:
+def answers(mesh: Mesh, caller: str, version: int, timeout: float = PATIENCE_SECONDS) -> str:
     with suppress(OSError):
-        return who_answers(getattr(mesh.network, caller), version)
+        return who_answers(getattr(mesh.network, caller), version, timeout)
     return "nobody"
 
 
@@ -51,8 +55,8 @@ def test_a_killed_agent_leaves_nothing_and_calls_go_as_if_it_had_never_been_ther
     assert all_answer(mesh, "endpoint")
     with closing(call(mesh.network.pod, SERVICE[4])):
         mesh.kill()
-    wait_for(lambda: all_answer(mesh, "bystander"), "the bystander answers", 10)
-    wait_for(lambda: state_of(mesh.network.node) == bystander, "nothing is left", 10)
+    wait_for(lambda: all_answer(mesh, "bystander"), "the bystander answers")
+    wait_for(lambda: state_of(mesh.network.node) == bystander, "nothing is left")
 
 
 def test_a_watchdog_that_ends_agent_and_guard_at_once_leaves_nothing(
@@ -61,9 +65,11 @@ def test_a_watchdog_that_ends_agent_and_guard_at_once_leaves_nothing(
     mesh.start(netfilter={"backend": "iptables"})
     mesh.apply(*web())
     for pid in pids_in(mesh.network.node):
-        os.kill(pid, signal.SIGABRT)
+        # The guard of an agent that was first may have ended, too.
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGABRT)
     assert mesh.exit_status() == -signal.SIGABRT
-    wait_for(lambda: state_of(mesh.network.node) == bystander, "nothing is left", 10)
+    wait_for(lambda: state_of(mesh.network.node) == bystander, "nothing is left")
 
 
 def test_rules_that_the_process_owns_are_gone_with_it(mesh: Mesh, bystander: str) -> None:
@@ -94,11 +100,9 @@ def test_proxied_connections_of_a_killed_agent_are_reset_at_both_ends(
     ):
         assert connection.recv(7) == b"welcome"
         mesh.kill()
-        began = time.monotonic()
         # An end of the stream would tell that the other side has no more to say.
         assert ending_of(connection) == "reset"
-        assert ended.wait(1)
-        assert time.monotonic() - began < 1
+        assert ended.wait(PATIENCE_SECONDS)
     assert endings == ["reset"]
 
 
@@ -119,7 +123,7 @@ def test_an_agent_that_is_started_again_serves_again(mesh: Mesh, bystander: str)
     assert all_answer(mesh, "endpoint")
     seconds = time.monotonic() - began
     print(f"served again after {seconds:.2f} s")
-    assert seconds < 10
+    assert seconds < AGAIN_SECONDS
 
 
 def test_ten_kills_leave_no_rule_route_or_address_twice(mesh: Mesh, bystander: str) -> None:
@@ -139,7 +143,13 @@ def test_ten_kills_leave_no_rule_route_or_address_twice(mesh: Mesh, bystander: s
 
 def kill_guard(mesh: Mesh) -> None:
     """Let the agent's remains be nobody's but the next agent's."""
-    (guard,) = (pid for pid in pids_in(mesh.network.node) if pid != mesh.agent.pid)
+
+    def others() -> list[int]:
+        return [pid for pid in pids_in(mesh.network.node) if pid != mesh.agent.pid]
+
+    # What an agent runs to look at its rules is there for moments.
+    wait_for(lambda: len(others()) == 1, "the guard is alone with its agent")
+    (guard,) = others()
     os.kill(guard, signal.SIGKILL)
     wait_for(lambda: not is_running(guard), "the guard is gone")
 
@@ -165,10 +175,10 @@ def test_an_agent_whose_guard_is_killed_goes_on(mesh: Mesh, bystander: str) -> N
 def test_an_agent_that_hangs_is_killed_and_calls_go_on_without_it(
     mesh: Mesh, bystander: str, backend: str
 ) -> None:
-    mesh.start(netfilter={"backend": backend, "watchdog_seconds": 2})
+    mesh.start(netfilter={"backend": backend, "watchdog_seconds": 4})
     mesh.apply(*web())
     os.kill(mesh.agent.pid, signal.SIGSTOP)
-    wait_for(lambda: all_answer(mesh, "bystander"), "the bystander answers", 10)
+    wait_for(lambda: all_answer(mesh, "bystander"), "the bystander answers")
     assert mesh.exit_status() == -signal.SIGKILL
     wait_for(lambda: state_of(mesh.network.node) == bystander, "nothing is left")
     assert "the agent hung and was killed" in mesh.log
@@ -184,7 +194,7 @@ def test_in_fail_mode_closed_calls_never_pass_by_a_killed_agent(
     mesh.kill()
     assert pids_in(mesh.network.node) == []
     for version in VERSIONS:
-        assert answers(mesh, "pod", version) == "nobody"
-        assert answers(mesh, "node", version) == "nobody"
+        assert answers(mesh, "pod", version, VAIN_SECONDS) == "nobody"
+        assert answers(mesh, "node", version, VAIN_SECONDS) == "nobody"
     mesh.start(netfilter={"backend": backend, "mode": mode, "fail": "closed"})
     assert all_answer(mesh, "endpoint")
