@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import ssl
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -13,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import trio
+import trio.testing
+from reserved_ports import reserved_ports
 from trio_websocket import WebSocketConnection, wrap_client_stream
 
 from edgemesh.app.cloud_hub import CloudHub
@@ -23,22 +24,14 @@ from edgemesh.bus.pki.requests import make_request
 from edgemesh.meta.controller import Controller
 from edgemesh.model.bus_settings import CloudSettings
 from edgemesh.model.objects import ObjectKey
-from edgemesh.model.settings import Settings
+from edgemesh.model.settings import MetaSettings, Settings
 from edgemesh.store.store import Store
 
 Frame = dict[str, Any]
 PATH = "/e632aba927ea4ac2b575ec1603d56f10/node/events"
-
-
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for sock in sockets:
-            sock.bind(("127.0.0.1", 0))
-        return [sock.getsockname()[1] for sock in sockets]
-    finally:
-        for sock in sockets:
-            sock.close()
+PATIENCE_SECONDS = 30.0
+# No session begins with less than there is because the machine stood still for a moment.
+META = MetaSettings(conditions_wait_seconds=PATIENCE_SECONDS)
 
 
 @dataclass
@@ -60,12 +53,16 @@ class Cloud:
         return int(self.settings.cloud.enrolment_listen[0].rpartition(":")[2])
 
     async def apply(self, *bodies: Frame) -> None:
+        """Write objects; this replica's nodes are about to hear of them then."""
         controller = Controller(self.settings.meta)
         await self.store.transact(lambda transaction: controller.apply(transaction, bodies))
+        await self.hub.changes.caught_up()
 
     async def delete(self, *keys: ObjectKey) -> None:
+        """The same for what goes."""
         controller = Controller(self.settings.meta)
         await self.store.transact(lambda transaction: controller.delete(transaction, keys))
+        await self.hub.changes.caught_up()
 
     def identity(self, node: str) -> Identity:
         """A certificate of a node, as enrolment gives them."""
@@ -86,7 +83,7 @@ class Cloud:
         """Send bytes to the hub's port; status and body of the answer."""
         stream = await self.tls(client_context(identity))
         try:
-            with trio.fail_after(5):
+            with trio.fail_after(PATIENCE_SECONDS):
                 await stream.send_all(request)
                 received = b""
                 while data := await stream.receive_some():
@@ -149,6 +146,7 @@ class Node:
     connection: WebSocketConnection
     stream: trio.SSLStream[trio.SocketStream]
     received: list[Frame] = field(default_factory=list)
+    seen: set[str] = field(default_factory=set)
 
     async def raw(self, data: bytes) -> None:
         """Send bytes below the WebSocket."""
@@ -176,10 +174,19 @@ class Node:
 
     async def receive(self) -> Frame:
         if not self.received:
-            with trio.fail_after(5):
+            with trio.fail_after(PATIENCE_SECONDS):
                 frame = json.loads(await self.connection.get_message())
             self.received += frame if isinstance(frame, list) else [frame]
-        return self.received.pop(0)
+        frame = self.received.pop(0)
+        self.seen.add(frame["header"]["msg_id"])
+        return frame
+
+    async def receive_new(self) -> Frame:
+        """Receive, but for what has come before: an acknowledgement may be late."""
+        known = frozenset(self.seen)
+        while (frame := await self.receive())["header"]["msg_id"] in known:
+            pass
+        return frame
 
     async def acknowledge(self, frame: Frame) -> None:
         route = frame["route"]
@@ -221,16 +228,23 @@ class Node:
 
 async def until(state: Callable[[], object]) -> None:
     """Wait for a state that nobody announces."""
-    with trio.fail_after(5):
-        while not state():  # noqa: ASYNC110
-            await trio.sleep(0.01)
+    with trio.fail_after(PATIENCE_SECONDS):
+        while not state():
+            await _a_moment()
 
 
-async def until_asked(state: Callable[[], Awaitable[object]], seconds: float = 5) -> None:
+async def until_asked(
+    state: Callable[[], Awaitable[object]], seconds: float = PATIENCE_SECONDS
+) -> None:
     """The same for a state that has to be asked for."""
     with trio.fail_after(seconds):
-        while not await state():  # noqa: ASYNC110
-            await trio.sleep(0.02)
+        while not await state():
+            await _a_moment()
+
+
+async def _a_moment() -> None:
+    # By no clock, for that of a test may stand still.
+    await trio.testing.wait_all_tasks_blocked(0.01)
 
 
 def told(frames: Sequence[Frame]) -> list[tuple[str, str]]:
@@ -241,16 +255,20 @@ def told(frames: Sequence[Frame]) -> list[tuple[str, str]]:
 @asynccontextmanager
 async def serving_at(folder: Path, url: str, **changed: Any) -> AsyncIterator[Cloud]:
     """A hub over the database at a URL, served until the block ends."""
-    hub_port, enrolment_port = free_ports(2)
-    cloud = replace(
-        CloudSettings(
+    with reserved_ports(2) as [hub_port, enrolment_port]:
+        cloud = CloudSettings(
             name="c1",
             hub_listen=(f"127.0.0.1:{hub_port}",),
             enrolment_listen=(f"127.0.0.1:{enrolment_port}",),
-        ),
-        **changed,
-    )
-    settings = Settings(state_dir=folder, cloud=cloud)
+        )
+        settings = Settings(state_dir=folder, cloud=replace(cloud, **changed), meta=META)
+        async with _served(settings, folder, url) as served:
+            yield served
+
+
+@asynccontextmanager
+async def _served(settings: Settings, folder: Path, url: str) -> AsyncIterator[Cloud]:
+    cloud = settings.cloud
     store = await Store.open(url, settings.meta)
     try:
         credentials = await Credentials.open(store, cloud, folder / "pki", cloud.name)

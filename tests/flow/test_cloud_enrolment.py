@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import pytest
 import trio
-from cloud_fixtures import Cloud, serving, until
+from cloud_fixtures import PATIENCE_SECONDS, Cloud, serving, until
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
@@ -43,7 +43,7 @@ async def ask(
     lines = [f"{method} {path} HTTP/1.1", *(f"{k}: {v}" for k, v in fields.items()), "", ""]
     received = b""
     try:
-        with trio.fail_after(5):
+        with trio.fail_after(PATIENCE_SECONDS):
             await stream.send_all("\r\n".join(lines).encode() + body)
             while data := await stream.receive_some():
                 received += data

@@ -6,12 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import trio
+import trio.testing
 from cloud_fixtures import Cloud, Frame, Node, serving, told, until
 from test_cloud_sync import service
 
 from edgemesh.model.errors import OperatorError
 from edgemesh.model.objects import ObjectKey
 
+Clock = trio.testing.MockClock
+QUIET = 0.2
 # Longer than any test: what waits goes only when it is made to.
 SLOW = {"node_news_quiet_seconds": 60, "node_news_seconds": 60, "node_news_most_seconds": 60}
 
@@ -32,11 +35,18 @@ async def synced(node: Node, cloud: Cloud, revision: int = 0) -> list[Frame]:
     return await node.until_synced()
 
 
-async def test_many_nodes_are_told_of_in_one_frame(tmp_path: Path) -> None:
-    async with serving(tmp_path, node_news_quiet_seconds=0.2) as cloud, cloud.node() as node:
+async def it_is_quiet(cloud: Cloud, clock: Clock) -> None:
+    """Let pass what is waited for after the last news, once all nodes know the earlier ones."""
+    await until(lambda: not cloud.hub.sessions.are_behind())
+    clock.jump(QUIET)
+
+
+async def test_many_nodes_are_told_of_in_one_frame(tmp_path: Path, mock_clock: Clock) -> None:
+    async with serving(tmp_path, node_news_quiet_seconds=QUIET) as cloud, cloud.node() as node:
         await synced(node, cloud)
         for number in range(5):
             await cloud.apply(node_object(f"e{number}"))
+        await it_is_quiet(cloud, mock_clock)
         frames = await node.until_synced()
         assert [resource for _, resource in told(frames[:-1])] == [
             f"null/node/e{number}" for number in range(5)
@@ -56,8 +66,10 @@ async def test_a_service_does_not_wait_for_news_of_nodes(tmp_path: Path) -> None
         assert frames[-1]["content"]["revision"] == marked
 
 
-async def test_what_waits_is_told_to_a_node_that_comes_back_meanwhile(tmp_path: Path) -> None:
-    async with serving(tmp_path, node_news_quiet_seconds=1) as cloud:
+async def test_what_waits_is_told_to_a_node_that_comes_back_meanwhile(
+    tmp_path: Path, mock_clock: Clock
+) -> None:
+    async with serving(tmp_path, node_news_quiet_seconds=QUIET) as cloud:
         async with cloud.node() as node:
             await synced(node, cloud)
             await cloud.apply(node_object("e1"))
@@ -65,17 +77,19 @@ async def test_what_waits_is_told_to_a_node_that_comes_back_meanwhile(tmp_path: 
             revision = (await node.until_synced())[-1]["content"]["revision"]
         async with cloud.node() as node:
             frames = await synced(node, cloud, revision)
+            await it_is_quiet(cloud, mock_clock)
             while ("update", "null/node/e1") not in told(frames):
                 frames += await node.until_synced()
 
 
 async def test_a_full_sync_names_a_node_whose_news_wait_and_a_deletion_that_waits_follows(
-    tmp_path: Path,
+    tmp_path: Path, mock_clock: Clock
 ) -> None:
-    async with serving(tmp_path, node_news_quiet_seconds=1) as cloud:
+    async with serving(tmp_path, node_news_quiet_seconds=QUIET) as cloud:
         async with cloud.node() as other:
             await synced(other, cloud)
             await cloud.apply(node_object("e1"), node_object("e2"))
+            await it_is_quiet(cloud, mock_clock)
             await other.until_synced()
         await cloud.apply(node_object("e1", spec={"unschedulable": True}))
         await cloud.delete(ObjectKey("Node", "", "e2"))
@@ -83,6 +97,7 @@ async def test_a_full_sync_names_a_node_whose_news_wait_and_a_deletion_that_wait
             before = await synced(node, cloud)
             # Nothing that is there is taken for gone, and what is gone is told to be.
             assert {("update", "null/node/e1"), ("update", "null/node/e2")} <= set(told(before))
+            await it_is_quiet(cloud, mock_clock)
             after = await node.until_synced()
             assert told(after[:-1]) == [("update", "null/node/e1"), ("delete", "null/node/e2")]
 

@@ -21,13 +21,15 @@ async def tell_of_it(cloud: Cloud, **labels: str) -> None:
     metadata: dict[str, Any] = {"name": "n1", "uid": "of-kubernetes", "labels": labels}
     body = {"apiVersion": "v1", "kind": "Node", "metadata": metadata}
     await Mirror(cloud.store, 1).change(NODES, [Change(deleted=False, body=body)])
+    await cloud.hub.changes.caught_up()
 
 
 async def tell_its_link(node: Node, other: Node) -> Frame:
-    """The node tells how it is reached; what another hears of it."""
+    """The node tells how it is reached; what another hears of it, once it knows that."""
     await node.send("update", "null/nodelink/n1", LINK, source="edgehub", group="resource")
-    frames = await other.until_synced()
-    content: Frame = frames[0]["content"]
+    content: Frame = {}
+    while "annotations" not in content.get("metadata", {}):
+        content = (await other.next())["content"]
     return content
 
 
