@@ -44,7 +44,10 @@ def test_a_unit_comes_with_its_user_and_the_commands_that_start_it(
         unit.read_text()
     )
     assert users.read_text().splitlines()[-1].startswith("u edgemesh ")
-    assert found.commands[-1] == f"systemctl enable --now {name}"
+    assert found.commands == (f"systemctl --root={tmp_path} enable {name}",)
+    done = subprocess.run(found.commands[0], shell=True, check=False, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / f"etc/systemd/system/multi-user.target.wants/{name}.service").is_symlink()
 
 
 def test_a_path_with_what_systemd_would_expand_stays_as_it_is(tmp_path: Path) -> None:

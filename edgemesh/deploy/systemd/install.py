@@ -70,5 +70,11 @@ def install_unit(root: Path, program: Path, *, cloud: bool) -> Installed:
             path.write_text(content)
         except OSError as error:
             raise OperatorError(f"{path}: {error.strerror}") from error
-    enable = f"systemctl enable --now {name}"
-    return Installed(tuple(contents), ("systemd-sysusers", "systemctl daemon-reload", enable))
+    return Installed(tuple(contents), _commands(root, name))
+
+
+def _commands(root: Path, name: str) -> tuple[str, ...]:
+    if root == Path("/"):
+        return ("systemd-sysusers", "systemctl daemon-reload", f"systemctl enable --now {name}")
+    # A system that does not run: its users come and its services start when it does.
+    return (f"systemctl --root={shlex.quote(str(root))} enable {name}",)
