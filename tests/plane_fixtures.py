@@ -23,6 +23,8 @@ from edgemesh.model.flows import FlowReport
 from edgemesh.model.services import Endpoint, ServicePort, Transport
 from edgemesh.model.settings import NetfilterSettings, ProxySettings
 from edgemesh.proxy.context import PromotionRule
+from edgemesh.proxy.flow import Flow
+from edgemesh.proxy.forward.dial import _Dial
 from edgemesh.proxy.plane import Plane
 from edgemesh.reactor.timers import TICK_SECONDS
 
@@ -42,6 +44,14 @@ def free_port(kind: socket.SocketKind) -> int:
         sock.bind(("127.0.0.1", 0))
         port: int = sock.getsockname()[1]
         return port
+
+
+def waiting_to_be_accepted(listener: trio.socket.SocketType) -> int:
+    """How many connections are in its queue."""
+    info = listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 28)
+    # Of a listener tcpi_unacked (linux/tcp.h) tells this.
+    waiting: int = struct.unpack_from("I", info, 24)[0]
+    return waiting
 
 
 class Peer:
@@ -137,6 +147,11 @@ class Server:
         return Peer(sock)
 
 
+def assert_seconds_left(told: str, seconds: int, began: float) -> None:
+    """What a client is told to wait is what is left of so many seconds since ``began``."""
+    assert seconds - (trio.current_time() - began) <= int(told) <= seconds
+
+
 class Ignorer:
     """A handler for deadlines that nobody owns."""
 
@@ -224,20 +239,39 @@ class World:
         """An endpoint whose backlog is full: its kernel drops each SYN, and nobody answers."""
         server = self.serve(backlog=0)
         await self.call(port=server.endpoint.port)
+        # The caller may be connected before its last ACK has come here.
+        await self.until(lambda: waiting_to_be_accepted(server.sock))
         return server.endpoint
 
     def closed(self) -> Endpoint:
-        """An endpoint where nobody listens: its kernel refuses."""
-        server = self.serve()
-        server.sock.close()
-        return server.endpoint
+        """An endpoint where nobody listens: its kernel refuses.
+
+        The socket keeps its port, so that nobody else comes to listen there meanwhile.
+        """
+        sock = trio.socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        self.opened.callback(sock.close)
+        socket.socket.bind(sock._sock, ("127.0.0.1", 0))  # type: ignore[attr-defined]
+        name = sock.getsockname()
+        return Endpoint(name[0], name[1])
 
     async def connected(self, receive: int = 0) -> tuple[Peer, Peer]:
         """A client and the endpoint that it reached, of a new Service."""
         server = self.serve(receive=receive)
         self.service(server.endpoint)
         client = await self.call(receive=receive)
-        return client, await server.accept()
+        endpoint = await server.accept()
+        # The plane may hear later than the endpoint that they are connected, and to it an endpoint
+        # that resets before that has refused.
+        await self.until(lambda: not self._dials_for(client))
+        return client, endpoint
+
+    def _dials_for(self, client: Peer) -> bool:
+        return any(
+            isinstance(flow, Flow)
+            and flow.client_address == client.address
+            and isinstance(flow.stage, _Dial)
+            for flow in self.plane.flows
+        )
 
     async def until(self, holds: Callable[[], object]) -> None:
         with trio.fail_after(PATIENCE_SECONDS):
@@ -249,6 +283,11 @@ class World:
         await self.until(lambda: len(self.reports) >= count)
         assert len(self.reports) == count
         return self.reports[-1]
+
+    async def until_one_waits(self) -> None:
+        """Return once a call is queued before an endpoint of this node."""
+        servers = self.plane.decider.traffic.servers
+        await self.until(lambda: any(each.waiting for each in servers()))
 
     async def comes_to_rest(self) -> None:
         """Return once the reactor has no turns while others have many; a spin never ends."""
@@ -265,6 +304,10 @@ class World:
         self.plane.reactor.after(_TWO_TICKS, Ignorer(), fired.set)
         with trio.fail_after(PATIENCE_SECONDS):
             await fired.wait()
+
+    def linger(self, seconds: float) -> None:
+        """Let HTTP clients that were refused be read from for so long."""
+        self.plane.http.settings = replace(self.plane.http.settings, linger_seconds=seconds)
 
     def skip(self, seconds: float) -> None:
         """Let so much time pass for the plane's deadlines."""

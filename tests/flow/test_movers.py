@@ -138,10 +138,10 @@ async def test_while_stuck_flows_hold_all_pipes_others_are_relayed() -> None:
 
 
 async def fill(world: World, sender: Peer) -> int:
-    """Send until its way is stuck; how much that took."""
+    """Send until its way is stuck, the pipe included; how much that took."""
     await sender.send(b"first")
     sent = 5
-    while count := sender.send_what_fits(MUCH):
+    while (count := sender.send_what_fits(MUCH)) or not world.plane.pipes.taken:
         sent += count
         await world.comes_to_rest()
     return sent

@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 import structlog
 import trio
-from plane_fixtures import World, free_port, open_descriptors, running
+from plane_fixtures import PATIENCE_SECONDS, World, free_port, open_descriptors, running
 
 from edgemesh.model.errors import OperatorError
 from edgemesh.model.services import PodIdentity, Snapshot
@@ -47,7 +47,7 @@ async def test_draining_closes_the_listeners_at_once_and_lets_flows_finish() -> 
         assert await endpoint.receive_all() == b"the rest"
         assert not over.is_set()
         endpoint.close()
-        with trio.fail_after(5):
+        with trio.fail_after(PATIENCE_SECONDS):
             await over.wait()
         assert (await world.report()).ending == "closed"
 
@@ -57,14 +57,14 @@ async def test_draining_cuts_what_is_left_after_the_grace() -> None:
         client, endpoint = await world.connected()
         await client.send(b"x")
         assert await endpoint.receive(1) == b"x"
-        with trio.fail_after(5):
+        with trio.fail_after(PATIENCE_SECONDS):
             await world.plane.drain(0.01)
     assert [report.ending for report in world.reports] == ["drain"]
 
 
 async def test_draining_without_flows_takes_no_time_also_the_second_time() -> None:
     async with running() as world:
-        with trio.fail_after(5):
+        with trio.fail_after(PATIENCE_SECONDS):
             await world.plane.drain(3600)
             assert await refuses(world)
             await world.plane.drain(3600)
@@ -116,7 +116,12 @@ async def test_a_flow_refused_while_draining_begins_does_not_end_it_for_the_othe
 
 
 async def test_a_deadline_set_while_draining_begins_then_and_not_at_the_last_event() -> None:
-    async with running() as world, trio.open_nursery() as nursery:
+    # A time that does not pass by itself in between.
+    timeout = 100.0
+    async with (
+        running(connect_timeout_seconds=timeout) as world,
+        trio.open_nursery() as nursery,
+    ):
         full = await world.full()
         world.service(full)
         waiting = world.client().raw
@@ -127,12 +132,12 @@ async def test_a_deadline_set_while_draining_begins_then_and_not_at_the_last_eve
         await world.until(lambda: world.plane.draining)
         await world.deadlines_pass()
         assert len(world.plane.flows) == 1
-        world.skip(2)
+        world.skip(timeout)
         assert (await world.report()).ending == "connect-timeout"
 
 
 async def test_cancelling_resets_and_reports_all_flows_and_leaves_nothing_open() -> None:
-    async with running() as world:
+    async with running(connect_timeout_seconds=100.0) as world:
         pairs = [await world.connected() for _ in range(5)]
         full = await world.full()
         world.service(full)
@@ -191,10 +196,11 @@ async def test_a_port_that_is_taken_is_an_operators_error_and_nothing_stays_open
         "tcp_port": free_port(socket.SOCK_STREAM),
         "udp_port": free_port(socket.SOCK_DGRAM),
     }
-    taken = ports["tcp_port" if kind == socket.SOCK_STREAM else "udp_port"]
     with socket.socket(socket.AF_INET, kind) as other:
         # As another agent's listener would be.
-        other.bind(("0.0.0.0", taken))
+        other.bind(("0.0.0.0", 0))
+        taken = other.getsockname()[1]
+        ports["tcp_port" if kind == socket.SOCK_STREAM else "udp_port"] = taken
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if kind == socket.SOCK_STREAM:
             other.listen()

@@ -47,7 +47,8 @@ class Reader:
 
 @pytest.fixture
 def reactor() -> Iterator[Reactor]:
-    with Reactor(0) as reactor:
+    # No slice of a turn is over before everybody had its turn.
+    with Reactor(0, lambda: 0.0) as reactor:
         yield reactor
 
 

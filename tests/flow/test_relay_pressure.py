@@ -27,8 +27,9 @@ async def pair(world: World, sender: str) -> tuple[Peer, Peer]:
 
 async def fill(world: World, sender: Peer, data: bytes) -> int:
     """Send until everything between sender and receiver is full; how much that took."""
+    (flow,) = world.plane.flows
     sent = 0
-    while count := sender.send_what_fits(data[sent:]):
+    while (count := sender.send_what_fits(data[sent:])) or not kept_by_the_pump(flow):
         sent += count
         await world.comes_to_rest()
     assert sent < len(data), "the sender was not stopped"
@@ -38,7 +39,6 @@ async def fill(world: World, sender: Peer, data: bytes) -> int:
 async def fill_as_far_as_the_pump(world: World, sender: Peer, data: bytes) -> int:
     """Send until the pump has to wait, so that an end of the stream still reaches its kernel."""
     (flow,) = world.plane.flows
-    await world.until(lambda: flow.upstream)
     sent = 0
     while not kept_by_the_pump(flow):
         await sender.send(data[sent : sent + 32768])

@@ -144,7 +144,8 @@ async def test_while_it_takes_less_than_the_other_side_sends(by: str, rule: Prom
 
 
 async def test_by_the_client_while_the_endpoint_is_dialled(rule: PromotionRule) -> None:
-    async with running(rule=rule) as world:
+    # The kernel may have to repeat the SYN more than once before there is room for it.
+    async with running(rule=rule, connect_timeout_seconds=60.0) as world:
         server = world.serve(backlog=0)
         world.service(server.endpoint)
         full = [await world.call(port=server.endpoint.port)]
@@ -152,7 +153,7 @@ async def test_by_the_client_while_the_endpoint_is_dialled(rule: PromotionRule) 
         await world.until(lambda: world.plane.flows)
         client.reset()
         await world.comes_to_rest()
-        # Room for the next one, whose SYN the kernel repeats after a second.
+        # Room for the next one, whose SYN the kernel repeats after seconds.
         await server.accept()
         endpoint = await server.accept()
         assert await endpoint.receive_until_reset() == b""

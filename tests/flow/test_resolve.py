@@ -13,6 +13,8 @@ from edgemesh.wire.sniff import SNIFF_LIMIT
 pytestmark = pytest.mark.root
 
 DEADLINE = 0.5
+# Not reached while a test looks at what is peeked at, however slow the machine is.
+FAR_DEADLINE = 100.0
 # Whatever is found out: the bytes are looked at here, not the path that is chosen by them.
 RELAY = Policy(path=Path.RELAY)
 REQUEST = b"GET / HTTP/1.1\r\nHost: Shop.default\r\n\r\n"
@@ -53,7 +55,7 @@ async def in_pieces(world: World, client: Peer, data: bytes, pieces: int) -> Non
 async def test_peeking_waits_for_split_words_and_passes_them_on_whole(
     words: bytes, protocol: str, name: str, pieces: int
 ) -> None:
-    async with running(peek="always") as world:
+    async with running(peek="always", peek_deadline_seconds=FAR_DEADLINE) as world:
         server = world.serve()
         world.service(server.endpoint, policy=RELAY)
         client = await world.call()
@@ -71,7 +73,7 @@ async def test_peeking_waits_for_split_words_and_passes_them_on_whole(
 
 
 async def test_after_peeking_each_byte_is_reported_at_once_again() -> None:
-    async with running(peek="always") as world:
+    async with running(peek="always", peek_deadline_seconds=FAR_DEADLINE) as world:
         server = world.serve()
         world.service(server.endpoint, policy=RELAY)
         client = await world.call()
@@ -102,7 +104,7 @@ async def test_who_stays_silent_is_opaque_after_the_deadline(said: bytes) -> Non
 
 
 async def test_who_closes_its_half_before_the_deadline_is_not_waited_for() -> None:
-    async with running(peek="always") as world:
+    async with running(peek="always", peek_deadline_seconds=FAR_DEADLINE) as world:
         server = world.serve()
         world.service(server.endpoint)
         client = await world.call()
@@ -158,7 +160,7 @@ async def test_a_first_line_of_a_million_bytes_is_opaque_and_arrives_whole() -> 
 
 
 async def test_who_speaks_byte_by_byte_costs_a_turn_each_and_disturbs_nobody() -> None:
-    async with running(peek="always") as world:
+    async with running(peek="always", peek_deadline_seconds=FAR_DEADLINE) as world:
         server = world.serve()
         world.service(server.endpoint)
         slow = await world.call()
@@ -186,7 +188,7 @@ async def test_a_service_without_endpoints_refuses_without_a_peek() -> None:
 async def test_where_requests_matter_an_undeclared_protocol_is_found_out_and_served_as_http(
     said: bytes,
 ) -> None:
-    async with running() as world:
+    async with running(peek_deadline_seconds=FAR_DEADLINE) as world:
         server = world.serve()
         world.service(server.endpoint, policy=Policy(path=Path.HTTP))
         client = await world.call()
@@ -202,7 +204,7 @@ async def test_where_requests_matter_an_undeclared_protocol_is_found_out_and_ser
 
 
 async def test_a_service_that_has_routes_and_no_endpoints_of_its_own_is_served_as_http() -> None:
-    async with running() as world:
+    async with running(peek_deadline_seconds=FAR_DEADLINE) as world:
         world.service(routes=(Route("answer", direct=DirectResponse(200, "here")),))
         client = await world.call()
         await client.send(REQUEST)
