@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import trio
 from http1_peers import GET, OK, POST, asked, call_http, called_http, exchanged, failing, head_of
-from plane_fixtures import Peer, World, running
+from plane_fixtures import Peer, World, assert_seconds_left, running
 
 from edgemesh.model.flows import Refusal
 from edgemesh.model.policies import Breaker, Limits, Policy, Quota, Retries, Subset, Timeouts
@@ -61,15 +61,16 @@ async def test_a_service_that_is_gone_answers_503_and_one_that_comes_serves_at_o
 
 
 async def test_beyond_its_quota_a_request_is_told_when_to_come_again() -> None:
-    policy = Policy(client_quota=Quota(rate=0.5, burst=1))
+    policy = Policy(client_quota=Quota(rate=0.001, burst=1))
     async with running() as world:
         server = world.serve()
         client = await call_http(world, server, policy=policy)
+        began = trio.current_time()
         await exchanged(client, server)
         await client.send(GET)
         status, fields = await head_of(client)
         assert (status, fields["x-edgemesh-reason"]) == (429, "quota")
-        assert fields["retry-after"] == "2"
+        assert_seconds_left(fields["retry-after"], 1000, began)
 
 
 async def test_a_route_to_a_subset_takes_one_token_of_its_services_quota() -> None:
@@ -194,24 +195,24 @@ async def test_a_client_that_leaves_takes_its_request_back() -> None:
 
 
 async def test_past_its_deadline_a_request_is_answered_504() -> None:
-    policy = Policy(timeouts=Timeouts(request=5.0))
+    policy = Policy(timeouts=Timeouts(request=60.0))
     async with running() as world:
         server = world.serve()
         client, peer = await called_http(world, server, policy=policy)
-        world.skip(5.1)
+        world.skip(60.1)
         status, fields = await head_of(client)
         assert (status, fields["x-edgemesh-reason"]) == (504, "timeout")
         assert await peer.receive_until_reset() == b""
 
 
 async def test_a_try_that_takes_too_long_is_repeated_elsewhere() -> None:
-    policy = Policy(retries=Retries(attempts=1, per_try_seconds=5.0, backoff_seconds=0.001))
+    policy = Policy(retries=Retries(attempts=1, per_try_seconds=60.0, backoff_seconds=0.001))
     async with running() as world:
         slow, fast = world.serve(), world.serve()
         client = await call_http(world, slow, fast, policy=policy)
         await client.send(GET)
         await asked(slow)
-        world.skip(5.1)
+        world.skip(60.1)
         await (await asked(fast)).send(OK)
         assert await client.receive(len(OK)) == OK
 
@@ -221,10 +222,10 @@ async def test_a_head_that_comes_too_slowly_is_answered_408() -> None:
         client = await call_http(world, world.serve())
         await client.send(GET[:10])
         await world.comes_to_rest()
-        world.skip(9.0)
+        world.skip(5.0)
         await client.send(GET[10:12])
         await world.comes_to_rest()
-        world.skip(1.1)
+        world.skip(5.1)
         assert (await head_of(client))[0] == 408
         assert await client.receive_all() == b""
 

@@ -7,7 +7,7 @@ import re
 
 import trio
 from http1_peers import OK, asked, call_http, called_http, failing, head_of
-from plane_fixtures import Peer, Server, World, running
+from plane_fixtures import PATIENCE_SECONDS, Peer, Server, World, running
 
 from edgemesh.model.policies import Policy, Retries
 from edgemesh.model.settings import HttpSettings
@@ -62,8 +62,12 @@ async def test_what_the_kernel_keeps_of_a_response_that_is_not_read_is_bounded()
         head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % BIG
         digest: list[str] = []
         nursery.start_soon(pour, peer, head, digest)
-        await world.comes_to_rest()
-        assert limit / 2 < await kept_by_the_kernel(world, server) <= limit
+        kept = 0
+        with trio.fail_after(PATIENCE_SECONDS):
+            while kept <= limit / 2:
+                await world.comes_to_rest()
+                kept = await kept_by_the_kernel(world, server)
+        assert kept <= limit
         assert await client.receive(len(head)) == head
         got = hashlib.sha256(await client.receive(BIG)).hexdigest()
         await world.until(lambda: bool(digest))
@@ -120,6 +124,7 @@ async def test_a_body_too_long_to_be_kept_is_not_sent_again() -> None:
 async def test_an_answer_before_the_end_of_an_upload_reaches_the_client() -> None:
     head = b"POST /big HTTP/1.1\r\nHost: web\r\nContent-Length: 1000000\r\n\r\n"
     async with running() as world:
+        world.linger(60.0)
         server = world.serve()
         client = await call_http(world, server)
         await client.send(head + bytes(1000))
@@ -135,7 +140,7 @@ async def test_an_endpoint_may_think_for_minutes_before_it_answers() -> None:
     async with running() as world:
         server = world.serve()
         client, peer = await called_http(world, server)
-        world.skip(HttpSettings().idle_timeout_seconds - 1)
+        world.skip(HttpSettings().idle_timeout_seconds - 30)
         await world.deadlines_pass()
         await peer.send(OK)
         assert await client.receive(len(OK)) == OK
@@ -160,7 +165,7 @@ async def test_events_far_apart_keep_their_response_open() -> None:
         await peer.send(head)
         assert await client.receive(len(head)) == head
         for _ in range(4):
-            world.skip(HttpSettings().idle_timeout_seconds - 1)
+            world.skip(HttpSettings().idle_timeout_seconds - 30)
             await world.deadlines_pass()
             await peer.send(event)
             assert await client.receive(len(event)) == event

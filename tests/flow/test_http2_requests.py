@@ -6,7 +6,7 @@ import httpx2
 import pytest
 import trio
 from http2_peers import GET, GRPC, POST, H2Peer, h2_asked, h2_client, h2_endpoint, h2_pair
-from plane_fixtures import running
+from plane_fixtures import PATIENCE_SECONDS, running
 
 pytestmark = pytest.mark.root
 
@@ -227,7 +227,9 @@ async def test_httpx_asks_many_things_at_a_time() -> None:
             answers.append(response.content)
 
         async with (
-            httpx2.AsyncClient(http1=False, http2=True, trust_env=False) as client,
+            httpx2.AsyncClient(
+                http1=False, http2=True, trust_env=False, timeout=PATIENCE_SECONDS
+            ) as client,
             trio.open_nursery() as nursery,
         ):
             for number in range(50):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import trio
 from http1_peers import GET, OK, POST, call_http, exchanged, failing, head_of
 from http2_peers import GRPC, h2_endpoint, h2_pair
 from plane_fixtures import World, running
@@ -41,6 +42,7 @@ def meter(world: World, endpoint: Endpoint) -> Meter:
 async def test_requests_count_by_status_with_their_bodies_and_connections() -> None:
     async with running() as world:
         server = world.serve()
+        began = trio.current_time()
         client = await call_http(world, server)
         peer = await exchanged(client, server)
         for request, answer in ((POST, OK), (GET, failing(503))):
@@ -51,7 +53,7 @@ async def test_requests_count_by_status_with_their_bodies_and_connections() -> N
         counts = meter(world, server.endpoint)
         assert by_class(counts.responses) == {"2xx": 2, "5xx": 1}
         assert sum(counts.latencies) == 3
-        assert 0 < counts.seconds < 10
+        assert 0 < counts.seconds <= trio.current_time() - began
         assert (counts.bytes_sent, counts.bytes_received) == (len(b"body"), 2 * len(b"hello"))
         assert (counts.connections, counts.connect_failures, counts.resets) == (1, 0, 0)
 
@@ -101,8 +103,10 @@ async def test_the_report_says_who_asked_what_and_what_came_of_it() -> None:
     async with running() as world:
         world.plane.http.log = log = Log()
         server = world.serve()
+        began = trio.current_time()
         client = await call_http(world, server)
         await exchanged(client, server, POST)
+        took = trio.current_time() - began
         [report] = log.reports
         assert report.protocol == "http/1.1"
         assert report.client == f"127.0.0.1:{client.address[1]}"
@@ -112,7 +116,7 @@ async def test_the_report_says_who_asked_what_and_what_came_of_it() -> None:
         assert report.endpoint == f"127.0.0.1:{server.endpoint.port}"
         assert report.attempts == 1
         assert (report.bytes_sent, report.bytes_received) == (4, 5)
-        assert 0 <= report.upstream_duration <= report.duration < 10
+        assert 0 <= report.upstream_duration <= report.duration <= took
         assert log.failures == 0
 
 
