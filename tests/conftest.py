@@ -1,11 +1,16 @@
-"""What all tests share: the marks ``root``, ``long`` and ``vm``."""
+"""What all tests share: the marks ``root``, ``long`` and ``vm``, and what Hypothesis minds."""
 
 from __future__ import annotations
 
 import os
 
 import pytest
+from hypothesis import HealthCheck, settings
 from requirement import unmet
+
+# A machine that stands still for a moment makes neither a test slow nor its examples.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
