@@ -114,11 +114,12 @@ class Mesh:
     def apply(self, *bodies: Mapping[str, Any]) -> None:
         """Returns when new flows are decided by it."""
 
-        async def write() -> None:
-            await objects.write(self._home, self._state, bodies)
-            await objects.wait_until_current(self._home, self._state)
+        trio.run(objects.write, self._home, self._state, bodies)
+        self.wait_until_current()
 
-        trio.run(write)
+    def wait_until_current(self) -> None:
+        """Return when new flows are decided by everything that is stored."""
+        trio.run(objects.wait_until_current, self._home, self._state)
 
     def delete(self, *keys: ObjectKey) -> None:
         """Returns when the metamanager has said that it is done."""

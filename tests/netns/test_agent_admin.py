@@ -32,7 +32,7 @@ POLICY = {
         "targetRef": {"kind": "Service", "name": "web"},
         "circuitBreaker": {
             "consecutiveErrors": 2,
-            "baseEjection": "60s",
+            "baseEjection": "600s",
             "maxEjectionPercent": 100,
         },
     },
@@ -142,7 +142,10 @@ def test_every_request_is_written_down_when_the_settings_ask_for_it(serving: Mes
 
     def lines() -> list[dict[str, Any]]:
         return [
-            json.loads(line) for line in serving.log.splitlines() if '"event":"request"' in line
+            json.loads(line)
+            # What comes after the last line's end is still being written.
+            for line in serving.log.rpartition("\n")[0].splitlines()
+            if '"event":"request"' in line
         ]
 
     wait_for(lambda: bool(lines()), "the request is written down")
@@ -192,7 +195,7 @@ def test_a_breaker_that_opened_is_seen(serving: Mesh) -> None:
     [told] = json.loads(edgemesh(serving, "get", "breakers", "-A", "-o", "json").stdout)
     assert (told["state"], told["reason"]) == ("open", "consecutive-errors")
     assert (told["failures_in_row"], told["ejections"], told["calls"]) == (2, 1, 2)
-    assert 30 < told["open_seconds"] <= 60
+    assert 300 < told["open_seconds"] <= 600
     assert "state: open" in edgemesh(serving, "get", "breakers", "web", "-o", "yaml").stdout
     assert edgemesh(serving, "get", "breakers", "echo").stderr.startswith("No service")
     samples = scrape(serving)
@@ -220,7 +223,7 @@ def test_a_port_that_is_taken_is_named(mesh: Mesh) -> None:
     with taken(mesh.network.node, ("127.0.0.1", 15020)):
         run = [sys.executable, "-m", "edgemesh.cli.main", "run", "--config", str(mesh.config)]
         argv = ["ip", "netns", "exec", mesh.network.node, *run]
-        done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=30)
+        done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=90)
     assert done.returncode == 2
     assert "admin.listen: 127.0.0.1 port 15020: " in done.stderr
 

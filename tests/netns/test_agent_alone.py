@@ -28,7 +28,7 @@ def start_another(mesh: Mesh, config: Path) -> str:
     """What it says; it must refuse."""
     argv = [sys.executable, "-m", "edgemesh.cli.main", "run", "--config", str(config)]
     done = subprocess.run(
-        command_in(mesh.network.node, argv), capture_output=True, text=True, check=False, timeout=30
+        command_in(mesh.network.node, argv), capture_output=True, text=True, check=False, timeout=90
     )
     assert done.returncode == 2
     assert done.stdout == ""

@@ -48,8 +48,8 @@ def client(**labels: str) -> dict[str, Any]:
 
 
 def answers(mesh: Mesh, who: str, version: int = 4) -> None:
-    """The pod's next calls are answered by these; what was applied reaches the rules at once."""
-    wait_for(lambda: who_answers(mesh.network.pod, version) == who, f"the {who} answers", 5)
+    """Wait until the pod's calls are answered by these."""
+    wait_for(lambda: who_answers(mesh.network.pod, version) == who, f"the {who} answers")
 
 
 def edgemesh(mesh: Mesh, *words: str) -> str:
