@@ -46,7 +46,7 @@ def free_port(kind: socket.SocketKind) -> int:
         return port
 
 
-def waiting_to_be_accepted(listener: trio.socket.SocketType) -> int:
+def waiting_to_be_accepted(listener: socket.socket | trio.socket.SocketType) -> int:
     """How many connections are in its queue."""
     info = listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 28)
     # Of a listener tcpi_unacked (linux/tcp.h) tells this.

@@ -15,6 +15,7 @@ from edgemesh.wire.http2.codes import DATA
 from edgemesh.wire.http2.frames import frame, header_frames, ping, settings
 from edgemesh.wire.http2.hpack_encoder import encode_block
 
+PATIENCE_SECONDS = 20.0
 CHECK = HealthCheck(ProbeKind.HTTP, path="/healthz", statuses=(200, 299))
 
 
@@ -41,7 +42,7 @@ class Conversation:
 async def outcome(*parts: bytes, check: HealthCheck = CHECK, end: bool = False) -> str:
     """What the probe finds when the endpoint says these parts, one after the other."""
     conversation = Conversation()
-    with trio.fail_after(5):
+    with trio.fail_after(PATIENCE_SECONDS):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(conversation.ask, check)
             await conversation.heard()
@@ -118,7 +119,7 @@ async def test_a_grpc_server_may_ping_before_it_answers() -> None:
     conversation = Conversation()
     head = encode_block([(b":status", b"200")])
     trailers = encode_block([(b"grpc-status", b"0")])
-    with trio.fail_after(5):
+    with trio.fail_after(PATIENCE_SECONDS):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(conversation.call)
             await conversation.heard()
@@ -134,7 +135,7 @@ async def test_a_grpc_server_may_ping_before_it_answers() -> None:
 
 async def test_a_grpc_server_that_hangs_up_is_a_problem() -> None:
     conversation = Conversation()
-    with trio.fail_after(5):
+    with trio.fail_after(PATIENCE_SECONDS):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(conversation.call)
             await conversation.heard()

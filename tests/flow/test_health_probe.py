@@ -7,12 +7,13 @@ import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import grpc
 import pytest
 import trio
-from plane_fixtures import open_descriptors
+from plane_fixtures import open_descriptors, waiting_to_be_accepted
 
 from edgemesh.model.policies import HealthCheck, ProbeKind
 from edgemesh.model.services import Endpoint
@@ -20,7 +21,9 @@ from edgemesh.model.settings import Http2Settings, HttpSettings
 from edgemesh.proxy.health.probe import Prober
 
 PROBER = Prober(0, HttpSettings(), Http2Settings())
-PATIENCE_SECONDS = 10.0
+PATIENCE_SECONDS = 20.0
+# Does not take an endpoint of a busy machine for one that does not answer.
+PATIENT = HealthCheck(timeout_seconds=PATIENCE_SECONDS)
 SERVING, NOT_SERVING = b"\x08\x01", b"\x08\x02"
 
 
@@ -48,22 +51,23 @@ async def probe(check: HealthCheck, endpoint: Endpoint) -> str | None:
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
 async def test_a_connection_is_enough_for_a_tcp_check(address: str) -> None:
     with listening(address) as listener:
-        assert await probe(HealthCheck(), endpoint_of(listener)) == ""
+        assert await probe(PATIENT, endpoint_of(listener)) == ""
         with closing(listener.accept()[0]) as accepted:
             # It ends in order: a reset would stand in the server's log for every probe.
             assert accepted.recv(1) == b""
 
 
 async def test_a_refused_connection_is_a_problem() -> None:
-    with listening() as listener:
-        endpoint = endpoint_of(listener)
-    assert await probe(HealthCheck(), endpoint) == "Connection refused"
+    # Nobody listens there, and nobody else can.
+    with socket.socket() as kept:
+        kept.bind(("127.0.0.1", 0))
+        assert await probe(PATIENT, endpoint_of(kept)) == "Connection refused"
 
 
 async def test_a_check_may_ask_at_another_port() -> None:
     with listening() as listener:
         asked = endpoint_of(listener)
-        check = HealthCheck(port=asked.port)
+        check = replace(PATIENT, port=asked.port)
         assert await probe(check, Endpoint("127.0.0.1", 1)) == ""
 
 
@@ -71,6 +75,9 @@ async def test_who_does_not_answer_in_time_has_a_problem() -> None:
     # Its backlog is full: the kernel drops each SYN.
     with listening(backlog=0) as listener, closing(socket.socket()) as caller:
         caller.connect(listener.getsockname())
+        with trio.fail_after(PATIENCE_SECONDS):
+            while not waiting_to_be_accepted(listener):  # noqa: ASYNC110 - it has no event
+                await trio.sleep(0.001)
         check = HealthCheck(timeout_seconds=0.05)
         assert await probe(check, endpoint_of(listener)) == "no answer within 0.05 s"
     # It takes the connection, and says nothing.
@@ -110,7 +117,7 @@ async def found_of(answer: bytes, check: HealthCheck) -> str | None:
     ],
 )
 async def test_an_http_check_goes_by_the_answer(answer: bytes, problem: str) -> None:
-    assert await found_of(answer, HealthCheck(ProbeKind.HTTP)) == problem
+    assert await found_of(answer, replace(PATIENT, kind=ProbeKind.HTTP)) == problem
 
 
 @contextmanager
@@ -167,7 +174,7 @@ Answer = Callable[[bytes, grpc.ServicerContext], bytes]
 async def test_a_grpc_check_goes_by_the_answer_of_a_real_server(
     answer: Answer, problem: str
 ) -> None:
-    check = HealthCheck(ProbeKind.GRPC, service="orders")
+    check = replace(PATIENT, kind=ProbeKind.GRPC, service="orders")
     with grpc_server(answer) as endpoint:
         assert await PROBER.ask(check, endpoint) == problem
 
@@ -177,6 +184,7 @@ async def test_a_grpc_check_of_a_server_without_the_health_service_finds_a_probl
         server = grpc.server(threads)
         number = server.add_insecure_port("127.0.0.1:0")
         server.start()
-        found = await PROBER.ask(HealthCheck(ProbeKind.GRPC), Endpoint("127.0.0.1", number))
+        check = replace(PATIENT, kind=ProbeKind.GRPC)
+        found = await PROBER.ask(check, Endpoint("127.0.0.1", number))
         server.stop(None).wait()
     assert found == "grpc-status 12"
