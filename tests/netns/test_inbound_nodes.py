@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import http.client
+import select
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import pytest
 import trio
@@ -23,11 +23,14 @@ pytestmark = pytest.mark.root
 
 Value = TypeVar("Value")
 
-RATE, BURST, SECONDS = 100, 20, 5.0
+# So slow that callers want more also where all of them are slow.
+RATE, BURST, SECONDS = 20, 10, 5.0
 PAUSE_SECONDS = 0.004
+PATIENCE_SECONDS = 60.0
 QUOTA = f"qps: {{server: {{rate: {RATE}, burst: {BURST}}}}}"
 NO_LIMIT = "qps: {client: {rate: 100000}}"
 REASON = "x-edgemesh-reason"
+BODY = b"the rest"
 
 ORDERS = """
 apiVersion: v1
@@ -102,28 +105,45 @@ def callers(lab: Home, *, direct: bool = True) -> Iterator[list[http.client.HTTP
 
 
 def connected(caller: Pod, address: str, port: int) -> http.client.HTTPConnection:
-    connection = http.client.HTTPConnection(address, port, timeout=10)
+    connection = http.client.HTTPConnection(address, port, timeout=PATIENCE_SECONDS)
     inside(caller.network_namespace, connection.connect)
     return connection
 
 
-def ask(connection: http.client.HTTPConnection, **fields: str) -> str:
+class Answer(NamedTuple):
+    """When a call began and when it was answered, by the monotonic clock, and how."""
+
+    began: float
+    ended: float
+    told: str
+
+
+def ask(connection: http.client.HTTPConnection) -> Answer:
+    began = time.monotonic()
+    connection.request("GET", "/")
+    told = heard(connection)
+    return Answer(began, time.monotonic(), told)
+
+
+def heard(connection: http.client.HTTPConnection) -> str:
     """The status of the answer, and why it is not the endpoint's if it is not."""
-    connection.request(
-        "GET", "/", headers={name.replace("_", "-"): fields[name] for name in fields}
-    )
     with connection.getresponse() as response:
         response.read()
         return f"{response.status} {response.headers.get(REASON, '')}".rstrip()
 
 
-def ask_for_a_while(connection: http.client.HTTPConnection, begun: float) -> Counter[str]:
-    answers: Counter[str] = Counter()
+def ask_for_a_while(connection: http.client.HTTPConnection, begun: float) -> list[Answer]:
+    """Returns after `SECONDS`, but not before the endpoint has answered."""
+    answers: list[Answer] = []
     pause = threading.Event()
-    while time.monotonic() < begun + SECONDS:
-        answers[ask(connection)] += 1
+    while time.monotonic() < begun + SECONDS or not granted(answers):
+        answers.append(ask(connection))
         pause.wait(PAUSE_SECONDS)
     return answers
+
+
+def granted(answers: Sequence[Answer]) -> list[Answer]:
+    return [answer for answer in answers if answer.told == "200"]
 
 
 def all_at_once(
@@ -135,12 +155,30 @@ def all_at_once(
 
 def assert_quota_holds(connections: list[http.client.HTTPConnection]) -> None:
     begun = time.monotonic()
-    answers = all_at_once(connections, lambda one: ask_for_a_while(one, begun))
-    total = sum(answers, Counter())
+    heard_by_each = all_at_once(connections, lambda one: ask_for_a_while(one, begun))
+    answers = [answer for each in heard_by_each for answer in each]
     allowed = RATE * (time.monotonic() - begun) + BURST
-    assert set(total) == {"200", "429 server-quota"}
-    assert total["200"] == pytest.approx(allowed, rel=0.02)
-    assert all(each["200"] > 0 for each in answers)
+    passed = granted(answers)
+    assert {answer.told for answer in answers} == {"200", "429 server-quota"}
+    assert len(passed) <= allowed * 1.02
+    refused = [answer for answer in answers if answer.told != "200"]
+    assert [answer for answer in refused if not is_due(answer, passed)] == []
+
+
+def is_due(refused: Answer, passed: Sequence[Answer]) -> bool:
+    """Whether the quota may have been used up when a call was refused.
+
+    It was if more calls were let pass, from some moment until then, than a full bucket and what
+    came into it since. Stalls leave the bucket full, so that every moment has to be looked at.
+    What happens between a call's begin and its answer may have happened at any time of that.
+    """
+    before = [answer for answer in passed if answer.began <= refused.ended]
+    for since in {answer.began for answer in before}:
+        used = sum(answer.ended >= since for answer in before)
+        most = BURST + RATE * max(refused.began - since, 0.0)
+        if used > most * 0.98 - 1:
+            return True
+    return False
 
 
 def test_a_quota_holds_for_the_calls_of_all_nodes_together(lab: Home) -> None:
@@ -154,13 +192,27 @@ def test_a_quota_that_comes_holds_for_connections_that_are_open_between_the_node
 ) -> None:
     limit(lab, NO_LIMIT, intercepted=False)
     with callers(lab, direct=False) as connections:
-        assert [ask(each) for each in connections] == ["200", "200"]
+        assert [ask(each).told for each in connections] == ["200", "200"]
         limit(lab, QUOTA)
         assert_quota_holds(connections)
 
 
 def test_calls_of_all_nodes_wait_in_one_queue(lab: Home) -> None:
-    limit(lab, "concurrency: {maxConcurrent: 1, maxQueue: 1, queueTimeout: 5s}")
+    limit(lab, "concurrency: {maxConcurrent: 1, maxQueue: 1, queueTimeout: 60s}")
     with callers(lab) as connections:
-        answers = all_at_once(connections, lambda one: ask(one, x_fail_delay="0.5"))
-    assert sorted(answers) == ["200", "200", "503 server-overflow"]
+        for each in connections:
+            begin(each)
+        # One call is at the endpoint, which waits for its body, and one in the queue.
+        waiting = {each.sock: each for each in connections}
+        answered, _, _ = select.select(waiting, [], [], PATIENCE_SECONDS)
+        assert [heard(waiting.pop(sock)) for sock in answered] == ["503 server-overflow"]
+        for each in waiting.values():
+            each.send(BODY)
+        assert [heard(each) for each in waiting.values()] == ["200", "200"]
+
+
+def begin(connection: http.client.HTTPConnection) -> None:
+    """Ask, all but the body."""
+    connection.putrequest("POST", "/")
+    connection.putheader("Content-Length", str(len(BODY)))
+    connection.endheaders()
