@@ -5,10 +5,23 @@ from __future__ import annotations
 import errno
 import socket
 from functools import partial
+from pathlib import Path
 
 import pytest
 import trio
-from link_fixtures import WEB, Clock, End, Pair, Pki, a_pair, a_reactor, connected, shared_of, until
+from link_fixtures import (
+    PATIENCE_SECONDS,
+    WEB,
+    Clock,
+    End,
+    Pair,
+    Pki,
+    a_pair,
+    a_reactor,
+    connected,
+    shared_of,
+    until,
+)
 
 from edgemesh.bus.link.link import Link
 from edgemesh.bus.link.secured import Secured
@@ -78,7 +91,7 @@ async def test_whoever_breaks_a_rule_loses_that_link_alone(pki: Pki, what: str) 
         assert pair.b.link.problem.startswith(f"{name}: ")
         # What was still under way to node-b may have reset the connection before that was read.
         told = f"node-b says: {name}: "
-        assert pair.a.link.problem.startswith((told, "Connection reset by peer"))
+        assert pair.a.link.problem.startswith((told, "Connection reset by peer", "Broken pipe"))
         with pytest.raises(ConnectionResetError):
             near.recv(1)
         # Whether it had heard an end before, or not.
@@ -163,14 +176,14 @@ async def test_no_more_streams_are_asked_for_than_the_other_end_allows(pki: Pki)
 async def test_streams_that_are_opened_too_fast_are_refused_one_by_one(pki: Pki) -> None:
     async with a_pair(pki, max_streams=5, stream_rate=1) as pair:
         refused = 0
-        for _ in range(8):
-            sock = pair.a.open()
-            await until(partial(_is_settled, sock))
-            problem = _broken_by(sock)
-            refused += problem == errno.EAGAIN
-            sock.close()
-            await until(lambda: not pair.a.link.mux.streams and not pair.b.link.mux.streams)
-        assert refused >= 2
+        with trio.fail_after(PATIENCE_SECONDS):
+            while refused < 2:
+                sock = pair.a.open()
+                await until(partial(_is_settled, sock))
+                refused += _broken_by(sock) == errno.EAGAIN
+                sock.close()
+                await until(lambda: not pair.a.link.mux.streams and not pair.b.link.mux.streams)
+        assert len(pair.b.streams) >= 5
         assert pair.a.link.problem == ""
         for sock in pair.b.streams:
             sock.close()
@@ -203,17 +216,20 @@ async def test_half_open_links_are_doubted_then_ended_by_silence(pki: Pki) -> No
 
 async def test_a_link_that_nobody_uses_is_closed_in_order_by_who_dialled_it(pki: Pki) -> None:
     async with a_reactor() as reactor:
-        pair = Pair(reactor, pki, link_silence_seconds=1, link_idle_seconds=0.2)
+        pair = Pair(reactor, pki, link_silence_seconds=10, link_idle_seconds=0.2)
         pair.start()
         await until(lambda: pair.a.downs and pair.b.downs)
         assert (pair.a.ups, pair.b.ups) == (1, 1)
         assert (pair.a.link.problem, pair.b.link.problem) == ("", "")
 
 
-async def test_a_link_does_not_outlive_the_certificate_of_the_other_end(pki: Pki) -> None:
+async def test_a_link_does_not_outlive_the_certificate_of_the_other_end(
+    pki: Pki, tmp_path: Path
+) -> None:
     clock = Clock()
     async with a_reactor(clock) as reactor:
-        pair = Pair(reactor, pki)
+        # Of this minute, however long other tests have taken.
+        pair = Pair(reactor, Pki(tmp_path, pki.authority))
         pair.start()
         await pair.is_up()
         near = pair.a.open()
