@@ -10,7 +10,7 @@ from typing import Any
 
 import trio
 import trio.testing
-from connect_lab import PATIENCE_SECONDS, PORT, SERVICE, ConnectLab, Socket
+from connect_lab import LEASE_SECONDS, PATIENCE_SECONDS, PORT, SERVICE, ConnectLab, Socket
 
 from edgemesh.app.connect_sync import ConnectSync
 from edgemesh.app.intercept import Interceptor
@@ -40,7 +40,8 @@ class ConnectAgent:
         self.sync = ConnectSync(
             lab.maps,
             self.plane,
-            BpfSettings(),
+            # Calls are made on the thread that would renew a shorter one.
+            BpfSettings(lease_seconds=LEASE_SECONDS),
             self._is_balanced,
             self.interceptor,
             first_id=7,

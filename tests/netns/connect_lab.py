@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bpf_samples import bpf_place
+from lab_homes import wait_for
 from socket_maker import SocketMaker
 
 from edgemesh.kernel.bpf.connect_maps import ConnectMaps
@@ -30,7 +31,7 @@ PORT = 80
 PATIENCE_SECONDS = 20.0
 _LOOPBACK = {4: "127.0.0.1", 6: "::1"}
 _FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
-_LEASE_SECONDS = 3600.0
+LEASE_SECONDS = 3600.0
 _MAPPED = "::ffff:"
 
 Socket = socket.socket
@@ -91,7 +92,7 @@ class ConnectLab:
         self.maps = opened.enter_context(ConnectMaps(programs.loaded))
         self.maps.clear()
         opened.callback(self.maps.clear)
-        self.maps.renew_lease(_LEASE_SECONDS)
+        self.maps.renew_lease(LEASE_SECONDS)
         self._ids = itertools.count(1)
 
     def map(self, name: str) -> Map:
@@ -145,6 +146,19 @@ class ConnectLab:
             made.close()
             raise
         return made
+
+    def fill(self, server: Socket) -> None:
+        """Leave a server whose backlog is 0 no room: its kernel drops each SYN from now on."""
+        filler = self.opened.enter_context(self.programs.servers.make(socket.AF_INET, TCP))
+        filler.connect(server.getsockname())
+        with selectors.DefaultSelector() as waiting:
+            waiting.register(server, selectors.EVENT_READ)
+            assert waiting.select(PATIENCE_SECONDS), "the connection does not come to the server"
+
+    def wait_until_over(self) -> None:
+        """Wait for connections that were closed: the last answer of one is on its way still."""
+        with self.programs.loaded.map("sockets") as sockets:
+            wait_for(lambda: not list(sockets.keys()), "all are over", PATIENCE_SECONDS)
 
     def call_mapped(self, kind: int = TCP) -> Socket:
         """An IPv6 socket that is connected to the Service's IPv4 address."""

@@ -72,11 +72,11 @@ def test_turns_of_one_family_are_not_those_of_the_other(connect_lab: ConnectLab)
 def test_calls_are_spread_as_the_shares_say(connect_lab: ConnectLab) -> None:
     servers = [connect_lab.server() for _ in range(3)]
     connect_lab.put(servers, shares=[1, 2, 5], even=False)
-    for _ in range(1600):
+    for _ in range(4800):
         connect_lab.call().close()
-    # Four standard deviations of the binomial distribution, at most 80.
-    for got, expected in zip(accepted(servers, 1600), (200, 400, 1000), strict=True):
-        assert abs(got - expected) < 80
+    # Seven standard deviations of the binomial distribution, at most 235.
+    for got, expected in zip(accepted(servers, 4800), (600, 1200, 3000), strict=True):
+        assert abs(got - expected) < 240
 
 
 def test_calls_of_other_addresses_are_left_alone(connect_lab: ConnectLab) -> None:

@@ -103,6 +103,8 @@ async def test_an_end_that_was_asked_for_is_no_failure_of_the_endpoint(
 
 
 def test_a_socket_is_told_once_and_destroyed_once(connect_lab: ConnectLab) -> None:
+    # Those of tests before have the same numbers.
+    connect_lab.wait_until_over()
     server = connect_lab.server()
     port = connect_lab.put([server])
     connect_lab.call()

@@ -169,8 +169,7 @@ def test_round_trips_are_measured(connect_lab: ConnectLab) -> None:
 def silent(lab: ConnectLab) -> None:
     """A Service whose endpoint drops what asks to connect: its queue of connections is full."""
     server = lab.server(backlog=0)
-    full = lab.opened.enter_context(lab.programs.servers.make(socket.AF_INET, socket.SOCK_STREAM))
-    full.connect(server.getsockname())
+    lab.fill(server)
     lab.put([server])
 
 

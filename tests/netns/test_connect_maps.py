@@ -36,7 +36,8 @@ def small_lab() -> Iterator[ConnectLab]:
 
 
 def test_no_call_fails_while_endpoints_change(connect_lab: ConnectLab) -> None:
-    servers = [connect_lab.server() for _ in range(4)]
+    # As many as it takes for none to be full: nobody takes connections.
+    servers = [connect_lab.server() for _ in range(12)]
     port = connect_lab.put(servers)
     # Long enough that tables go that calls went by.
     end = time.monotonic() + 3.0
@@ -57,7 +58,7 @@ def test_no_call_fails_while_endpoints_change(connect_lab: ConnectLab) -> None:
     changes = 0
     while time.monotonic() < end:
         changes += 1
-        chosen = connect_lab.endpoints(servers[changes % 3 :][:2])
+        chosen = connect_lab.endpoints(servers[changes % 9 :][:4])
         connect_lab.maps.put(replace(port, four=chosen, even=changes % 3 > 0))
         connect_lab.maps.expire(time.monotonic())
     for caller in callers:
@@ -90,9 +91,10 @@ def test_ten_thousand_services_are_put_in_seconds_and_one_in_milliseconds(
     connect_lab: ConnectLab,
 ) -> None:
     services = many_services(10_000, 5)
-    began = time.monotonic()
+    # What the processor took for it: others run beside.
+    began = time.process_time()
     connect_lab.maps.put_many(services)
-    assert time.monotonic() - began < 5.0
+    assert time.process_time() - began < 5.0
     changed = replace(services[5000], four=services[5000].four[1:])
     best = 1.0
     for port in [changed, services[5000]] * 5:
@@ -154,11 +156,7 @@ def test_nothing_is_remembered_of_sockets_that_are_closed(connect_lab: ConnectLa
     with pytest.raises(ConnectionRefusedError):
         caller.connect((SERVICE[4], 82))
     caller.close()
-    sockets = connect_lab.map("sockets")
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    # The last answer of a connection that ends is on its way still.
-    while list(sockets.keys()):
-        assert time.monotonic() < deadline
+    connect_lab.wait_until_over()
 
 
 def test_connections_beyond_those_that_are_remembered_are_made_uncounted() -> None:
