@@ -32,7 +32,8 @@ _AT_ONCE = tuple(
     for key in ("accept_dad", "accept_ra")
 )
 
-_LINK_DEADLINE_SECONDS = 5.0
+# The kernel's workers wait for each other where many namespaces come and go.
+_LINK_DEADLINE_SECONDS = 30.0
 _MOUNT_RESOLV_CONF = 'mount --bind "$0" /etc/resolv.conf && exec "$@"'
 
 
@@ -201,16 +202,23 @@ def _add_route_command(route: Route) -> str:
 
 
 def _wait_until_up(end: Attachment) -> None:
-    """Wait for the kernel worker that notices carriers (net/core/link_watch.c).
+    """Wait for the kernel's workers.
 
-    Before it ran, an interface that is up already drops neighbour solicitations, and the first
-    connection over it takes a second longer.
+    One notices carriers (net/core/link_watch.c). Before it ran, an interface that is up already
+    drops neighbour solicitations, and the first connection over it takes a second longer. Another
+    lets the link-local address be used, and adds its routes, once there is a carrier
+    (addrconf_dad_work(), net/ipv6/addrconf.c).
     """
     deadline = time.monotonic() + _LINK_DEADLINE_SECONDS
-    show = ["ip", "-j", "-n", end.namespace, "link", "show", "dev", end.device]
-    while json.loads(_run(show))[0]["operstate"] != "UP":
+    while not _is_up(end):
         if time.monotonic() > deadline:
             raise OperatorError(f"{end.device} in {end.namespace} does not come up")
+
+
+def _is_up(end: Attachment) -> bool:
+    (shown,) = json.loads(_run(["ip", "-j", "-n", end.namespace, "address", "show", end.device]))
+    tentative = any(address.get("tentative") for address in shown["addr_info"])
+    return shown["operstate"] == "UP" and not tentative
 
 
 def _batch(namespace: str, commands: Iterable[str]) -> None:
