@@ -29,7 +29,8 @@ def serving(mesh: Mesh, tmp_path: Path) -> Iterator[Mesh]:
     (tmp_path / "file").write_text("what is asked for")
     addresses = [(SERVER[4], 8080), (OTHER, 8080), (OTHER, 8081), (SERVICE[4], PORT)]
     with nginx(where, tmp_path, addresses):
-        mesh.start()
+        # A client that had to wait for a processor is none that has nothing to ask any more.
+        mesh.start(http={"drain_idle_seconds": 20.0})
         mesh.apply(WEB, *endpoints("web", [SERVER[4]], [("TCP", 8080)]))
         yield mesh
 

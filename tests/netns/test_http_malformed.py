@@ -13,7 +13,7 @@ import http1_response_cases
 import pytest
 from http1_cases import HOST, Case, message, post
 from http1_framing_cases import BODIES, Body
-from interception_lab import PORT, SERVER, SERVICE, call
+from interception_lab import PATIENCE_SECONDS, PORT, SERVER, SERVICE, call
 from lab_homes import wait_for
 from mesh import Mesh, endpoints, new_mesh, service
 from mesh_servers import TcpServer, read_to_end
@@ -44,7 +44,7 @@ class Endpoint:
 
     def handle(self, connection: socket.socket) -> None:
         unread = b""
-        with suppress(ConnectionResetError):
+        with suppress(ConnectionError):
             while data := connection.recv(65536):
                 self.received.append(data)
                 unread += data
@@ -168,7 +168,7 @@ def test_a_chunked_body_that_turns_out_malformed_ends_its_connection_to_the_endp
         wait_for(lambda: sum(map(len, endpoint.received)) == len(begun), "the head is there")
         connection.sendall(b"-1\r\n" + ALIVE)
         assert is_refusal(read_to_end(connection), 400)
-    assert endpoint.closed.acquire(timeout=5)
+    assert endpoint.closed.acquire(timeout=PATIENCE_SECONDS)
     assert endpoint.take() == begun
 
 
@@ -182,7 +182,7 @@ def test_a_malformed_response_becomes_502_and_its_connection_is_not_used_again(
         answer = read_answer(connection)
         assert answer.startswith(b"HTTP/1.1 502 ")
         assert b"\r\nx-edgemesh-reason: endpoint-failed\r\n" in answer
-        assert endpoint.closed.acquire(timeout=5)
+        assert endpoint.closed.acquire(timeout=PATIENCE_SECONDS)
         endpoint.answer = WELL
         connection.sendall(ALIVE)
         assert read_answer(connection) == WELL
@@ -195,7 +195,7 @@ def test_a_malformed_chunked_response_is_broken_off_by_a_reset(
     endpoint.answer = message(b"HTTP/1.1 200 OK", CHUNKED, body=case.data)
     with pytest.raises(ConnectionResetError):
         say(mesh, ALIVE)
-    assert endpoint.closed.acquire(timeout=5)
+    assert endpoint.closed.acquire(timeout=PATIENCE_SECONDS)
 
 
 def test_bytes_behind_a_response_are_not_taken_for_the_next_one(
@@ -206,4 +206,4 @@ def test_bytes_behind_a_response_are_not_taken_for_the_next_one(
         for _ in range(3):
             connection.sendall(ALIVE)
             assert read_answer(connection) == WELL
-            assert endpoint.closed.acquire(timeout=5)
+            assert endpoint.closed.acquire(timeout=PATIENCE_SECONDS)

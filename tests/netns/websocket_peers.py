@@ -12,6 +12,7 @@ import random
 import sys
 from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
 import trio
 from websockets.trio.client import connect
@@ -24,6 +25,15 @@ SIZES_EVERY = 1000
 LONG_EVERY = 100
 PING_EVERY = 500
 PATH = "/chat?room=1"
+# For the begin and the end of a connection, which on a busy machine take longer than usual.
+PATIENCE_SECONDS = 60.0
+
+CONNECTION: dict[str, Any] = {
+    "compression": None,
+    "ping_interval": None,
+    "open_timeout": PATIENCE_SECONDS,
+    "close_timeout": PATIENCE_SECONDS,
+}
 
 # What either end sends is made of the seed of both, and of this.
 FROM = {"serve": "server", "call": "client"}
@@ -116,7 +126,7 @@ async def serve_once(end: End, address: str, port: int) -> None:
         end.tell(connection)
         over.set()
 
-    listen = partial(serve, handle, port, host=address, compression=None, ping_interval=None)
+    listen = partial(serve, handle, port, host=address, **CONNECTION)
     async with trio.open_nursery() as nursery:
         await nursery.start(listen)
         print("listening", flush=True)
@@ -126,7 +136,7 @@ async def serve_once(end: End, address: str, port: int) -> None:
 
 async def call(end: End, address: str, port: int) -> None:
     uri = f"ws://{address}:{port}{PATH}"
-    async with connect(uri, compression=None, ping_interval=None, proxy=None) as connection:
+    async with connect(uri, proxy=None, **CONNECTION) as connection:
         await end.talk(connection)
         await connection.aclose(1000)
     end.tell(connection)
