@@ -30,7 +30,7 @@ from edgemesh.store.router import RuleOutcome
 from edgemesh.wire.kubeedge.router import Reply, read_call, reply
 from edgemesh.wire.message import Message, Stamp
 
-SETTINGS = CloudSettings(max_body_bytes=1000, request_seconds=5)
+SETTINGS = CloudSettings(max_body_bytes=1000)
 
 
 class Cloud(NamedTuple):

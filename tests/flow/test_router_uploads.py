@@ -19,7 +19,7 @@ from edgemesh.store.router import RuleOutcome
 from edgemesh.wire.kubeedge.router import EVENTBUS, SERVICEBUS, upload
 from edgemesh.wire.message import Stamp, new_message
 
-SETTINGS = CloudSettings(request_seconds=5, max_body_bytes=1000)
+SETTINGS = CloudSettings(max_body_bytes=1000)
 STAMP = Stamp("up", 1)
 
 

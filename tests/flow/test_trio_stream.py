@@ -25,9 +25,6 @@ async def reactor() -> AsyncIterator[Reactor]:
         yield made
 
 
-pytestmark = pytest.mark.timeout(30)
-
-
 def pair(reactor: Reactor, window: int = 65536) -> tuple[LinkStream, LinkStream]:
     near, far = joined(reactor, window)
     return LinkStream(reactor, near), LinkStream(reactor, far)
@@ -117,7 +114,7 @@ def opening(port: int, source: str = CLOUD) -> Opening:
 async def led(reactor: Reactor, wanted: Opening, ports: set[int]) -> LinkStream:
     """What the cloud has of a stream that a node is asked for, once it is connected."""
     near, far = joined(reactor, opened=False)
-    streams = ServicebusStreams(reactor, lambda: ports, 5.0, 10)
+    streams = ServicebusStreams(reactor, lambda: ports, 60.0, 10)
     stream = LinkStream(reactor, near)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(streams.run)
