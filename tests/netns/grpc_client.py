@@ -12,6 +12,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import grpc
@@ -26,7 +27,7 @@ class Echo:
         self.join = channel.stream_unary("/test.Echo/Join")
         self.bidi = channel.stream_stream("/test.Echo/Bidi")
         self.wait = channel.unary_unary("/test.Echo/Wait")
-        self.cancelled = channel.unary_unary("/test.Echo/Cancelled")
+        self.waits = channel.unary_unary("/test.Echo/Waits")
         self.fail = channel.unary_unary("/test.Echo/Fail")
         self.missing = channel.unary_unary("/test.Echo/Missing")
 
@@ -126,34 +127,43 @@ def quota(echo: Echo) -> Any:
     return [failing(lambda: echo.unary(b"x", timeout=PATIENCE_SECONDS))[0] for _ in range(4)]
 
 
+def begun(echo: Echo) -> int:
+    """How many calls have come to the servers that they do not answer."""
+    return int(echo.waits(b"", timeout=PATIENCE_SECONDS).split()[0])
+
+
 def given_up(echo: Echo) -> int:
-    """How many calls the servers know to be over without an answer."""
-    return int(echo.cancelled(b"", timeout=PATIENCE_SECONDS))
+    """How many of them the servers know to be over."""
+    return int(echo.waits(b"", timeout=PATIENCE_SECONDS).split()[1])
 
 
-def wait_for_given_up(echo: Echo, count: int) -> bool:
+def reaches(count: Callable[[Echo], int], echo: Echo, wanted: int) -> bool:
+    """Wait for a count of the servers."""
     end = time.monotonic() + PATIENCE_SECONDS
-    while given_up(echo) < count:
+    while count(echo) < wanted:
         if time.monotonic() > end:
             return False
     return True
 
 
 def deadline(echo: Echo) -> Any:
-    before = given_up(echo)
-    told = failing(lambda: echo.wait(b"", timeout=0.3))[0]
-    return [told, wait_for_given_up(echo, before + 1)]
+    """One that is over before its call has come to a server is told to nobody there."""
+    came, over = begun(echo), given_up(echo)
+    for seconds in (0.3, 3, 30):
+        told = failing(partial(echo.wait, b"", timeout=seconds))[0]
+        if begun(echo) > came:
+            break
+    return [told, reaches(given_up, echo, over + 1)]
 
 
 def cancellation(echo: Echo) -> Any:
-    before = given_up(echo)
+    came, over = begun(echo), given_up(echo)
     calls = [echo.wait.future(b"", timeout=PATIENCE_SECONDS) for _ in range(3)]
-    # Calls that are answered were sent after them, to each of the endpoints.
-    for _ in range(16):
-        echo.unary(b"x", timeout=PATIENCE_SECONDS)
+    have_come = reaches(begun, echo, came + 3)
     for call in calls:
         call.cancel()
-    return [[call.code().name for call in calls], wait_for_given_up(echo, before + 3)]
+    codes = [call.code().name for call in calls]
+    return [codes, have_come, reaches(given_up, echo, over + 3)]
 
 
 SCENARIOS: dict[str, Callable[[Echo], Any]] = {

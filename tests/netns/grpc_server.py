@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from concurrent import futures
+from dataclasses import dataclass, field
 
 import grpc
 
@@ -17,8 +18,8 @@ import grpc
 _THREADS = 256
 
 
-class Ended:
-    """Counts calls that were given up, whoever served them."""
+class Counter:
+    """Counts calls, whoever serves them."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -29,10 +30,18 @@ class Ended:
             self.count += 1
 
 
+@dataclass(frozen=True)
+class Waits:
+    """The calls that are never answered: those that came, and those that were given up."""
+
+    begun: Counter = field(default_factory=Counter)
+    ended: Counter = field(default_factory=Counter)
+
+
 class Service:
-    def __init__(self, name: str, ended: Ended) -> None:
+    def __init__(self, name: str, waits: Waits) -> None:
         self._name = name
-        self._ended = ended
+        self._waits = waits
 
     def handlers(self) -> grpc.GenericRpcHandler:
         return grpc.method_handlers_generic_handler(
@@ -43,7 +52,7 @@ class Service:
                 "Join": grpc.stream_unary_rpc_method_handler(self.join),
                 "Bidi": grpc.stream_stream_rpc_method_handler(self.bidi),
                 "Wait": grpc.unary_unary_rpc_method_handler(self.wait),
-                "Cancelled": grpc.unary_unary_rpc_method_handler(self.cancelled),
+                "Waits": grpc.unary_unary_rpc_method_handler(self.waits),
                 "Fail": grpc.unary_unary_rpc_method_handler(self.fail),
             },
         )
@@ -70,12 +79,13 @@ class Service:
     def wait(self, message: bytes, context: grpc.ServicerContext) -> bytes:
         over = threading.Event()
         context.add_callback(over.set)
+        self._waits.begun.one()
         over.wait()
-        self._ended.one()
+        self._waits.ended.one()
         return message
 
-    def cancelled(self, _message: bytes, _context: grpc.ServicerContext) -> bytes:
-        return str(self._ended.count).encode()
+    def waits(self, _message: bytes, _context: grpc.ServicerContext) -> bytes:
+        return f"{self._waits.begun.count} {self._waits.ended.count}".encode()
 
     def fail(self, message: bytes, context: grpc.ServicerContext) -> bytes:
         self._sign(context)
@@ -86,13 +96,13 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     port, *addresses = sys.argv[1:]
     servers = []
-    ended = Ended()
+    waits = Waits()
     for address in addresses:
         server = grpc.server(
             futures.ThreadPoolExecutor(_THREADS),
             options=[("grpc.max_receive_message_length", -1)],
         )
-        server.add_generic_rpc_handlers((Service(address, ended).handlers(),))
+        server.add_generic_rpc_handlers((Service(address, waits).handlers(),))
         server.add_insecure_port(f"{address}:{port}")
         server.start()
         servers.append(server)

@@ -109,7 +109,7 @@ def test_a_deadline_reaches_the_server(serving: Mesh) -> None:
 
 
 def test_a_cancellation_reaches_the_server(serving: Mesh) -> None:
-    assert played(serving, "cancellation") == [[["CANCELLED"] * 3, True]]
+    assert played(serving, "cancellation") == [[["CANCELLED"] * 3, True, True]]
 
 
 def test_more_calls_than_may_be_open_wait_their_turn() -> None:
@@ -125,7 +125,8 @@ def test_a_service_without_endpoints_is_unavailable_at_once(mesh: Mesh) -> None:
     ((code, details, seconds),) = played(mesh, "refusal")
     assert code == "UNAVAILABLE"
     assert "no-endpoint" in details
-    assert seconds < 5
+    # It would wait for half a minute.
+    assert seconds < 15
 
 
 def test_a_quota_is_told_as_exhausted(serving: Mesh) -> None:
