@@ -160,12 +160,15 @@ def cloud_of(mesh: Mesh) -> Iterator[CloudProcess]:
 
 
 def bus(cloud: CloudProcess, **settings: Any) -> dict[str, Any]:
-    """The node's settings that lead to a cloud, with times that suit tests."""
+    """The node's settings that lead to a cloud, with times that suit tests.
+
+    A cloud that stands still for some seconds is not taken for one that is gone.
+    """
     return {
         "cloud": ADDRESS,
         "token_file": str(cloud.token_file),
         "keepalive_seconds": 1,
-        "silence_seconds": 3,
+        "silence_seconds": 20,
         "max_retry_seconds": 1,
         **settings,
     }

@@ -49,9 +49,11 @@ def misbehaving(mesh: Mesh, kind: str) -> Iterator[None]:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "at work\n"
-        yield
-        assert process.poll() is None
-        process.terminate()
+        try:
+            yield
+            assert process.poll() is None
+        finally:
+            process.terminate()
 
 
 @pytest.mark.parametrize("kind", misbehaviour.KINDS)

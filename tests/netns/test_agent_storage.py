@@ -29,8 +29,9 @@ def small_disk(mesh: Mesh) -> Iterator[Mesh]:
             mesh.start()
             mesh.apply(*web())
             yield mesh
-            mesh.close()
     finally:
+        # Who has files open there keeps it mounted.
+        mesh.close()
         subprocess.run(["umount", str(state)], check=True)
 
 
