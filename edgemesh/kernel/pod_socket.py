@@ -72,7 +72,11 @@ def _serve(control: socket.socket, address: str, family: int, kind: int) -> None
 
 def _enter_and_look(path: Path, address: str) -> bool:
     """Enter a namespace and tell whether it has the address: only then can it be bound."""
-    if not enter_namespace(path):
+    try:
+        if not enter_namespace(path):
+            return False
+    except (FileNotFoundError, ProcessLookupError):
+        # It has gone since they were listed.
         return False
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as probe:
