@@ -11,9 +11,11 @@ class Pace:
 
     Args:
         second: of KubeEdge, in ours.
+        stalls: seconds for which the machine may stand still before anybody is given up.
     """
 
     second: float = 0.06
+    stalls: float = 0.0
 
     @property
     def keepalive(self) -> float:
@@ -21,7 +23,7 @@ class Pace:
 
     @property
     def silence(self) -> float:
-        return 30 * self.second
+        return 30 * self.second + self.stalls
 
     @property
     def resend(self) -> float:
@@ -37,7 +39,7 @@ class Pace:
 
     @property
     def call(self) -> float:
-        return 60 * self.second
+        return 60 * self.second + self.stalls
 
 
 # Sent at 0, 5, 10, 15 and 20 s, given up at 25 s (captures, point 11).

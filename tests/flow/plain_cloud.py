@@ -80,7 +80,7 @@ class PlainCloud:
         return self.authority.make_token(claims.pop("seconds", 3600), **claims)
 
     async def until(self, true: Callable[[], bool]) -> None:
-        with trio.fail_after(10):
+        with trio.fail_after(30):
             while not true():
                 await self.changed.wait()
 
@@ -188,7 +188,7 @@ def node_of(cloud: PlainCloud, *, name: str = NODE, **settings: Any) -> FakeNode
     token_file = cloud.folder / "token"
     token_file.write_text(cloud.token())
     bus = replace(
-        BusSettings(cloud=f"localhost:{cloud.hub_port}", token_file=token_file, dial_seconds=5),
+        BusSettings(cloud=f"localhost:{cloud.hub_port}", token_file=token_file, dial_seconds=30),
         **settings,
     )
     time = Time()

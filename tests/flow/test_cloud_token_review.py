@@ -84,12 +84,12 @@ class World:
         folder = self.cloud.folder / f"at-{name}"
         folder.mkdir(exist_ok=True)
         settings = BusSettings(
-            token_file=folder / "token", authority_file=folder / "ca.crt", dial_seconds=5
+            token_file=folder / "token", authority_file=folder / "ca.crt", dial_seconds=30
         )
         settings.token_file.write_text(token or jwt())
         settings.authority_file.write_bytes(self.cloud.credentials.authority_pem)
         address = CloudAddress("127.0.0.1", self.cloud.enrolment_port)
-        client = EnrolmentClient(name, address, Dialler(0, 5), 5)
+        client = EnrolmentClient(name, address, Dialler(0, 30), 30)
         identity = Identity.within(folder / "pki", name)
         return Node(settings, Credentials(settings, identity, client, lambda: 0.5), identity)
 

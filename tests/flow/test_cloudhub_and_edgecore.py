@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import trio
+import trio.testing
 from cloud_fixtures import Cloud, serving
 from kubeedge_cloudcore import a_stamp
 from kubeedge_edgecore import FakeEdgeCore, patch_content, run_edgecore
@@ -23,7 +23,7 @@ from edgemesh.wire.message import Operation, new_message
 NODE = "edge-1"
 OWN = f"null/node/{NODE}"
 POD = "default/pod/web"
-PACE = Pace(0.06)
+PACE = Pace(0.06, stalls=30)
 
 
 def node_body(**labels: str) -> dict[str, Any]:
@@ -98,13 +98,19 @@ async def test_while_one_message_waits_no_other_is_sent(cloud: Cloud, identity: 
 
 
 async def test_keepalives_hold_a_session_and_silence_ends_it(
-    cloud: Cloud, identity: Identity
+    mock_clock: trio.testing.MockClock, cloud: Cloud, identity: Identity
 ) -> None:
     async with edgecore(cloud, identity) as edge:
-        with trio.move_on_after(2 * PACE.silence):
-            await edge.ended.wait()
+
+        async def let_pass(seconds: float) -> None:
+            for _ in range(round(seconds / PACE.keepalive)):
+                mock_clock.jump(PACE.keepalive)
+                await trio.testing.wait_all_tasks_blocked(0.01)
+
+        await let_pass(1.5 * PACE.silence)
         assert not edge.ended.is_set()
         edge.mute = True
+        await let_pass(1.5 * PACE.silence)
         await edge.ended.wait()
 
 

@@ -39,7 +39,9 @@ BURST = 'spec.qps.client.burst: expected an integer from 1 to 2147483647, got "m
 async def followed(directory: Path) -> AsyncIterator[tuple[Served, Follower]]:
     """A metamanager, and what turns its objects into snapshots."""
     async with served(directory) as world, trio.open_nursery() as nursery:
-        follower = Follower(Settings(node="edge-1"))
+        # Who asks is told of the snapshot that is due, however long the machine stands still.
+        patient = MetaSettings(conditions_wait_seconds=30)
+        follower = Follower(Settings(node="edge-1", meta=patient))
         world.manager.add_conditions(follower)
         await nursery.start(follower.run, world.manager.subscribe_changes())
         yield world, follower

@@ -1,4 +1,8 @@
-"""Names outside the cluster, with real upstream servers on loopback."""
+"""Names outside the cluster, with real upstream servers on loopback.
+
+Time stands still where a test does not let it pass: what is asked again, or given up, is so
+because the test says so, and not because the machine stood still.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +27,9 @@ async def start(nursery: trio.Nursery, agent: Agent, *upstreams: Upstream) -> No
     await nursery.start(agent.serve)
 
 
-async def test_a_name_outside_the_cluster_is_asked_upstream(nursery: trio.Nursery) -> None:
+async def test_a_name_outside_the_cluster_is_asked_upstream(
+    nursery: trio.Nursery, mock_clock: Clock
+) -> None:
     upstream = Upstream(answering("192.0.2.1", "192.0.2.2"))
     agent = Agent(upstreams=(upstream,))
     await start(nursery, agent, upstream)
@@ -35,7 +41,7 @@ async def test_a_name_outside_the_cluster_is_asked_upstream(nursery: trio.Nurser
     assert (query.payload, query.flags, stream) == (1232, dns.flags.RD, False)
 
 
-async def test_a_client_without_edns_gets_no_opt(nursery: trio.Nursery) -> None:
+async def test_a_client_without_edns_gets_no_opt(nursery: trio.Nursery, mock_clock: Clock) -> None:
     upstream = Upstream(answering("192.0.2.1"))
     agent = Agent(upstreams=(upstream,))
     await start(nursery, agent, upstream)
@@ -74,7 +80,7 @@ async def test_a_denial_is_kept_for_as_long_as_its_soa_says(
     assert len(upstream.asked) == 2
 
 
-async def test_types_of_one_name_are_kept_apart(nursery: trio.Nursery) -> None:
+async def test_types_of_one_name_are_kept_apart(nursery: trio.Nursery, mock_clock: Clock) -> None:
     upstream = Upstream(answering("192.0.2.1"))
     agent = Agent(upstreams=(upstream,))
     await start(nursery, agent, upstream)
@@ -83,7 +89,9 @@ async def test_types_of_one_name_are_kept_apart(nursery: trio.Nursery) -> None:
     assert len(upstream.asked) == 2
 
 
-async def test_a_truncated_reply_is_asked_again_over_tcp(nursery: trio.Nursery) -> None:
+async def test_a_truncated_reply_is_asked_again_over_tcp(
+    nursery: trio.Nursery, mock_clock: Clock
+) -> None:
     addresses = [f"192.0.2.{number}" for number in range(100)]
 
     def behave(query: dns.message.Message, stream: bool) -> dns.message.Message:
@@ -105,7 +113,7 @@ async def test_a_truncated_reply_is_asked_again_over_tcp(nursery: trio.Nursery) 
 
 @pytest.mark.parametrize("ending", [b"", b"\0\7\x80"])
 async def test_tcp_that_ends_before_the_reply_is_a_failure(
-    nursery: trio.Nursery, ending: bytes
+    nursery: trio.Nursery, ending: bytes, mock_clock: Clock
 ) -> None:
     def behave(query: dns.message.Message, stream: bool) -> dns.message.Message | bytes:
         response = positive(query)
@@ -173,7 +181,9 @@ async def test_a_lost_datagram_is_sent_again(nursery: trio.Nursery, mock_clock: 
     assert await agent.addresses(NAME) == ["192.0.2.1"]
 
 
-async def test_a_server_without_edns_is_asked_again_without(nursery: trio.Nursery) -> None:
+async def test_a_server_without_edns_is_asked_again_without(
+    nursery: trio.Nursery, mock_clock: Clock
+) -> None:
     def behave(query: dns.message.Message, stream: bool) -> dns.message.Message:
         if query.edns == -1:
             return positive(query, "192.0.2.1")
@@ -187,7 +197,9 @@ async def test_a_server_without_edns_is_asked_again_without(nursery: trio.Nurser
     assert await agent.addresses(NAME) == ["192.0.2.1"]
 
 
-async def test_replies_to_other_questions_are_passed_over(nursery: trio.Nursery) -> None:
+async def test_replies_to_other_questions_are_passed_over(
+    nursery: trio.Nursery, mock_clock: Clock
+) -> None:
     forged: list[bytes] = []
 
     def behave(query: dns.message.Message, stream: bool) -> dns.message.Message | None:
@@ -262,7 +274,9 @@ async def test_too_many_waiting_clients_fail_at_once(
     assert agent.counters.refused == 1
 
 
-async def test_questions_to_ourselves_are_not_asked(nursery: trio.Nursery) -> None:
+async def test_questions_to_ourselves_are_not_asked(
+    nursery: trio.Nursery, mock_clock: Clock
+) -> None:
     agent = Agent()
     agent = Agent(listen=(f"{agent.address}:{PORT}",), upstreams=(f"{agent.address}:{PORT}",))
     agent.address = agent.settings.listen[0].partition(":")[0]
@@ -276,7 +290,7 @@ EXTERNAL = Service("default", "db", type="ExternalName", external_name=NAME)
 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_an_external_name_brings_its_targets_addresses(
-    nursery: trio.Nursery, stream: bool
+    nursery: trio.Nursery, stream: bool, mock_clock: Clock
 ) -> None:
     upstream = Upstream(answering("192.0.2.1"))
     agent = Agent(EXTERNAL, upstreams=(upstream,))
@@ -290,7 +304,7 @@ async def test_an_external_name_brings_its_targets_addresses(
 
 
 async def test_an_external_name_to_nothing_is_denied_behind_the_alias(
-    nursery: trio.Nursery,
+    nursery: trio.Nursery, mock_clock: Clock
 ) -> None:
     upstream = Upstream(lambda query, _: denied(query))
     agent = Agent(EXTERNAL, upstreams=(upstream,))

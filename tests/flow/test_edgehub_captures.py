@@ -12,7 +12,7 @@ import pytest
 import trio
 import trio.testing
 from captured import FRAMES, Captured, lines
-from edgehub_fixtures import Cloud, Written, settled
+from edgehub_fixtures import Cloud, Written
 from metamanager_fixtures import Served, served
 
 from edgemesh.bus.edgehub.edgehub import Sync
@@ -90,11 +90,20 @@ class Replay:
 
     async def acknowledgement(self) -> dict[str, Any]:
         """What the node sent next that answers something."""
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             while True:
                 frame: dict[str, Any] = json.loads(await self.cloud.next_text())
                 if "parent_msg_id" in frame["header"]:
                     return frame
+
+
+    async def everything_is_stored(self) -> None:
+        """Wait until it is: what comes last is acknowledged last."""
+        again = next(e for e in DOWN if e.message.route.operation == "update")
+        header = {**again.frame["header"], "msg_id": "the last"}
+        await self.cloud.push_raw(frame_bytes(again._replace(frame={**again.frame, "header": header})))
+        while (await self.acknowledgement())["header"]["parent_msg_id"] != "the last":
+            pass
 
 
 def frame_bytes(each: Captured) -> bytes:
@@ -149,8 +158,7 @@ async def test_all_that_a_cloudcore_sent_is_stored_or_told_and_ends_nothing(worl
         nursery.start_soon(replay.run)
         for each in DOWN:
             await replay.cloud.push_raw(frame_bytes(each))
-        await settled()
-        await trio.sleep(0.5)
+        await replay.everything_is_stored()
         assert replay.ended == []
         assert replay.session.waiting == 0
         nursery.cancel_scope.cancel()

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 from kubeedge_cloudcore import FakeCloudCore, a_stamp, run_cloudcore
 from kubeedge_pace import Pace
 from pki_fixtures import a_node, an_authority
@@ -32,7 +33,7 @@ from edgemesh.wire.message import Message
 NODE = "edge-1"
 OWN = f"null/node/{NODE}"
 POD = "default/pod/web"
-PACE = Pace(second=0.05)
+PACE = Pace(second=0.05, stalls=30)
 
 
 @dataclass
@@ -48,13 +49,13 @@ class Edge:
 
     async def until(self, true: Callable[[], bool]) -> None:
         """Wait for a state of the connection, which tells nobody that it has changed."""
-        with trio.fail_after(10):
+        with trio.fail_after(PACE.stalls):
             while not true():  # noqa: ASYNC110
                 await trio.sleep(0.01)
 
     async def until_pod(self, labels: dict[str, str] | None) -> None:
         """Wait for a Pod with these labels; None: until there is none."""
-        with trio.fail_after(10):
+        with trio.fail_after(PACE.stalls):
             while True:
                 revision = self.store.revision
                 found = await self.object("Pod", "default", "web")
@@ -77,12 +78,11 @@ async def joining(
         cloud=f"localhost:{core.port}",
         keepalive_seconds=PACE.keepalive,
         silence_seconds=PACE.silence * 5,
-        accept_seconds=1,
         first_retry_seconds=0.05,
         max_retry_seconds=0.2,
-        **changed,
+        **{"accept_seconds": PACE.stalls, **changed},
     )
-    address, dialler = CloudAddress.parse(settings.cloud), Dialler(0, 5)
+    address, dialler = CloudAddress.parse(settings.cloud), Dialler(0, PACE.stalls)
     identity = a_node(authority, folder, NODE)
     nobody = EnrolmentClient(NODE, CloudAddress("localhost", 1), dialler, 5)
     credentials = Credentials(settings, identity, nobody, random.random)
@@ -135,10 +135,12 @@ async def test_a_node_joins_and_keeps_what_it_is_pushed(core: FakeCloudCore, edg
 
 
 async def test_keepalives_hold_the_connection_and_little_else_is_said(
-    core: FakeCloudCore, edge: Edge
+    mock_clock: trio.testing.MockClock, core: FakeCloudCore, edge: Edge
 ) -> None:
     session = await core.wait_for(NODE)
-    await trio.sleep(PACE.silence * 3)
+    for _ in range(round(1.5 * PACE.silence / PACE.keepalive)):
+        mock_clock.jump(PACE.keepalive)
+        await trio.testing.wait_all_tasks_blocked(0.01)
     assert core.sessions[NODE] is session
     said = {message.route.operation for message in session.heard}
     # "null" is what MetaServer's lists have for an operation.
@@ -177,7 +179,7 @@ async def test_a_refusal_in_silence_is_told_and_tried_again(
     core: FakeCloudCore, authority: Authority, tmp_path: Path
 ) -> None:
     core.refused.add(NODE)
-    async with joining(core, authority, tmp_path) as edge:
+    async with joining(core, authority, tmp_path, accept_seconds=1) as edge:
         await edge.until(lambda: f"has not accepted node {NODE}" in edge.hub.problem)
         assert not edge.hub.connected
         core.refused.clear()

@@ -31,7 +31,7 @@ NODE = "edge-1"
 OWN = f"null/node/{NODE}"
 POD = "default/pod/web"
 NAMES = ("web", "old", "new")
-PACE = Pace(0.06)
+PACE = Pace(0.06, stalls=30)
 
 
 @pytest.fixture
