@@ -19,6 +19,7 @@ pytestmark = pytest.mark.root
 
 SERVER = "169.254.96.16"
 MARK = 0x46
+PATIENCE_SECONDS = 20
 COUNT_RULE = f"""
 table inet dns_test {{
   chain output {{
@@ -48,13 +49,15 @@ class Node:
         return done.stdout
 
     def dig(self, *arguments: str) -> str:
-        return self.run("dig", f"@{SERVER}", "+tries=1", "+time=5", *arguments)
+        return self.run("dig", f"@{SERVER}", "+tries=1", f"+time={PATIENCE_SECONDS}", *arguments)
 
     def getaddrinfo(self, name: str) -> list[str]:
         """What a program of a pod in the namespace ``default`` gets from glibc for a name."""
         pods = self.folder / "pod-resolv.conf"
         search = "default.svc.cluster.local svc.cluster.local cluster.local"
-        pods.write_text(f"nameserver {SERVER}\nsearch {search}\noptions ndots:5\n")
+        pods.write_text(
+            f"nameserver {SERVER}\nsearch {search}\noptions ndots:5 timeout:{PATIENCE_SECONDS}\n"
+        )
         hosts = self.folder / "nsswitch.conf"
         hosts.write_text("hosts: dns\n")
         call = f"import socket; print(*{{a[4][0] for a in socket.getaddrinfo({name!r}, 80)}})"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import select
 import socket
 import struct
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from contextlib import ExitStack, contextmanager
 import pytest
 from bpf_samples import bpf_place, detached, only
 from gate_fixtures import gated, open_gate
+from plane_fixtures import PATIENCE_SECONDS
 
 from edgemesh.kernel.bpf import gate_maps
 from edgemesh.kernel.bpf.gate_maps import Gate
@@ -53,7 +55,18 @@ def connection() -> Iterator[Pair]:
         other, _ = server.accept()
     with mine, other:
         mine.setblocking(False)
+        other.settimeout(PATIENCE_SECONDS)
         yield mine, other
+
+
+def reset(pair: Pair) -> None:
+    """Have the other end break off; returns when the agent's end knows."""
+    mine, other = pair
+    other.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_ZERO)
+    other.close()
+    poll = select.poll()
+    poll.register(mine, 0)
+    assert poll.poll(PATIENCE_SECONDS * 1000)
 
 
 def test_words_are_where_the_program_has_them() -> None:
@@ -84,7 +97,7 @@ def test_what_is_held_is_passed(gate: Gate, pairs: tuple[Pair, Pair]) -> None:
     junction.from_client.hold()
     gate.enter(one)
     peer_of_one.sendall(b"wait")
-    one.settimeout(5)
+    one.settimeout(PATIENCE_SECONDS)
     assert one.recv(16) == b"wait"
     assert (junction.from_client.redirected, junction.from_client.passed) == (0, 4)
     was_released = junction.from_client.released
@@ -120,7 +133,7 @@ def test_a_socket_whose_peer_has_ended_does_not_enter(gate: Gate, pairs: tuple[P
     (one, peer_of_one), (two, _) = pairs
     junction = gate.open(one, two)
     peer_of_one.shutdown(socket.SHUT_WR)
-    one.settimeout(5)
+    one.settimeout(PATIENCE_SECONDS)
     assert one.recv(1) == b""
     with pytest.raises(OSError, match="not supported"):
         gate.enter(one)
@@ -130,13 +143,12 @@ def test_a_socket_whose_peer_has_ended_does_not_enter(gate: Gate, pairs: tuple[P
 def test_a_flow_that_cannot_be_let_in_leaves_nothing_behind(
     gate: Gate, pairs: tuple[Pair, Pair]
 ) -> None:
-    (one, peer_of_one), (two, peer_of_two) = pairs
-    peer_of_two.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_ZERO)
-    peer_of_two.close()
+    (one, peer_of_one), (two, _) = pairs
+    reset(pairs[1])
     with pytest.raises(OSError, match="not supported"):
         gate.open(one, two)
     peer_of_one.sendall(b"plain")
-    one.settimeout(5)
+    one.settimeout(PATIENCE_SECONDS)
     assert one.recv(16) == b"plain"
 
 
@@ -183,7 +195,6 @@ def test_what_was_written_is_counted_whether_it_was_acknowledged_or_not(
         pass
     assert tcp_state(one).written - before <= sent
     assert bytes_written(one) - before == sent
-    peer.settimeout(5)
     left = sent
     while left:
         left -= len(peer.recv(left))
@@ -191,10 +202,8 @@ def test_what_was_written_is_counted_whether_it_was_acknowledged_or_not(
 
 
 def test_a_connection_that_was_reset_is_told_as_closed(pairs: tuple[Pair, Pair]) -> None:
-    (one, peer), _ = pairs
-    peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_ZERO)
-    peer.close()
-    assert tcp_state(one).state == TCP_CLOSE
+    reset(pairs[0])
+    assert tcp_state(pairs[0][0]).state == TCP_CLOSE
 
 
 def test_a_send_buffer_is_raised_and_not_lowered(pairs: tuple[Pair, Pair]) -> None:

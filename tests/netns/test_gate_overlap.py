@@ -11,6 +11,7 @@ import pytest
 from gate_fixtures import gated, open_gate
 from hand_made_tcp import NODE, HandMadeClient
 from interception_lab import inside
+from plane_fixtures import PATIENCE_SECONDS
 
 from edgemesh.kernel.bpf.gate_maps import LOST, Gate, Junction
 
@@ -41,7 +42,7 @@ class Flow:
             self.target = opened.enter_context(closing(target))
             self.endpoint = opened.enter_context(closing(server.accept()[0]))
         for sock in (self.source, self.endpoint):
-            sock.settimeout(5)
+            sock.settimeout(PATIENCE_SECONDS)
 
     def enter(self) -> Junction:
         junction = self._gate.open(self.source, self.target)
@@ -72,7 +73,9 @@ def hear(sock: socket.socket, count: int) -> bytes:
     """So many bytes, and what comes with the last of them."""
     heard = b""
     while len(heard) < count:
-        heard += sock.recv(65536)
+        part = sock.recv(65536)
+        assert part, f"end of stream after {len(heard)} of {count} bytes"
+        heard += part
     return heard
 
 
