@@ -39,8 +39,6 @@ QUICK = KubernetesSettings(
     max_retry_seconds=0.1,
     status_seconds=0.02,
     rule_status_seconds=0.05,
-    lease_seconds=1.0,
-    renew_deadline_seconds=0.6,
     renew_seconds=0.1,
 )
 
@@ -87,7 +85,7 @@ class Following:
         return self.server.objects(path).get(("default", name), {})
 
 
-async def until(holds: Callable[[], Any], seconds: float = 10) -> None:
+async def until(holds: Callable[[], Any], seconds: float = 30) -> None:
     """Wait until something is so."""
     with trio.fail_after(seconds):
         while True:
