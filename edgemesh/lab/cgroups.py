@@ -16,7 +16,8 @@ from edgemesh.kernel.mounts import mount_point
 from edgemesh.model.bpf_settings import BpfSettings
 from edgemesh.model.errors import OperatorError
 
-_EMPTY_SECONDS = 5.0
+# For one that hangs in the kernel: others end within moments, on a busy machine within seconds.
+_EMPTY_SECONDS = 60.0
 
 # The shell is the process that becomes the program: the program begins as a member.
 _ENTER = 'echo $$ >"$0" && exec "$@"'

@@ -37,8 +37,10 @@ VIRTUAL_SERVICES = "/apis/networking.istio.io/v1/virtualservices"
 PORT = 8001
 Body = dict[str, Any]
 _EDGE = {"node-role.kubernetes.io/edge": ""}
-_PATIENCE_SECONDS = 20.0
-_PAUSE_SECONDS = 0.03
+_PATIENCE_SECONDS = 60.0
+_PACE_SECONDS = 0.3
+# A call that hangs so long is answered by nobody.
+_HANGING_SECONDS = 2.0
 _GRACE_SECONDS = 3.0
 # As many as begin while the first of them hangs until it is given up, and some more.
 _CALLS_AT_A_TIME = 100
@@ -215,11 +217,17 @@ def _start_cloud(home: Home, follow: Tables) -> None:
 
 
 def seconds_until(
-    ask: Callable[[], str], right: Callable[[str], bool], since: float, what: str, in_a_row: int
+    ask: Callable[[], str],
+    right: Callable[[str], bool],
+    since: float,
+    what: str,
+    in_a_row: int,
+    *,
+    pace_seconds: float = _PACE_SECONDS,
 ) -> float:
     """How long after ``since`` calls are answered right that are begun from then on.
 
-    A call begins every few milliseconds, whether those before it are answered or hang.
+    A call begins when the one before it is answered, and while it hangs at this pace.
 
     Args:
         ask: makes one call; who answered it.
@@ -227,6 +235,8 @@ def seconds_until(
         since: by the monotonic clock.
         what: is waited for.
         in_a_row: so many right answers are believed.
+        pace_seconds: how exact the answer is while calls hang. Each call is some processes: too
+            many at once would keep a busy machine from answering any.
     """
     calls: deque[tuple[float, Future[str]]] = deque()
     first, seen = 0.0, 0
@@ -235,7 +245,7 @@ def seconds_until(
             assert time.monotonic() - since < _PATIENCE_SECONDS, what
             if len(calls) < _CALLS_AT_A_TIME:
                 calls.append((time.monotonic(), pool.submit(ask)))
-            wait([calls[0][1]], _PAUSE_SECONDS)
+            wait([calls[0][1]], pace_seconds)
             while calls and calls[0][1].done():
                 at, call = calls.popleft()
                 if right(call.result()):
@@ -248,7 +258,7 @@ def seconds_until(
 
 def answers(caller: Pod, service: str) -> str:
     """Who answers one call by a Service's name, "" for nobody."""
-    return curl(caller.network_namespace, f"http://{service}.default")
+    return curl(caller.network_namespace, f"http://{service}.default", _HANGING_SECONDS)
 
 
 def _deployment(name: str, node: str) -> Body:

@@ -42,9 +42,9 @@ def pods_of(state: State, deployment: str) -> list[Pod]:
     return [pod for pod in state.pods if pod.owner.name == deployment]
 
 
-def curl(network_namespace: str, url: str) -> str:
-    """What a GET answers, "" when nobody does within two seconds."""
-    argv = ["curl", "-s", "-g", "-m", "2", url]
+def curl(network_namespace: str, url: str, seconds: float = 20.0) -> str:
+    """What a GET answers, "" when nobody does in time."""
+    argv = ["curl", "-s", "-g", "-m", f"{seconds:g}", url]
     done = subprocess.run(
         command_with_resolver(network_namespace, argv), capture_output=True, check=False, text=True
     )

@@ -23,6 +23,8 @@ from edgemesh.wire.manifest import read_manifest
 
 pytestmark = pytest.mark.root
 
+# Of BPF, for two agents at the same time.
+LOADING_SECONDS = 90.0
 POD = b"""
 apiVersion: v1
 kind: Pod
@@ -115,10 +117,11 @@ def test_down_removes_the_cgroups_and_whoever_is_left_in_them(lab: Home) -> None
     assert not cgroup.parent.exists()
 
 
+@pytest.mark.timeout(180)
 def test_down_removes_what_a_killed_agent_has_pinned(lab: Home) -> None:
     state = trio.run(partial(cluster.up, lab, 1, with_bpf=True))
     pins = Path(str(bpf_settings(lab, "edge-1")["directory"]))
-    wait_for((pins / "current").exists, "programs are pinned", 60.0)
+    wait_for((pins / "current").exists, "programs are pinned", LOADING_SECONDS)
     os.kill(state.agents["edge-1"].pid, signal.SIGKILL)
     trio.run(cluster.down, lab)
     assert not pins.exists()
