@@ -358,8 +358,14 @@ class Reactor:
                 self._wheel_used = trio.Event()
                 await self._wheel_used.wait()
             await trio.sleep(TICK_SECONDS)
+            due = self.clock()
+            # A process that stood still (a paused machine, no processor) finds at once what came
+            # meanwhile and what it waited for too long. What came was in time: turns go first.
+            # With the first of these trio asks the kernel, with the second a turn is over.
+            await trio.lowlevel.checkpoint()
+            await trio.lowlevel.checkpoint()
             self.now = self.clock()
-            await self._fire(self._wheel.advance(self.now))
+            await self._fire(self._wheel.advance(due))
 
     async def _fire(self, timers: Sequence[Timer[Handler]]) -> None:
         """Call back in slices, with turns in between: a crowd that came at once expires at once."""
