@@ -97,7 +97,7 @@ async def test_a_metaserver_is_followed_and_its_empty_lists_wipe_nothing(tmp_pat
             await until(followed)
             server.lose_cloud()
             asked = len(server.requests)
-            await until(lambda: len(server.requests) > asked + 20, 30)
+            await until(lambda: len(server.requests) > asked + 20, 60)
             assert await names("Service") == {"web", "api"}
             assert await names("DestinationRule") == {"web"}
         assert not server.violations

@@ -41,6 +41,7 @@ async def test_one_follows_for_all_and_another_takes_over(cluster: Cluster) -> N
                 assert not other.status().follows
                 assert not list(other.status().problems())
                 assert set(await other.stored("Service")) == {"web"}
+                await until(lambda: len(server.watches) == len(holder.status().kinds))
                 watches = len(server.watches)
             server.delete(SERVICES, "default", "web")
             server.put(SERVICES, service("api", clusterIP="10.96.0.8"))

@@ -39,6 +39,8 @@ async def test_what_became_of_a_rules_messages_is_written_and_is_no_change_of_it
         server.put(RULES, rule("good", "out"))
         async with following(tmp_path, server) as cloud:
             await until(lambda: cloud.router.rulebook.rules)
+            # Other objects, too, are new revisions.
+            await until(lambda: cloud.status().kinds and not cloud.status().unsynced)
             [known] = cloud.router.rulebook.rules.values()
             assert known.id == cloud.seen(RULES, "good")["metadata"]["uid"]
             revision = cloud.store.revision
