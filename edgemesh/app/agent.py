@@ -38,10 +38,10 @@ from edgemesh.app.intercept import Interceptor
 from edgemesh.app.kernel_paths import KernelPaths
 from edgemesh.app.notify import service_manager
 from edgemesh.app.process import (
+    listen_for_the_end,
     make_directories,
     opened_store,
     reopen_on_hangup,
-    wait_for_the_end,
 )
 from edgemesh.app.resolver import serve_resolver
 from edgemesh.app.sole import sole_agent
@@ -110,6 +110,8 @@ async def run_agent(
             ):
                 await nursery.start(sink.run)
                 nursery.start_soon(reopen_on_hangup, sink)
+                asked = trio.Event()
+                await nursery.start(listen_for_the_end, asked)
                 state = await _start(
                     nursery, settings, store, sink, conntrack=conntrack, guard=guard
                 )
@@ -122,7 +124,7 @@ async def run_agent(
                 )
                 await nursery.start(keep_alive, manager, state.plane, partial(_summary, state))
                 task_status.started()
-                await wait_for_the_end()
+                await asked.wait()
                 _log.info("draining", flows=state.plane.open_flows)
                 grace_seconds = settings.proxy.drain_grace_seconds
                 await manager.stopping(grace_seconds + _UNWINDING_SECONDS)

@@ -33,10 +33,10 @@ from edgemesh.app.cloud_streams import RuledStreams, cloud_plane
 from edgemesh.app.follow import Follower
 from edgemesh.app.notify import ServiceManager, service_manager
 from edgemesh.app.process import (
+    listen_for_the_end,
     make_directories,
     opened_store,
     reopen_on_hangup,
-    wait_for_the_end,
 )
 from edgemesh.app.sole import sole_agent
 from edgemesh.app.watchdog import keep_alive
@@ -92,6 +92,8 @@ async def run_cloud(
         ):
             await nursery.start(sink.run)
             nursery.start_soon(reopen_on_hangup, sink)
+            asked = trio.Event()
+            await nursery.start(listen_for_the_end, asked)
             hub = await _start(nursery, settings, store, sink, manager)
             _log.info(
                 "ready",
@@ -101,7 +103,7 @@ async def run_cloud(
                 seconds=round(time.monotonic() - began, 3),
             )
             task_status.started(hub)
-            await wait_for_the_end()
+            await asked.wait()
             await manager.stopping(_STOPPING_SECONDS)
             await hub.release()
             nursery.cancel_scope.cancel()

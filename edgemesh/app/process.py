@@ -54,9 +54,17 @@ async def reopen_on_hangup(sink: LineSink) -> None:
             sink.reopen()
 
 
-async def wait_for_the_end() -> None:
-    """SIGTERM or SIGINT."""
+async def listen_for_the_end(
+    asked: trio.Event, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    """Set ``asked`` at SIGTERM or SIGINT; a second one ends the process there and then.
+
+    To be started first of all, but the end is waited for when all is started: of a process that
+    is told to stop while it starts, nothing stays behind either.
+    """
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        task_status.started()
         async for number in signals:
             _log.info("asked to stop", signal=signal.Signals(number).name)
+            asked.set()
             return

@@ -9,9 +9,11 @@ from __future__ import annotations
 import os
 import re
 import signal
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -32,7 +34,8 @@ from lab_homes import wait_for
 from mesh_servers import TcpServer, first_line, name_and_client
 
 from edgemesh.lab import agents, objects, processes
-from edgemesh.lab.network import add_route, delete_namespace, namespaces
+from edgemesh.lab.configuration import environment
+from edgemesh.lab.network import add_route, command_in, delete_namespace, namespaces
 from edgemesh.lab.plan import Node, prefix
 from edgemesh.lab.processes import Process
 from edgemesh.lab.state import Home, State, home
@@ -85,6 +88,14 @@ class Mesh:
         """Start the agent with settings beyond the usual; returns when it intercepts."""
         self.configure(**tables)
         self._state = trio.run(agents.start_agents, self._home, self._state, [self._node])
+
+    def begin(self) -> None:
+        """Start the agent with the usual settings, and do not wait until it serves."""
+        self.configure()
+        run = [sys.executable, "-m", "edgemesh.cli.main", "run", "--config", str(self.config)]
+        log = self._home.agent_log(self._node.name)
+        agent = processes.start(command_in(self.network.node, run), log, environment())
+        self._state = replace(self._state, agents={self._node.name: agent})
 
     def kill(self) -> None:
         """Kill -9; returns when the process is gone, whatever it was guarded by."""
