@@ -7,6 +7,7 @@ It does what lines on standard input name, and answers each with a line of JSON:
 
     open     connect, or accept, all connections
     greet    say the first word on each; bytes said on each
+    greeted  wait for the first word on each; bytes of it that have come
     fill     say on each until nothing more is taken; bytes said on each
     finish   say a little more on each, and the end; bytes said on each
     hear     read everything to the end; bytes heard on each, "wrong" for what was not said
@@ -62,6 +63,15 @@ class Talker:
 def greet(talkers: list[Talker]) -> list[int]:
     """Say the number of each, which there is room for."""
     return [talker.say(_NUMBER.size) for talker in talkers]
+
+
+def greeted(sockets: list[socket.socket]) -> list[int]:
+    """Wait for the number of each, and leave it there."""
+    for sock in sockets:
+        poll = select.poll()
+        poll.register(sock, select.POLLIN)
+        poll.poll(_PATIENCE_MILLISECONDS)
+    return [len(sock.recv(_NUMBER.size, socket.MSG_PEEK)) for sock in sockets]
 
 
 def fill(talkers: list[Talker]) -> list[int]:
@@ -178,6 +188,8 @@ def main(side: str, address: str, port: int, count: int) -> None:
                 answer = [len(sockets)]
             case "greet":
                 answer = greet(talkers)
+            case "greeted":
+                answer = greeted(sockets)
             case "fill":
                 answer = fill(talkers)
             case "finish":

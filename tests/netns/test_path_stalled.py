@@ -83,10 +83,10 @@ def kept_by_sockets_of(namespace: str) -> int:
 
 
 async def met(both: Crowds, *, upwards: bool) -> None:
-    """Connect, and say little on each connection: that is what the relay begins with."""
+    """Connect, and let little pass on each connection: that is what the relay begins with."""
     await both.meet()
-    talkers, _ = both.sides(upwards=upwards)
-    await talkers.ask("greet")
+    talkers, hearers = both.sides(upwards=upwards)
+    assert await talkers.ask("greet") == await hearers.ask("greeted")
 
 
 async def filled(both: Crowds, *, upwards: bool) -> tuple[int, Kept]:

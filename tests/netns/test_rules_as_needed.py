@@ -19,6 +19,8 @@ from mesh import endpoints, service, web
 from mesh_servers import TcpServer, first_line, name_and_client
 from socket_maker import SocketMaker
 
+from edgemesh.kernel.bpf.bpffs import mount_if_missing
+from edgemesh.kernel.bpf.pins import locked
 from edgemesh.model.errors import OperatorError
 from edgemesh.model.objects import ObjectKey
 from edgemesh.model.status import DiversionNeed
@@ -146,7 +148,8 @@ def test_no_call_fails_when_a_port_turns_to_the_agent_and_back(
     bpf_mesh: BpfMesh, backend: str
 ) -> None:
     before = rules(bpf_mesh)
-    start(bpf_mesh, backend=backend)
+    # Longer than a caller may stand still between its choice of a way and its first packet.
+    start(bpf_mesh, backend=backend, linger_seconds=2.0)
     mesh = bpf_mesh.mesh
     with SocketMaker(bpf_mesh.cgroup, mesh.network.pod) as pod:
         callers = Callers(pod)
@@ -246,12 +249,15 @@ def test_a_killed_agent_and_one_that_begins_again_leave_nothing(bpf_mesh: BpfMes
 
 def test_calls_do_not_wait_for_bpf_that_takes_its_time(bpf_mesh: BpfMesh) -> None:
     mesh = bpf_mesh.mesh
-    mesh.start(**settings(bpf_mesh, decision_seconds=0.01))
-    mesh.apply(*web("tcp"))
-    assert bpf_mesh.paths()["connect"] == "being loaded"
-    assert stand(bpf_mesh)
-    assert bpf_mesh.call(mesh.network.pod, SERVICE[4], PORT)[2] == DIVERTED
-    bpf_mesh.wait_for_paths()
+    mount_if_missing(bpf_mesh.directory)
+    # Another load is under way, as it were.
+    with locked(bpf_mesh.directory):
+        mesh.start(**settings(bpf_mesh, decision_seconds=0.01))
+        mesh.apply(*web("tcp"))
+        assert bpf_mesh.paths()["connect"] == "being loaded"
+        assert stand(bpf_mesh)
+        assert bpf_mesh.call(mesh.network.pod, SERVICE[4], PORT)[2] == DIVERTED
+    assert bpf_mesh.wait_for_paths()["connect"] == "available"
     wait_until(bpf_mesh, installed=False)
 
 
