@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import select
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from typing import Literal, NamedTuple
 
@@ -11,6 +12,7 @@ import pytest
 from interception_lab import (
     BACKENDS,
     NODE,
+    PATIENCE_SECONDS,
     POD,
     PORT,
     SERVER,
@@ -107,11 +109,9 @@ def opted_in(request: pytest.FixtureRequest, pod_node_server: Lab) -> Iterator[R
         yield made
 
 
-@contextmanager
-def server(lab: Lab, version: int) -> Iterator[Callable[[], socket.socket]]:
-    """Takes connections at the server; the caller closes them."""
-    with closing(listener(lab.server, SERVER[version], PORT)) as listening:
-        yield lambda: listening.accept()[0]
+def server(lab: Lab, version: int) -> closing[socket.socket]:
+    """Takes connections at the server; who accepts them closes them."""
+    return closing(listener(lab.server, SERVER[version], PORT))
 
 
 def is_intercepted(made: Rules, version: int, address: str, port: int = PORT) -> bool:
@@ -119,17 +119,18 @@ def is_intercepted(made: Rules, version: int, address: str, port: int = PORT) ->
     lab = made.lab
     with (
         made.agent() as agent,
-        server(lab, version) as accept,
+        server(lab, version) as listening,
         closing(call(lab.pod, address, port)) as client,
     ):
-        agent.tcp[version].settimeout(0)
-        try:
-            agent.accept(version)
-        except BlockingIOError:
-            with closing(accept()) as connection:
+        # The caller's handshake is over a moment before that of who accepts.
+        both = [agent.tcp[version], listening]
+        (taker,), _, _ = select.select(both, [], [], PATIENCE_SECONDS)
+        if taker is listening:
+            with closing(listening.accept()[0]) as connection:
                 connection.sendall(b"server")
             assert client.recv(64) == b"server"
             return False
+        agent.accept(version)
         assert client.recv(64) == b"agent"
         return True
 
@@ -178,10 +179,10 @@ def test_the_nodes_own_calls_are_left_alone_where_only_listed_ones_are_diverted(
     version = 4
     lab = opted_in.lab
     opted_in.list_callers(THE_POD)
-    with opted_in.agent(), server(lab, version) as accept:
+    with opted_in.agent(), server(lab, version) as listening:
         # The node has no route to a Service by itself.
         output(lab.node, ["ip", f"-{version}", "route", "add", SERVICE[version], "dev", "veth2"])
-        with closing(call(lab.node, SERVICE[version])), closing(accept()):
+        with closing(call(lab.node, SERVICE[version])), closing(listening.accept()[0]):
             pass
 
 
@@ -292,14 +293,14 @@ def test_without_anybody_else_a_caller_that_is_left_alone_reaches_nobody(
 def _passing_by(made: Rules, version: int) -> Iterator[tuple[socket.socket, socket.socket]]:
     """A connection past the agent: the pod's end and the server's."""
     with ExitStack() as stack:
-        accept = stack.enter_context(server(made.lab, version))
+        listening = stack.enter_context(server(made.lab, version))
         client = stack.enter_context(closing(call(made.lab.pod, SERVICE[version])))
-        connection = stack.enter_context(closing(accept()))
+        connection = stack.enter_context(closing(listening.accept()[0]))
         yield client, connection
 
 
 def _talk(client: socket.socket, other: socket.socket) -> None:
-    other.settimeout(5)
+    other.settimeout(PATIENCE_SECONDS)
     client.sendall(b"still here")
     assert other.recv(64) == b"still here"
     other.sendall(b"so am I")
@@ -309,7 +310,7 @@ def _talk(client: socket.socket, other: socket.socket) -> None:
 def _datagrams(lab: Lab, version: int) -> socket.socket:
     def bind() -> socket.socket:
         sock = socket.socket(sockets.family_of(SERVER[version]), socket.SOCK_DGRAM)
-        sock.settimeout(5)
+        sock.settimeout(PATIENCE_SECONDS)
         sock.bind((SERVER[version], PORT))
         return sock
 

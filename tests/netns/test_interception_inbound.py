@@ -11,6 +11,7 @@ import pytest
 from interception_lab import (
     BACKENDS,
     NODE,
+    PATIENCE_SECONDS,
     PORT,
     SERVER,
     VERSIONS,
@@ -164,7 +165,7 @@ def test_a_process_of_the_node_answers_the_agent_at_a_clients_address(
 
     def dial() -> socket.socket:
         sock = sockets.dialling_socket(address, kind, 0x46, SERVER[version])
-        sock.settimeout(5)
+        sock.settimeout(PATIENCE_SECONDS)
         sock.connect((address, PORT))
         sock.send(b"ping")
         return sock
@@ -183,7 +184,7 @@ def test_a_process_of_the_node_answers_the_agent_at_a_clients_address(
 
 def bound(address: str, kind: socket.SocketKind) -> socket.socket:
     sock = socket.socket(sockets.family_of(address), kind)
-    sock.settimeout(5)
+    sock.settimeout(PATIENCE_SECONDS)
     sock.bind((address, PORT))
     if kind is socket.SOCK_STREAM:
         sock.listen()

@@ -10,6 +10,7 @@ import pytest
 from interception_lab import (
     BACKENDS,
     NODE,
+    PATIENCE_SECONDS,
     POD,
     PORT,
     SERVER,
@@ -145,7 +146,7 @@ def test_replies_to_a_borrowed_client_address_come_back_to_the_agent(
     def dial() -> socket.socket:
         destination = SERVER[version]
         sock = sockets.dialling_socket(destination, socket.SOCK_STREAM, 0x46, POD[version])
-        sock.settimeout(5)
+        sock.settimeout(PATIENCE_SECONDS)
         sock.connect((destination, PORT))
         return sock
 
@@ -165,14 +166,14 @@ def test_datagrams_to_a_borrowed_client_address_come_back_to_the_agent(
     def dial() -> socket.socket:
         destination = SERVER[version]
         sock = sockets.dialling_socket(destination, socket.SOCK_DGRAM, 0x46, POD[version])
-        sock.settimeout(5)
+        sock.settimeout(PATIENCE_SECONDS)
         sock.connect((destination, PORT))
         sock.send(b"ping")
         return sock
 
     def serve() -> socket.socket:
         sock = socket.socket(sockets.family_of(SERVER[version]), socket.SOCK_DGRAM)
-        sock.settimeout(5)
+        sock.settimeout(PATIENCE_SECONDS)
         sock.bind((SERVER[version], PORT))
         return sock
 
@@ -219,7 +220,7 @@ def test_what_was_removed_is_no_longer_diverted_but_its_connections_go_on(
         pod_node_server.on_node(lambda: diverted.update((), SERVICES))
         with closing(connection):
             client.sendall(b"still here")
-            connection.settimeout(5)
+            connection.settimeout(PATIENCE_SECONDS)
             assert connection.recv(64) == b"still here"
             connection.sendall(b"agent")
             assert greeting(client) == b"agent"

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import fcntl
 import re
 import socket
+import sys
+import termios
 from collections.abc import Collection, Iterator
 from contextlib import closing
 
 import pytest
 from interception_lab import (
     NODE,
+    PATIENCE_SECONDS,
     POD,
     PORT,
     SERVER,
@@ -27,6 +31,7 @@ from interception_lab import (
     output,
     send,
 )
+from lab_homes import wait_for
 
 from edgemesh.kernel import sockets
 from edgemesh.kernel.netfilter import HeldConnection, Interception, Target
@@ -84,7 +89,7 @@ def service(version: int, port: int = PORT) -> ServiceAddress:
 def endpoint(lab: Lab, version: int, kind: socket.SocketKind) -> socket.socket:
     def bind() -> socket.socket:
         sock = socket.socket(sockets.family_of(SERVER[version]), kind)
-        sock.settimeout(5)
+        sock.settimeout(PATIENCE_SECONDS)
         sock.bind((SERVER[version], PORT))
         return sock
 
@@ -96,16 +101,27 @@ def endpoint(lab: Lab, version: int, kind: socket.SocketKind) -> socket.socket:
 def agents_call(
     lab: Lab, version: int, kind: socket.SocketKind, source: str | None
 ) -> socket.socket:
-    """The agent's socket that has called the endpoint, from a borrowed address or its own."""
+    """The agent's socket that has called the endpoint, from a borrowed address or its own.
+
+    Of a connection, what it has said is acknowledged: nothing more is under way.
+    """
 
     def dial() -> socket.socket:
         sock = sockets.dialling_socket(SERVER[version], kind, 0x46, source)
-        sock.settimeout(5)
+        sock.settimeout(PATIENCE_SECONDS)
         sock.connect((SERVER[version], PORT))
         sock.send(b"ping")
         return sock
 
-    return lab.on_node(dial)
+    made = lab.on_node(dial)
+    if kind is socket.SOCK_STREAM:
+        wait_for(lambda: unacknowledged_bytes(made) == 0, "what was said is acknowledged")
+    return made
+
+
+def unacknowledged_bytes(sock: socket.socket) -> int:
+    """Of what was sent (tcp(7), SIOCOUTQ)."""
+    return int.from_bytes(fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
 
 
 def greet(server: socket.socket) -> socket.socket:
@@ -142,6 +158,7 @@ def test_what_is_for_others_does_not_get_beyond_the_first_rule_of_its_family(
         assert client.recv(64) == b"endpoint"
     assert beyond() == 0
     send(lab.pod, SERVICE[version]).close()
+    wait_for(lambda: beyond() > 0, "what is for the Service has arrived")
     assert beyond() == 1
 
 
@@ -190,7 +207,7 @@ def test_a_connection_that_is_held_too_late_goes_on(
         closing(call(lab.pod, SERVICE[version])) as client,
         closing(agent.tcp[version].accept()[0]) as connection,
     ):
-        connection.settimeout(5)
+        connection.settimeout(PATIENCE_SECONDS)
         change(lab, idle, (), [service(version)])
         client.sendall(b"still here")
         assert connection.recv(64) == b"still here"

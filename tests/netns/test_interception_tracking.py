@@ -10,6 +10,7 @@ from typing import Literal
 import pytest
 from interception_lab import (
     NODE,
+    PATIENCE_SECONDS,
     POD,
     PORT,
     SERVER,
@@ -116,7 +117,9 @@ def end_in_order(lab: Lab, version: int) -> None:
         connection.close()
         with closing(client):
             assert client.recv(1) == b""
-        wait_for(lambda: "TIME-WAIT" in output(lab.node, ["ss", "-Htan"]), "the FIN is there")
+            port = client.getsockname()[1]
+        waiting = ["ss", "-Htan", "state", "time-wait", f"dport = :{port}"]
+        wait_for(lambda: output(lab.node, waiting) != "", "the FIN is there")
 
 
 def call_endpoint(lab: Lab, version: int) -> None:
@@ -163,7 +166,7 @@ def test_a_held_connection_goes_on_when_its_service_is_removed_and_new_ones_pass
     ):
         client = opened.enter_context(closing(call(namespace, SERVICE[version])))
         connection, address = agent.tcp[version].accept()
-        connection.settimeout(5)
+        connection.settimeout(PATIENCE_SECONDS)
         opened.enter_context(closing(connection))
         held = HeldConnection(address[:2], (SERVICE[version], PORT))
         lab.on_node(lambda: diverted.update((), SERVICES, [held]))
@@ -199,7 +202,9 @@ def test_answers_to_a_connection_of_the_node_from_a_port_like_a_node_port_reach_
 
     def dial() -> socket.socket:
         source = "10.2.0.1" if version == 4 else "fd02::1"
-        return socket.create_connection((SERVER[version], PORT), 5, (source, NODE_PORT))
+        return socket.create_connection(
+            (SERVER[version], PORT), PATIENCE_SECONDS, (source, NODE_PORT)
+        )
 
     with (
         installed(lab, NetfilterSettings(fail=fail), TARGETS),
