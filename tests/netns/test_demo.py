@@ -33,6 +33,8 @@ def lab_of(output: str) -> str:
     return found[1]
 
 
+# They take up to a minute where others run beside.
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     ("arguments", "steps", "more"),
     [

@@ -22,7 +22,7 @@ from edgemesh.model.settings import ManifestLimits
 from edgemesh.wire.manifest import ManifestObject, read_manifest
 
 _COMMAND_SECONDS = 60.0
-_REPORT_SECONDS = 10.0
+_REPORT_SECONDS = 30.0
 _LOOK_AGAIN_SECONDS = 0.02
 
 
