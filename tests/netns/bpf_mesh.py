@@ -22,6 +22,8 @@ from edgemesh.model.bpf_settings import BpfSettings
 PINS = Path("/sys/fs/bpf")
 # Loading takes some seconds, more where several do so at the same time.
 LOADING_SECONDS = 90.0
+# A path that a self-test gives up, for the machine stood still, is not used by that agent any more.
+SELF_TEST_SECONDS = 150.0
 # Calls and prints what it sees: the address of its peer, then the first line.
 _CALL = """
 import socket, sys
@@ -42,10 +44,19 @@ class BpfMesh:
     def settings(self) -> BpfSettings:
         return BpfSettings(directory=self.directory, cgroup=str(self.cgroup))
 
+    @property
+    def table(self) -> dict[str, object]:
+        """What its agent's configuration says of BPF."""
+        return {
+            "enabled": True,
+            "cgroup": str(self.cgroup),
+            "directory": str(self.directory),
+            "self_test_seconds": SELF_TEST_SECONDS,
+        }
+
     def start(self, **bpf: object) -> None:
         """Start the agent; returns when it serves, which it does before BPF is loaded."""
-        own = {"enabled": True, "cgroup": str(self.cgroup), "directory": str(self.directory)}
-        self.mesh.start(bpf={**own, **bpf})
+        self.mesh.start(bpf={**self.table, **bpf})
 
     def paths(self) -> dict[str, str]:
         found: dict[str, str] = self.mesh.status()["paths"]

@@ -28,6 +28,8 @@ from edgemesh.model.policies import Path
 
 pytestmark = [pytest.mark.root, pytest.mark.timeout(180)]
 
+# For all that is sent at once, too (socket.sendall).
+PATIENCE_SECONDS = 30.0
 TOOL = """
 #include <uapi/linux/bpf.h>
 BPF_SOCKHASH(their_sockets, u64, 1024);
@@ -89,7 +91,9 @@ def test_flows_that_another_tool_has_taken_are_relayed(tmp_path: pathlib.Path) -
         assert "their_verdict" in small_messages
         with (
             TcpServer(mesh.network.server, (SERVER[4], 8080), echo),
-            closing(call(mesh.network.pod, SERVICE[4], PORT)) as connection,
+            closing(
+                call(mesh.network.pod, SERVICE[4], PORT, timeout=PATIENCE_SECONDS)
+            ) as connection,
         ):
             for number in range(100):
                 said = b"%08d" % number

@@ -29,6 +29,7 @@ pytestmark = [pytest.mark.root, pytest.mark.timeout(180)]
 CONNECTIONS = 20
 VERSIONS = (4, 6)
 MEBIBYTE = 1 << 20
+PATIENCE_SECONDS = 30.0
 
 
 @pytest.fixture
@@ -168,7 +169,7 @@ def talking(mesh: Mesh, mover: Mover) -> Iterator[tuple[Talk, Queue[str]]]:
 
     with (
         TcpServer(mesh.network.server, (SERVER[4], 8080), serve),
-        closing(call(mesh.network.pod, SERVICE[4], PORT)) as connection,
+        closing(call(mesh.network.pod, SERVICE[4], PORT, timeout=PATIENCE_SECONDS)) as connection,
     ):
         yield Talk(connection, mover), endings
 
@@ -192,7 +193,7 @@ def test_flows_go_on_while_the_agent_drains_whoever_moves_them(
         wait_for(lambda: '"event":"draining"' in mesh.log, "the agent drains")
         talk.round()
         talk.connection.shutdown(socket.SHUT_WR)
-        assert endings.get(timeout=5) == "end of stream"
+        assert endings.get(timeout=PATIENCE_SECONDS) == "end of stream"
         assert ending_of(talk.connection) == "end of stream"
     assert mesh.exit_status() == 0
     (report,) = mesh.flows()
@@ -207,4 +208,4 @@ def test_flows_of_a_killed_agent_are_reset_at_both_ends_whoever_moves_them(
         talk.round()
         ready.mesh.kill()
         assert ending_of(talk.connection) == "reset"
-        assert endings.get(timeout=5) == "reset"
+        assert endings.get(timeout=PATIENCE_SECONDS) == "reset"

@@ -49,7 +49,7 @@ def settings(made: BpfMesh, **netfilter: object) -> dict[str, dict[str, object]]
     """Of its agent."""
     return {
         "netfilter": {"install": "needed", "linger_seconds": 0.5, **netfilter},
-        "bpf": {"enabled": True, "cgroup": str(made.cgroup), "directory": str(made.directory)},
+        "bpf": made.table,
         "dns": {"enabled": False},
     }
 
