@@ -28,7 +28,7 @@ from edgemesh.wire.message import Operation
 
 ADDRESS = SERVER[4]
 _COMMAND = [sys.executable, "-m", "edgemesh.cli.main", "cloud"]
-_GRACE_SECONDS = 5.0
+_GRACE_SECONDS = 20.0
 
 
 class CloudProcess:

@@ -11,16 +11,25 @@ from pathlib import Path
 
 import pytest
 from cloud_process import cloud_of
+from interception_lab import inside
 from lab_homes import wait_for
 from mesh import Mesh
+
+from edgemesh.lab.network import set_sysctl
 
 pytestmark = pytest.mark.root
 
 
+def unix_datagrams() -> socket.socket:
+    return socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+
+
 @pytest.fixture
-def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
+def told(mesh: Mesh, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
     """The socket of a service manager whose watchdog waits for a second."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+    # Like systemd's (its 50-default.conf): usually ten messages fill a queue, after five seconds.
+    set_sysctl(mesh.network.server, "net.unix.max_dgram_qlen", 512)
+    with inside(mesh.network.server, unix_datagrams) as sock:
         sock.bind(str(tmp_path / "notify"))
         sock.settimeout(20)
         monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
