@@ -104,7 +104,7 @@ class Container:
         assert self._process.poll() is None, self.log
         try:
             return self.get("/readyz")[0] == http.HTTPStatus.OK
-        except (ConnectionRefusedError, http.client.RemoteDisconnected):
+        except ConnectionError:
             return False
 
 
@@ -153,7 +153,7 @@ def started(
 
 
 def _get(path: str) -> tuple[int, bytes]:
-    with closing(http.client.HTTPConnection("127.0.0.1", ADMIN_PORT, timeout=10)) as connection:
+    with closing(http.client.HTTPConnection("127.0.0.1", ADMIN_PORT, timeout=30)) as connection:
         connection.request("GET", path)
         answer = connection.getresponse()
         return answer.status, answer.read()
