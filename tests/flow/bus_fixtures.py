@@ -101,6 +101,8 @@ class Mesh:
 async def meshed(
     window: int = WINDOW, *, datagrams: bool = False, **settings: object
 ) -> AsyncIterator[Mesh]:
+    # No end is given up because the machine stood still while the other was about to answer.
+    settings = {"connect_timeout_seconds": 30.0, **settings}
     async with AsyncExitStack() as stack:
         b = await stack.enter_async_context(running(**settings))  # type: ignore[arg-type]
         # What wakes its reactor is opened now, not while the other plane counts descriptors.

@@ -62,7 +62,7 @@ async def served(directory: Path, settings: MetaSettings | None = None) -> Async
             yield Served(path, settings, store, manager)
             nursery.cancel_scope.cancel()
     finally:
-        with trio.CancelScope(shield=True), trio.move_on_after(5):
+        with trio.CancelScope(shield=True):
             await store.close()
 
 
