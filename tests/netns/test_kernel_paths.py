@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import socket
+import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
@@ -18,6 +21,7 @@ from lab_homes import wait_for
 from mesh import web
 from mesh_servers import TcpServer, name_and_client
 
+from edgemesh.kernel.bpf.bpffs import USUAL_MOUNT
 from edgemesh.kernel.bpf.loader import load
 from edgemesh.kernel.bpf.programs import SOCKOPS
 from edgemesh.kernel.bpf.syscall import AttachType, ProgramType, prog_attach, prog_detach
@@ -26,6 +30,8 @@ Body = dict[str, Any]
 BOUND = 80 * 1024 * 1024
 # A guard has nothing of its own but an interpreter.
 GUARD_BOUND = 4 * 1024 * 1024
+# Longer than an agent may be kept from confirming its maps.
+LEASE_SECONDS = 60.0
 REQUEST = b"GET / HTTP/1.1\r\nHost: web\r\n\r\n"
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nwell"
 
@@ -48,6 +54,12 @@ def traffic_policy(**spec: object) -> Body:
     }
 
 
+def received(connection: socket.socket, count: int) -> bytes:
+    """So many bytes, or all that come before the end."""
+    with connection.makefile("rb") as stream:
+        return stream.read(count)
+
+
 def echo_lines(connection: socket.socket) -> None:
     for line in connection.makefile("rb"):
         connection.sendall(line)
@@ -65,7 +77,7 @@ def servers(bpf_mesh: BpfMesh) -> Iterator[None]:
 
 def test_calls_are_balanced_in_the_kernel_once_it_is_found_to_work(bpf_mesh: BpfMesh) -> None:
     mesh = bpf_mesh.mesh
-    bpf_mesh.start()
+    bpf_mesh.start(lease_seconds=LEASE_SECONDS)
     mesh.apply(*web())
     with servers(bpf_mesh):
         assert bpf_mesh.wait_for_paths()["connect"] == "available", mesh.log
@@ -98,7 +110,7 @@ def test_what_comes_to_the_agent_is_moved_by_the_kernel_once_it_is_found_to_work
             for number in range(40):
                 line = f"{number}\n".encode()
                 connection.sendall(line)
-                assert connection.recv(len(line), socket.MSG_WAITALL) == line
+                assert received(connection, len(line)) == line
         [report] = mesh.wait_for_flows(1)
     assert (report.path, report.movers) == ("splice", ("relay", "sockmap"))
 
@@ -125,7 +137,7 @@ def test_the_agent_stays_small_with_bpf_whatever_it_is_asked(bpf_mesh: BpfMesh) 
                 for caller in callers:
                     caller.sendall(REQUEST)
                 for caller in callers:
-                    assert caller.recv(len(ANSWER), socket.MSG_WAITALL) == ANSWER
+                    assert received(caller, len(ANSWER)) == ANSWER
             assert mesh.status()["requests"] == {"2xx": 10_000}
             print(f"{mesh.resident_bytes() / 2**20:.1f} MiB")
             assert mesh.resident_bytes() < BOUND
@@ -134,8 +146,10 @@ def test_the_agent_stays_small_with_bpf_whatever_it_is_asked(bpf_mesh: BpfMesh) 
 
 def guard_of(agent: int) -> int:
     """The one child that an agent has for good."""
-    tasks = Path(f"/proc/{agent}/task").glob("*/children")
-    (guard,) = (child for task in tasks for child in task.read_text().split())
+    listed = subprocess.run(
+        ["ps", "--ppid", str(agent), "-o", "pid="], capture_output=True, text=True, check=True
+    )
+    (guard,) = listed.stdout.split()
     return int(guard)
 
 
@@ -145,11 +159,22 @@ def own_bytes(process: int) -> int:
     return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Private_Dirty:"))
 
 
+@contextmanager
+def loading_held_up() -> Iterator[None]:
+    """Nobody begins to load: each has to see first whether a BPF file system is mounted."""
+    lock = os.open(USUAL_MOUNT.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
+
+
 def test_calls_are_relayed_while_the_kernel_is_looked_at(bpf_mesh: BpfMesh) -> None:
-    bpf_mesh.start()
-    assert bpf_mesh.paths()["connect"] == "being loaded"
-    bpf_mesh.mesh.apply(*web())
-    with servers(bpf_mesh):
+    with servers(bpf_mesh), loading_held_up():
+        bpf_mesh.start()
+        bpf_mesh.mesh.apply(*web())
+        assert bpf_mesh.paths()["connect"] == "being loaded"
         assert bpf_mesh.call(bpf_mesh.mesh.network.pod, SERVICE[4], PORT)[1] == "four"
 
 
@@ -181,7 +206,7 @@ def test_what_does_not_work_is_told_and_the_rest_is_used(bpf_mesh: BpfMesh) -> N
     load(bpf_mesh.settings, owner="operator")
     (watching,) = SOCKOPS.programs
     with detached(bpf_mesh.settings, watching), servers(bpf_mesh):
-        bpf_mesh.start()
+        bpf_mesh.start(lease_seconds=LEASE_SECONDS)
         mesh = bpf_mesh.mesh
         mesh.apply(*web())
         less = (
@@ -198,7 +223,7 @@ def test_what_does_not_work_is_told_and_the_rest_is_used(bpf_mesh: BpfMesh) -> N
 
 def test_what_is_unloaded_by_force_is_noticed_and_done_without(bpf_mesh: BpfMesh) -> None:
     mesh = bpf_mesh.mesh
-    bpf_mesh.start()
+    bpf_mesh.start(lease_seconds=LEASE_SECONDS)
     mesh.apply(*web())
     bpf_mesh.wait_for_paths()
     with servers(bpf_mesh):
@@ -227,7 +252,7 @@ def test_flows_in_a_gate_that_is_unloaded_by_force_end_and_do_not_hang(bpf_mesh:
         with closing(call(mesh.network.pod, SERVICE[4], PORT)) as connection:
             for _ in range(40):
                 connection.sendall(b"word\n")
-                assert connection.recv(5, socket.MSG_WAITALL) == b"word\n"
+                assert received(connection, 5) == b"word\n"
             bpf_mesh.edgemesh("bpf", "unload", "--force")
             with pytest.raises(ConnectionResetError):
                 connection.recv(1)
@@ -235,7 +260,7 @@ def test_flows_in_a_gate_that_is_unloaded_by_force_end_and_do_not_hang(bpf_mesh:
         assert report.reason == "its program was detached by somebody else"
         with closing(call(mesh.network.pod, SERVICE[4], PORT)) as connection:
             connection.sendall(b"word\n")
-            assert connection.recv(5, socket.MSG_WAITALL) == b"word\n"
+            assert received(connection, 5) == b"word\n"
 
 
 def test_an_agent_without_bpf_says_so_and_relays(bpf_mesh: BpfMesh) -> None:
