@@ -38,7 +38,8 @@ def balancing() -> Iterator[BpfMesh]:
         },
     }
     with new_bpf_mesh() as made:
-        made.start()
+        # An agent that stands still for some seconds does not lose its lease.
+        made.start(lease_seconds=60)
         made.mesh.apply(*web("tcp"), policy)
         with TcpServer(made.mesh.network.server, (SERVER[4], 8080), echo):
             assert made.wait_for_paths()["connect"] == "available", made.mesh.log
