@@ -18,7 +18,7 @@ from edgemesh.model.services import Endpoint, ServicePort, Source
 from edgemesh.model.streams import CLOUD, StreamRequest
 from edgemesh.policy.traffic.endpoint_state import EndpointState
 from edgemesh.proxy.context import Context
-from edgemesh.reactor.reactor import OUT, Handler
+from edgemesh.reactor.reactor import ERROR, OUT, Handler
 from edgemesh.reactor.timers import Timer
 from edgemesh.reactor.virtual import VirtualSocket
 from edgemesh.wire.host_port import joined
@@ -145,7 +145,7 @@ class Connecting:
     Ownership: the socket is the caller's.
     """
 
-    __slots__ = ("_deadline", "_ended", "_reactor", "_sock")
+    __slots__ = ("_deadline", "_ended", "_heeds_words", "_reactor", "_sock")
 
     def __init__(
         self,
@@ -154,6 +154,8 @@ class Connecting:
         seconds: float,
         handler: Handler,
         ended: Callable[[int], None],
+        *,
+        heeds_words: bool = False,
     ) -> None:
         """Wait for a socket of `connecting_socket`.
 
@@ -163,19 +165,25 @@ class Connecting:
             seconds: for it, 0 for as long as the kernel tries.
             handler: gets the socket's events, and calls `look` for one.
             ended: is called once, with 0 or the errno of why there is no connection.
+            heeds_words: whether a connection that was broken off already counts as one if the
+                endpoint has said something on it; the error comes behind that, for who reads it.
         """
         self._sock = sock
         self._reactor = context.reactor
         self._ended = ended
+        self._heeds_words = heeds_words
         self._deadline: Timer[Handler] | None = None
         if seconds:
             self._deadline = context.reactor.after(seconds, handler, self._expire)
         context.reactor.watch_newcomer(sock.fileno(), handler, OUT)
 
-    def look(self) -> None:
-        """Tell how it has ended."""
+    def look(self, events: int = ERROR) -> None:
+        """Tell how it has ended; ``events`` are what is known of the socket."""
         self.stop()
-        self._ended(self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
+        if events & ERROR and self._heeds_words:
+            self._ended(_problem_without_words(self._sock))
+        else:
+            self._ended(self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
 
     def stop(self) -> None:
         """Wait no more; nothing is told."""
@@ -191,6 +199,19 @@ class Connecting:
             self.look()
         else:
             self._ended(errno.ETIMEDOUT)
+
+
+def _problem_without_words(sock: Socket) -> int:
+    """The errno of a socket on which nothing is to be read, otherwise 0."""
+    try:
+        # Not SO_ERROR first: it takes the error away.
+        if sock.recv(1, socket.MSG_PEEK):
+            return 0
+    except BlockingIOError:
+        pass
+    except OSError as error:
+        return error.errno or errno.EIO
+    return sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
 
 
 def source_address(client: str, endpoint: Endpoint, source: Source) -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import socket
 
 import pytest
+import trio
 from h2.connection import H2Connection
 from http1_peers import GET
-from plane_fixtures import running
+from plane_fixtures import Peer, running, waiting_to_be_accepted
 
 from edgemesh.model.services import Endpoint, Source
 
@@ -78,6 +79,29 @@ async def test_an_endpoint_that_was_in_time_is_not_blamed_when_we_come_late(
             plane.reactor.call(timer.owner, timer.callback)
         endpoint = await server.accept()
         assert await endpoint.receive(len(heard)) == heard
+
+
+async def test_the_last_words_of_an_endpoint_that_is_gone_before_we_look_are_passed_on() -> None:
+    async with running() as world:
+        server, client, plane = world.serve(), world.client(), world.plane
+        world.service(server.endpoint)
+        client.raw.connect_ex(("127.0.0.1", world.port))
+        assert client.send_what_fits(b"hello") == len(b"hello")
+        while not any(one.connections for one in plane.decider.traffic.upstreams()):
+            plane.reactor.turn()
+        while not waiting_to_be_accepted(server.sock):
+            pass
+        [flow] = plane.flows
+        listener: socket.socket = server.sock._sock  # type: ignore[attr-defined]
+        accepted = Peer(trio.socket.from_stdlib_socket(listener.accept()[0]))
+        assert accepted.send_what_fits(b"goodbye") == len(b"goodbye")
+        accepted.reset()
+        assert flow.upstream is not None
+        while not plane.reactor.is_ready(flow.upstream.fileno(), 0):
+            pass
+        assert await client.receive_until_reset() == b"goodbye"
+        report = await world.report()
+        assert (report.ending, report.attempts) == ("endpoint-reset", 1)
 
 
 async def test_when_all_refuse_the_client_is_reset_and_the_report_names_the_last_and_why() -> None:

@@ -67,10 +67,10 @@ class _Dial:
             state = self._other(attempt)
         self._fail()
 
-    def on_events(self, events: int) -> None:  # noqa: ARG002 - SO_ERROR tells more
+    def on_events(self, events: int) -> None:
         """See how the attempt went."""
         assert self._connecting is not None
-        self._connecting.look()
+        self._connecting.look(events)
 
     def on_bug(self, error: Exception) -> None:
         """End the flow."""
@@ -113,7 +113,9 @@ class _Dial:
         seconds = policy_or_setting(
             self._verdict.policy.timeouts.connect, context.settings.connect_timeout_seconds
         )
-        self._connecting = Connecting(context, flow.upstream, seconds, self, self._connected)
+        self._connecting = Connecting(
+            context, flow.upstream, seconds, self, self._connected, heeds_words=True
+        )
         return True
 
     def _connected(self, problem: int) -> None:
