@@ -147,7 +147,7 @@ def test_the_hostname_service_answers_through_an_agent_of_the_image(image: Path,
     trio.run(apply)
     [pod] = pods_of(load(lab), "hostname-edge")
     assert curl(edge(lab).namespace, "http://hostname-svc:12345") == pod.key.name
-    wait_for(lambda: "hostname-svc" in lab.agent_log(EDGE).read_text(), "the call is reported", 5)
+    wait_for(lambda: "hostname-svc" in lab.agent_log(EDGE).read_text(), "the call is reported")
 
 
 def test_a_cloud_of_the_image_needs_no_privileges(image: Path, lab: Home) -> None:
