@@ -113,7 +113,7 @@ def test_beside_a_running_agent_install_leaves_its_rules_alone_and_says_so(
     assert agent.stderr is not None
     with agent:
         try:
-            while "ready" not in agent.stderr.readline():
+            while '"event":"ready"' not in agent.stderr.readline():
                 assert agent.poll() is None
             owned = output(lone_node, ["nft", "list", "ruleset"])
             told = edgemesh(lone_node, config, "install", status=2).stderr

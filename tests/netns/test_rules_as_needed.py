@@ -49,7 +49,8 @@ def settings(made: BpfMesh, **netfilter: object) -> dict[str, dict[str, object]]
     """Of its agent."""
     return {
         "netfilter": {"install": "needed", "linger_seconds": 0.5, **netfilter},
-        "bpf": made.table,
+        # Where there are no rules, a call is lost when an agent stands still for longer.
+        "bpf": {**made.table, "lease_seconds": 60},
         "dns": {"enabled": False},
     }
 

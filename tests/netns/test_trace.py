@@ -155,7 +155,12 @@ class Node:
 def node() -> Iterator[Node]:
     with unique_home() as home:
         # The watchdog would end an agent that hangs before trace has lost its patience.
-        settings = {"netfilter": {"watchdog_seconds": 0}}
+        settings = {
+            "netfilter": {"watchdog_seconds": 0},
+            # Of an agent that works, whatever keeps it.
+            "meta": {"answer_timeout_seconds": 12},
+            "proxy": {"connect_timeout_seconds": 10},
+        }
         trio.run(partial(cluster.up, home, 1, settings=settings))
         trio.run(rollout.apply, home, manifest_of(OBJECTS))
         yield Node(home)

@@ -21,7 +21,6 @@ _DNS_PORT = 53
 _PAYLOAD_BYTES = 1232
 # Like a stub resolver: the second question makes up for one lost datagram.
 _TRIES = 2
-_SECONDS_EACH = 1.0
 
 
 async def name_hop(call: Call) -> Hop:
@@ -61,15 +60,16 @@ async def _ask(call: Call, server: tuple[str, int], name: str) -> Content:
     wire_name = from_text(name)
     identifier = secrets.randbelow(2**16)
     query = encode_query(identifier, wire_name, question_type, _PAYLOAD_BYTES)
+    patience = call.agent.settings.meta.answer_timeout_seconds
     sock = await call.caller.new_socket(socket.SOCK_DGRAM, ipv6=":" in server[0])
     with sock:
         # Connected, so that "port unreachable" is told instead of waited for.
         await sock.connect(server)
         for _ in range(_TRIES):
             await sock.send(query)
-            with trio.move_on_after(_SECONDS_EACH):
+            with trio.move_on_after(patience / _TRIES):
                 return await _receive(sock, identifier, wire_name, question_type)
-    raise TimeoutError(f"no answer within {_TRIES * _SECONDS_EACH:g} s")
+    raise TimeoutError(f"no answer within {patience:g} s")
 
 
 async def _receive(
