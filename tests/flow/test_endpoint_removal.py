@@ -63,6 +63,7 @@ async def test_an_endpoint_is_not_blamed_for_its_removal() -> None:
         world.service(server.endpoint, policy=CLOSE)
         client = await world.call()
         await server.accept()
+        await world.until(world.plane.metrics.meters.all)
         world.service(policy=CLOSE)
         assert await client.receive_until_reset() == b""
         await world.report()

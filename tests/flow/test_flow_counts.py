@@ -60,7 +60,10 @@ async def test_a_connection_that_the_endpoint_breaks_off_counts_as_reset() -> No
         server = world.serve()
         world.service(server.endpoint)
         client = await world.call()
-        (await server.accept()).reset()
+        endpoint = await server.accept()
+        # One that breaks off before it was seen to be there has failed to connect.
+        await world.until(lambda: meter(world, server.endpoint).connections)
+        endpoint.reset()
         assert await client.receive_until_reset() == b""
         await world.report()
         assert meter(world, server.endpoint).resets == 1
