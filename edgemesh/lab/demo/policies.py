@@ -28,8 +28,7 @@ _WEIGHT_OF_V2 = 0.2
 _WEIGHED_REQUESTS, _TOLERANCE = 1000, 0.063
 _CLOSING_SECONDS = 30.0
 _ASK_AGAIN_SECONDS = 0.1
-# A hundredth of it is usual; others may have the processor meanwhile.
-_REFUSED_WITHIN_SECONDS = 0.1
+_REFUSED_WITHIN_SECONDS = 0.01
 # Service, endpoint, state and for how long.
 _BREAKER_COLUMNS = 4
 
