@@ -16,7 +16,7 @@ from edgemesh.model.errors import OperatorError
 pytestmark = pytest.mark.root
 
 
-def options(directory: Path, *cases: str, seconds: float = 0.2) -> Options:
+def options(directory: Path, *cases: str, seconds: float = 1.0) -> Options:
     return Options(1, Timing(0.05, seconds), cases, ("edgemesh",), directory)
 
 

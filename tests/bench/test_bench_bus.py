@@ -72,7 +72,7 @@ async def test_every_transfer_is_confirmed_and_timed(tmp_path: Path) -> None:
     endpoints = StreamEndpoints(program, "receipt", receipt)
     async with span("transfers") as names, endpoints.serving(names.server, tmp_path):
         load = StreamLoad(program, "transfer", 2)
-        outcome = await load.run(names.server, receipt.endpoints, Timing(0.1, 0.5), Meter())
+        outcome = await load.run(names.server, receipt.endpoints, Timing(0.1, 2.0), Meter())
     assert outcome.operations > 0
     assert outcome.errors == 0
     assert outcome.bytes == outcome.operations * 4 * 1024 * 1024

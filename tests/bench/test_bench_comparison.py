@@ -34,7 +34,7 @@ PEERS = ("direct", "haproxy") if shutil.which("haproxy") else ("direct",)
 
 def options(directory: Path, **changes: tuple[str, ...]) -> Options:
     selection = {"cases": ("rr-1", "bulk-1"), "subjects": PEERS, **changes}
-    return Options(rounds=1, timing=Timing(0.05, 0.2), directory=directory, **selection)
+    return Options(rounds=1, timing=Timing(0.05, 1.0), directory=directory, **selection)
 
 
 async def test_a_comparison_leaves_its_json_and_its_plot_and_no_namespace(tmp_path: Path) -> None:

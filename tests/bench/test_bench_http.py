@@ -24,7 +24,7 @@ async def test_requests_of_every_protocol_are_answered_through_every_subject_tha
     directory: Path,
 ) -> None:
     cases = ("keepalive-1", "h2-8x16", "grpc-64")
-    results = await BENCH.run(Options(1, Timing(0, 0.2), cases, SUBJECTS, directory))
+    results = await BENCH.run(Options(1, Timing(0, 1.0), cases, SUBJECTS, directory))
     rows = {(r["case"], r["subject"], r["metric"]): r["median"] for r in document(results)["rows"]}
     measured = {(case, subject) for case in cases for subject in SUBJECTS} - {
         ("h2-8x16", "nginx"),

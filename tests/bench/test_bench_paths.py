@@ -32,7 +32,7 @@ LOG = """\
 
 @pytest.mark.root
 async def test_each_case_is_measured_over_each_subject(directory: Path) -> None:
-    results = await BENCH.run(Options(1, Timing(0, 0.2), CASES, SUBJECTS, directory))
+    results = await BENCH.run(Options(1, Timing(0, 1.0), CASES, SUBJECTS, directory))
     rows = {(r["case"], r["subject"], r["metric"]): r["median"] for r in document(results)["rows"]}
     assert {(case, subject) for case, subject, _ in rows} == {
         (case, subject) for case in CASES for subject in SUBJECTS

@@ -247,6 +247,15 @@ static void set_pace(double rate)
 		connections[i].started = start + (i + 1) * tick;
 }
 
+/* How many operations of a connection that were due within the time are not answered yet. */
+static uint64_t unanswered(const struct connection *connection)
+{
+	uint64_t due = connection->started;
+	if (due < begin_of_time)
+		due += (begin_of_time - due + period - 1) / period * period;
+	return due < end_of_time ? (end_of_time - 1 - due) / period + 1 : 0;
+}
+
 /* Lets what was due be answered: else the slowest answers would be those that do not count. */
 static void finish_what_was_due(void)
 {
@@ -255,8 +264,7 @@ static void finish_what_was_due(void)
 		run_until(now() + SECOND / 1000);
 		late = 0;
 		for (unsigned i = 0; i < connection_count; i++)
-			if (connections[i].started < end_of_time)
-				late += (end_of_time - 1 - connections[i].started) / period + 1;
+			late += unanswered(&connections[i]);
 	} while (late && now() < patience);
 	errors += late;
 }
