@@ -19,7 +19,7 @@ from edgemesh.lab import processes
 from edgemesh.lab.configuration import environment
 
 _TESTS = Path(__file__).parents[1]
-_START_SECONDS = 20.0
+_START_SECONDS = 60.0
 _GRACE_SECONDS = 5.0
 
 
@@ -103,9 +103,15 @@ def apiserver_process(
         env = {**environment(), "PYTHONPATH": str(_TESTS)}
         process = processes.start(within(argv), log, env)
         try:
-            wait_for(control.exists, f"it starts: {log.read_text()}", _START_SECONDS)
+            wait_for(lambda: _listens(control), f"it starts: {log.read_text()}", _START_SECONDS)
             server = RemoteServer(f"http://{host}:{port}", Path(folder))
             server.watches()  # It answers once it serves.
             yield server
         finally:
             trio.run(processes.end, [process], _GRACE_SECONDS)
+
+
+def _listens(control: Path) -> bool:
+    """Whether somebody listens at a socket, which is there a moment before that."""
+    with socket.socket(socket.AF_UNIX) as sock:
+        return sock.connect_ex(str(control)) == 0
