@@ -32,7 +32,8 @@ class Cluster:
     folder: Path
 
     def url(self, database: str = "postgres") -> str:
-        return f"postgresql://tester@/{database}?host={self.folder}"
+        # A server that stands still for some seconds is none that is away.
+        return f"postgresql://tester@/{database}?host={self.folder}&connect_timeout=60"
 
     def new_database(self) -> str:
         """The URL of an empty database."""
