@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -51,11 +52,13 @@ def curl(network_namespace: str, url: str, seconds: float = 20.0) -> str:
     return done.stdout.strip()
 
 
-def wait_for(state: Callable[[], bool], what: str, seconds: float = 20.0) -> None:
+def wait_for(state: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
     """Look at a state of another process until it is reached."""
     deadline = time.monotonic() + seconds
     while not state():
         assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+        # Who looks without pause takes the processor from whom it waits for.
+        os.sched_yield()
 
 
 def pids_in(network_namespace: str) -> list[int]:
