@@ -25,6 +25,7 @@ class TcpServer:
     def __init__(self, namespace: str, address: Address, handle: Handle) -> None:
         self._handle = handle
         self._open: set[socket.socket] = set()
+        self._serving: list[threading.Thread] = []
         self.clients: list[Address] = []
 
         def listen() -> socket.socket:
@@ -45,6 +46,9 @@ class TcpServer:
         for connection in list(self._open):
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
+        # Later tests in this process count descriptors.
+        for thread in self._serving:
+            thread.join()
 
     def _accept(self) -> None:
         while True:
@@ -54,7 +58,9 @@ class TcpServer:
                 return
             self.clients.append(client[:2])
             self._open.add(connection)
-            threading.Thread(target=self._serve, args=[connection]).start()
+            thread = threading.Thread(target=self._serve, args=[connection])
+            self._serving.append(thread)
+            thread.start()
 
     def _serve(self, connection: socket.socket) -> None:
         with connection, suppress(OSError):
