@@ -91,7 +91,7 @@ async def test_a_pod_calls_http_services_by_name(lab: Home) -> None:
     await apply(lab, "hostname", "edgezone")
     (pod,) = pods_of(load(lab), "hostname-edge")
     url = "http://hostname-svc.default:12345"
-    assert execute(lab, "busybox-sleep-edge", "curl", "-sS", "-m", "10", url) == pod.key.name
+    assert execute(lab, "busybox-sleep-edge", "curl", "-sS", "-m", "30", url) == pod.key.name
 
 
 async def test_a_pod_calls_udp_services_by_name(lab: Home) -> None:
@@ -99,7 +99,7 @@ async def test_a_pod_calls_udp_services_by_name(lab: Home) -> None:
     await apply(lab, "hostname-udp", "edgezone")
     (pod,) = pods_of(load(lab), "hostname-edge")
     call = (
-        "asking = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); asking.settimeout(10); "
+        "asking = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); asking.settimeout(30); "
         "asking.connect(('hostname-udp-svc.default', 12345)); asking.send(b'who?'); "
         "print(asking.recv(99).decode())"
     )
@@ -111,7 +111,7 @@ async def test_edge_and_cloud_call_each_others_echo_by_name(lab: Home) -> None:
     await apply(lab, "edgezone", "cloudzone")
     for caller, zone, nodes in (("edge", "cloud", {"cloud"}), ("cloud", "edge", EDGES)):
         call = (
-            f"connection = socket.create_connection(('tcp-echo-{zone}-svc.{zone}zone', 2701), 10);"
+            f"connection = socket.create_connection(('tcp-echo-{zone}-svc.{zone}zone', 2701), 30);"
             "stream = connection.makefile('rwb'); "
             "greeting = [stream.readline() for _ in range(5)]; "
             "stream.write(b'hello\\n'); stream.flush(); "
@@ -156,4 +156,4 @@ async def test_an_agent_that_was_stopped_is_started_again_with_what_it_knew(lab:
     state = await cluster.start_agents(lab, [caller.node])
     assert state.agents[caller.node].alive
     url = "http://hostname-svc.default:12345"
-    assert execute(lab, caller.key.name, "curl", "-sS", "-m", "10", url) == pod.key.name
+    assert execute(lab, caller.key.name, "curl", "-sS", "-m", "30", url) == pod.key.name
