@@ -96,12 +96,13 @@ class Replay:
                 if "parent_msg_id" in frame["header"]:
                     return frame
 
-
     async def everything_is_stored(self) -> None:
         """Wait until it is: what comes last is acknowledged last."""
         again = next(e for e in DOWN if e.message.route.operation == "update")
         header = {**again.frame["header"], "msg_id": "the last"}
-        await self.cloud.push_raw(frame_bytes(again._replace(frame={**again.frame, "header": header})))
+        await self.cloud.push_raw(
+            frame_bytes(again._replace(frame={**again.frame, "header": header}))
+        )
         while (await self.acknowledgement())["header"]["parent_msg_id"] != "the last":
             pass
 
