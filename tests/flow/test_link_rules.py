@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 import socket
 from functools import partial
 from pathlib import Path
@@ -207,7 +208,10 @@ async def test_half_open_links_are_doubted_then_ended_by_silence(pki: Pki) -> No
         assert pair.a.changes
         clock.skipped += 14
         await until(lambda: pair.a.downs)
-        assert pair.a.link.problem == "no word for 20 s"
+        # Longer on a machine that stands still meanwhile.
+        said = re.fullmatch(r"no word for (\d+) s", pair.a.link.problem)
+        assert said is not None
+        assert int(said[1]) >= 20
         near.close()
         pair.close()
         for sock in pair.b.streams:
