@@ -13,17 +13,16 @@ from edgemesh.lab import bpf, plan, processes
 from edgemesh.lab.configuration import Tables, environment, merged, write_toml
 from edgemesh.lab.network import command_in
 from edgemesh.lab.parallel import in_parallel
+from edgemesh.lab.patience import patient, ready_seconds
 from edgemesh.lab.plan import Node
 from edgemesh.lab.processes import Process
 from edgemesh.lab.state import Home, State, save
 from edgemesh.meta.client import AgentGoneError, connect
 from edgemesh.meta.errors import RefusedError
 from edgemesh.model.errors import OperatorError
-from edgemesh.model.settings import MetaSettings
+from edgemesh.model.settings import MetaSettings, NetfilterSettings
 from edgemesh.wire.message import Operation
 
-# An emulated processor needs most of it.
-_READY_SECONDS = 120.0
 _ASK_AGAIN_SECONDS = 0.02
 _STATUS = "null/status"
 
@@ -47,6 +46,7 @@ def write_config(home: Home, node: Node, tables: Tables) -> None:
         },
         "dns": {"resolv_conf": str(upstream)},
         "bpf": bpf.settings(node),
+        "netfilter": {"watchdog_seconds": patient(NetfilterSettings().watchdog_seconds)},
     }
     write_toml(home.agent_config(node.name), merged(own, tables))
 
@@ -88,13 +88,13 @@ def _start(home: Home, node: Node) -> Process:
 
 
 async def _wait_until_ready(home: Home, node: str, agent: Process) -> None:
-    with trio.move_on_after(_READY_SECONDS):
+    with trio.move_on_after(ready_seconds()):
         while not await _intercepts(home, node):
             if not agent.alive:
                 raise _failed(home, node, "ended")
             await trio.sleep(_ASK_AGAIN_SECONDS)
         return
-    raise _failed(home, node, f"does not intercept after {_READY_SECONDS:g} s")
+    raise _failed(home, node, f"does not intercept after {ready_seconds():g} s")
 
 
 async def _intercepts(home: Home, node: str) -> bool:

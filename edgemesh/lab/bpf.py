@@ -12,7 +12,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from edgemesh.lab import cgroups
+from edgemesh.lab.patience import patient
 from edgemesh.lab.plan import Node
+from edgemesh.model.bpf_settings import BpfSettings
 
 # Where the kernel wants a BPF file system; programs, links and maps are pinned below.
 PINS = Path("/sys/fs/bpf")
@@ -28,7 +30,7 @@ def make(lab: str, nodes: Iterable[Node]) -> None:
         cgroups.add(f"{_cgroup(lab)}/{node.name}")
 
 
-def settings(node: Node) -> dict[str, str | bool]:
+def settings(node: Node) -> dict[str, str | bool | float]:
     """The settings of BPF for a node's agent: off where the node has no cgroup.
 
     Else it would be about the whole host, which is its default.
@@ -37,7 +39,15 @@ def settings(node: Node) -> dict[str, str | bool]:
     if cgroup is None:
         return {"enabled": False}
     directory = PINS / f"{_pins(node.lab)}{node.name}"
-    return {"enabled": True, "cgroup": str(cgroup), "directory": str(directory)}
+    usual = BpfSettings()
+    return {
+        "enabled": True,
+        "cgroup": str(cgroup),
+        "directory": str(directory),
+        "build_seconds": patient(usual.build_seconds),
+        "self_test_seconds": patient(usual.self_test_seconds),
+        "lease_seconds": patient(usual.lease_seconds),
+    }
 
 
 def command_on(node: Node, argv: Sequence[str]) -> list[str]:

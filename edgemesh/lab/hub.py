@@ -17,6 +17,7 @@ from edgemesh.lab import plan, processes
 from edgemesh.lab.configuration import Tables, environment, merged, write_toml
 from edgemesh.lab.network import command_in
 from edgemesh.lab.parallel import in_parallel
+from edgemesh.lab.patience import ready_seconds
 from edgemesh.lab.plan import Node
 from edgemesh.lab.processes import Process
 from edgemesh.lab.state import Home, State, save
@@ -27,8 +28,6 @@ from edgemesh.wire.message import Operation
 
 # The cloud's node has an agent, too, which has the usual port.
 _ADMIN = "127.0.0.1:15021"
-# An emulated processor needs most of it.
-_READY_SECONDS = 120.0
 _ASK_AGAIN_SECONDS = 0.02
 
 
@@ -105,13 +104,13 @@ def _token_file(home: Home, node: Node) -> Path:
 
 
 async def _wait_until_ready(home: Home, process: Process) -> None:
-    with trio.move_on_after(_READY_SECONDS):
+    with trio.move_on_after(ready_seconds()):
         while not await _answers(home):
             if not process.alive:
                 raise _failed(home, "ended")
             await trio.sleep(_ASK_AGAIN_SECONDS)
         return
-    raise _failed(home, f"is not ready after {_READY_SECONDS:g} s")
+    raise _failed(home, f"is not ready after {ready_seconds():g} s")
 
 
 async def _answers(home: Home) -> bool:

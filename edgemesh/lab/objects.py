@@ -12,6 +12,7 @@ import trio
 
 from edgemesh.lab import processes
 from edgemesh.lab.parallel import in_parallel
+from edgemesh.lab.patience import ready_seconds
 from edgemesh.lab.state import Home, State
 from edgemesh.meta.client import Client, connect
 from edgemesh.meta.errors import Code, RefusedError
@@ -20,8 +21,6 @@ from edgemesh.model.objects import ObjectKey
 from edgemesh.model.settings import MetaSettings
 from edgemesh.wire.message import Operation
 
-# An emulated processor needs most of it.
-_READY_SECONDS = 120.0
 _ASK_AGAIN_SECONDS = 0.02
 # Every kind in every namespace: the objects in the content tell which.
 _EVERYTHING = "all/all"
@@ -120,7 +119,7 @@ async def _wait_until_current(home: Home, node: str, sent: int) -> None:
         sent: revision of the cloud that it has to have, 0 without a cloud.
     """
     async with _asked(home.agent_socket(node)) as client:
-        with trio.move_on_after(_READY_SECONDS):
+        with trio.move_on_after(ready_seconds()):
             # The agent is another process: there is no event to wait for.
             while not _is_synced(await client.request(Operation.QUERY, _STATUS), sent):  # noqa: ASYNC110
                 await trio.sleep(_ASK_AGAIN_SECONDS)
@@ -130,7 +129,7 @@ async def _wait_until_current(home: Home, node: str, sent: int) -> None:
             return
     log = processes.last_line(home.agent_log(node))
     raise OperatorError(
-        f"the agent of {node} does not use what was written {_READY_SECONDS:g} s ago: {log}"
+        f"the agent of {node} does not use what was written {ready_seconds():g} s ago: {log}"
     )
 
 

@@ -11,6 +11,7 @@ import trio
 from edgemesh.lab import bpf, plan, processes, topology
 from edgemesh.lab.containers import program_of
 from edgemesh.lab.network import command_with_resolver
+from edgemesh.lab.patience import ready_seconds
 from edgemesh.lab.plan import Node
 from edgemesh.lab.state import Home, Pod
 from edgemesh.lab.workloads import Workload, pod_body, pod_name
@@ -19,8 +20,6 @@ from edgemesh.model.objects import ObjectKey
 from edgemesh.wire.kubernetes import decode_as
 from edgemesh.wire.kubernetes import pods as views
 
-# An emulated processor needs most of it.
-_READY_SECONDS = 120.0
 _GRACE_SECONDS = 1.0
 
 
@@ -73,7 +72,7 @@ async def stop_pod(pod: Pod, node: Node) -> None:
 
 async def _told_ready(reader: int) -> bool:
     """Wait for the word on the pipe; its end means that the app did."""
-    with trio.move_on_after(_READY_SECONDS):
+    with trio.move_on_after(ready_seconds()):
         await trio.lowlevel.wait_readable(reader)
         return os.read(reader, 64) != b""
     return False

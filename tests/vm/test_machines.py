@@ -90,7 +90,7 @@ def test_the_demo_runs_in_a_machine(lab: Lab, scenario: str) -> None:
     # The processor is the demo's alone meanwhile.
     lab.on(_EDGE, "systemctl stop edgemesh edgemesh-pods")
     try:
-        page = lab.on(_EDGE, f"cd /opt/edgemesh && scripts/demo {scenario}")
+        page = lab.on(_EDGE, f"cd /opt/edgemesh && EDGEMESH_LAB_PATIENCE=8 scripts/demo {scenario}")
     finally:
         lab.on(_EDGE, "systemctl start edgemesh edgemesh-pods")
     assert "Everything was answered as promised." in page, page

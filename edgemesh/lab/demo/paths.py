@@ -13,13 +13,15 @@ import trio
 from edgemesh.lab.demo.script import Outcome, Step
 from edgemesh.lab.demo.stage import Caller, Stage, StepFailedError, require
 from edgemesh.lab.demo.timed_calls import Timed
+from edgemesh.lab.patience import patient
+from edgemesh.model.bpf_settings import BpfSettings
 from edgemesh.model.flows import FlowReport, Mover
 from edgemesh.model.policies import Path
 
 _SERVICE = "single"
 _METRICS = "http://127.0.0.1:15020/metrics"
 # Programs are compiled and tried first; a policy reaches the kernel a moment after the agent.
-_TAKEN_SECONDS = 90.0
+_TAKEN_SECONDS = BpfSettings().build_seconds + BpfSettings().self_test_seconds
 _TOLD_SECONDS = 3.0
 # Of a call that is known to be balanced in the kernel.
 _COUNTED_SECONDS = 30.0
@@ -127,7 +129,7 @@ async def _until_taken(stage: Stage, caller: Caller, path: Path) -> None:
     Raises:
         StepFailedError: none does, with the agent's reasons.
     """
-    with trio.move_on_after(_TAKEN_SECONDS):
+    with trio.move_on_after(patient(_TAKEN_SECONDS)):
         # What takes it is another process: there is no event to wait for.
         while not await _takes(stage, caller, path):  # noqa: ASYNC110
             await trio.sleep(_ASK_AGAIN_SECONDS)
@@ -141,8 +143,8 @@ async def _takes(stage: Stage, caller: Caller, path: Path) -> bool:
     before = await _connections(stage, caller, path)
     timed = await _call(stage, caller, _PROBE)
     if path is Path.CONNECT:
-        return await _is_counted(stage, caller, before, _TOLD_SECONDS)
-    with trio.move_on_after(_TOLD_SECONDS):
+        return await _is_counted(stage, caller, before, patient(_TOLD_SECONDS))
+    with trio.move_on_after(patient(_TOLD_SECONDS)):
         return (await _flow(stage, caller, timed)).path == path
     return False
 
@@ -156,7 +158,7 @@ async def _measure(stage: Stage, caller: Caller, path: Path, kind: _Kind) -> _Fi
     before = await _connections(stage, caller, path)
     timed = await _call(stage, caller, kind)
     if path is Path.CONNECT:
-        counted = await _is_counted(stage, caller, before, _COUNTED_SECONDS)
+        counted = await _is_counted(stage, caller, before, patient(_COUNTED_SECONDS))
         require(counted, "the agent has not counted the connection as balanced in the kernel")
         return _Figures(timed, ())
     flow = await _flow(stage, caller, timed)

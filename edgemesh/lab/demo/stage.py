@@ -15,6 +15,7 @@ import msgspec
 import trio
 
 from edgemesh.lab import rollout
+from edgemesh.lab.patience import patient
 from edgemesh.lab.state import Home, Pod, State, load
 from edgemesh.lab.targets import find_pod, find_target
 from edgemesh.model.flows import FlowReport
@@ -95,7 +96,8 @@ class Stage:
             StepFailedError: it failed or took too long.
         """
         target = find_target(self.home, self.state, caller.word)
-        with trio.move_on_after(_COMMAND_SECONDS):
+        seconds = patient(_COMMAND_SECONDS)
+        with trio.move_on_after(seconds):
             done = await trio.run_process(
                 target.command(argv),
                 stdin=subprocess.DEVNULL,
@@ -110,7 +112,7 @@ class Stage:
                     f"{shlex.join(argv)} ended with {done.returncode}: {told or 'no message'}"
                 )
             return done.stdout.decode()
-        raise StepFailedError(f"{shlex.join(argv)} was not done after {_COMMAND_SECONDS:g} s")
+        raise StepFailedError(f"{shlex.join(argv)} was not done after {seconds:g} s")
 
     async def call(self, caller: Caller, kind: str, host: str, port: int) -> Any:
         """Make one of the calls of ``edgemesh.lab.demo.calls``; return its answer."""
@@ -124,7 +126,7 @@ class Stage:
             StepFailedError: the agent does not report it in time.
         """
         log = self.home.agent_log(caller.node)
-        with trio.move_on_after(_REPORT_SECONDS):
+        with trio.move_on_after(patient(_REPORT_SECONDS)):
             while True:
                 for line in reversed(log.read_bytes().splitlines()):
                     if b'"event":"flow"' in line:
