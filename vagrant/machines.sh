@@ -12,7 +12,7 @@ if [ -z "${EDGEMESH_SSH_CONFIG:-}" ]; then
   (cd "$here" && vagrant ssh-config) > "$EDGEMESH_SSH_CONFIG"
 fi
 
-reach() { ssh -F "$EDGEMESH_SSH_CONFIG" -o ControlPath="$sockets/%n" -o ConnectTimeout=10 "$@"; }
+reach() { ssh -F "$EDGEMESH_SSH_CONFIG" -o ControlPath="$sockets/%n" -o ConnectTimeout=30 "$@"; }
 
 end_of_machines() {
   local socket
