@@ -85,23 +85,29 @@ class AuthorityTable:
             # Another replica was first, and its transaction is over.
             return await self._store.write_rows(lambda connection: _load_or_keep(connection, new))
 
-    async def spend(self, token: str, expires: int) -> bool:
-        """Note the use of a token that is good for one; False when it has been used.
+    async def spend(self, token: str, key: str, expires: int) -> bool:
+        """Note the use of a token that is good for one key; False when another has had it.
 
         Args:
             token: its id.
+            key: the SHA-256 of the public key that a certificate is asked for.
             expires: seconds since 1970, when it need not be remembered any more.
         """
 
-        def work(connection: Connection) -> None:
+        def work(connection: Connection) -> bool:
             connection.execute(delete(SpentTokenRow).where(SpentTokenRow.expires < _now()))
-            connection.execute(insert(SpentTokenRow).values(token=token, expires=expires))
+            spent = select(SpentTokenRow.key).where(SpentTokenRow.token == token)
+            had_by = connection.execute(spent).scalar()
+            if had_by is not None:
+                return bool(key) and had_by == key
+            connection.execute(insert(SpentTokenRow).values(token=token, key=key, expires=expires))
+            return True
 
         try:
-            await self._store.write_rows(work)
+            return await self._store.write_rows(work)
         except IntegrityError:
-            return False
-        return True
+            # Another replica was first, and its transaction is over.
+            return await self._store.write_rows(work)
 
     async def note_issued(self, issued: Issued) -> None:
         """Keep the serial number of a certificate, so that it can be revoked."""

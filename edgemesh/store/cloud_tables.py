@@ -70,12 +70,13 @@ class RevokedNodeRow(Base):
 
 
 class SpentTokenRow(Base):
-    """A token that was good for one enrolment and has had it."""
+    """A token that was good for one enrolment and has had it, and the SHA-256 of the node's key."""
 
     __tablename__ = "spent_tokens"
 
     token: Mapped[str] = mapped_column(Uid, primary_key=True)
     expires: Mapped[int] = mapped_column(BigInteger)
+    key: Mapped[str] = mapped_column(String(64), server_default="")
 
 
 class ReplicaRow(Base):

@@ -58,6 +58,7 @@ class PlainCloud:
         answer_fields: of the answer to an upgrade.
         reject: status and body of the answer, in place of an upgrade.
         greets: whether upgrades are answered.
+        loses: how many certificates are issued and do not reach who asked.
     """
 
     authority: Authority
@@ -74,6 +75,8 @@ class PlainCloud:
     answer_fields: dict[str, str] = field(default_factory=dict)
     reject: tuple[int, bytes] | None = None
     greets: bool = True
+    loses: int = 0
+    spent: dict[str, str] = field(default_factory=dict)
     changed: trio.Event = field(default_factory=trio.Event)
 
     def token(self, **claims: Any) -> str:
@@ -118,8 +121,7 @@ class PlainCloud:
 
     async def serve_enrolment(self, plain: trio.SocketStream) -> None:
         context = server_context(self.identity, require_client=False, clock=self.time)
-        desk = EnrolmentDesk(self.authority, self.node_seconds, lambda _id, _until: True)
-
+        desk = EnrolmentDesk(self.authority, self.node_seconds, self._spend)
         try:
             stream = await shake_hands(plain, context)
             answer = partial(self._answer, desk, stream.getpeercert(binary_form=True))
@@ -138,9 +140,15 @@ class PlainCloud:
             Asked(request.method, request.target, fields, body, shown), Revoked()
         )
         self.issued += bool(answered.node)
+        if answered.node and self.loses:
+            self.loses -= 1
+            raise trio.BrokenResourceError
         length = len(answered.body)
         await respond(Response(answered.status, (), whole_body(answered.body), length))
         self.tell()
+
+    def _spend(self, token: str, key: str, _until: int) -> bool:
+        return self.spent.setdefault(token, key) == key
 
     @property
     def identity(self) -> Identity:

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from edgemesh.app.cloud_authority import authority_certificate, make_token, revoke_node
 from edgemesh.bus.pki.contexts import Expected, client_context, enrolment_context
 from edgemesh.bus.pki.identity import Identity, write_identity
-from edgemesh.bus.pki.requests import make_request
+from edgemesh.bus.pki.requests import NewRequest, make_request
 from edgemesh.bus.pki.tokens import Token
 from edgemesh.model.errors import OperatorError
 from edgemesh.model.settings import MetaSettings, Settings
@@ -53,9 +53,11 @@ async def ask(
     return Answer(int(head.split()[1]), content)
 
 
-async def enrol(cloud: Cloud, node: str, token: str) -> tuple[Answer, bytes]:
+async def enrol(
+    cloud: Cloud, node: str, token: str, made: NewRequest | None = None
+) -> tuple[Answer, bytes]:
     """Ask for a certificate; the answer, and the key that it is for."""
-    made = make_request(node)
+    made = made or make_request(node)
     jwt = Token.parse(token).jwt
     headers = {"NodeName": node, "Authorization": f"Bearer {jwt}"}
     return await ask(cloud, "/edge.crt", headers, made.request), made.key
@@ -108,8 +110,11 @@ async def test_a_token_of_one_node_is_good_once_and_for_that_node_alone(tmp_path
         other, _ = await enrol(cloud, "n2", token)
         assert other.status == 401
         assert b"token is for node n1" in other.body
-        first, _ = await enrol(cloud, "n1", token)
-        assert first.status == 200
+        made = make_request("n1")
+        for _ in range(2):
+            # The answer may have been lost; the key is the same.
+            first, _ = await enrol(cloud, "n1", token, made)
+            assert first.status == 200
         second, _ = await enrol(cloud, "n1", token)
         assert second.status == 401
         assert b"was used" in second.body

@@ -40,6 +40,17 @@ async def test_a_node_enrols_once_and_keeps_its_key_to_itself(cloud: PlainCloud)
     assert cloud.issued == 1
 
 
+async def test_an_answer_that_is_lost_costs_no_token(cloud: PlainCloud) -> None:
+    node = node_of(cloud)
+    node.settings.token_file.write_text(cloud.token(node=NODE, once=True))
+    cloud.loses = 2
+    for _ in range(2):
+        with pytest.raises(CloudProblemError):
+            await node.credentials.ensure()
+    await node.credentials.ensure()
+    assert cloud.issued == 3
+
+
 async def test_without_a_token_the_file_is_named_and_how_to_get_one(cloud: PlainCloud) -> None:
     node = node_of(cloud)
     node.settings.token_file.unlink()

@@ -42,16 +42,14 @@ class Cloud:
     """An enrolment desk and what a node gets from it."""
 
     authority: Authority = field(default_factory=an_authority)
-    spent: set[str] = field(default_factory=set)
+    spent: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.desk = EnrolmentDesk(self.authority, 3600.0, self._spend)
 
-    def _spend(self, token: str, until: int) -> bool:
+    def _spend(self, token: str, key: str, until: int) -> bool:
         assert until > self.authority.now().timestamp()
-        fresh = token not in self.spent
-        self.spent.add(token)
-        return fresh
+        return self.spent.setdefault(token, key) == key
 
     def token(self, node: str = "", *, once: bool = False) -> Token:
         return Token.parse(self.authority.make_token(3600.0, node, once=once))
@@ -198,6 +196,14 @@ def test_a_token_for_one_use_is_used_once_and_not_by_a_request_that_failed(cloud
     assert certificate_of(cloud, NODE, token)
     question = certificate_question(NODE, make_request(NODE).request, token)
     assert refused(cloud.ask(question), 401, "token is good for one use, and was used")
+
+
+def test_who_has_missed_the_answer_asks_again_with_the_same_key(cloud: Cloud) -> None:
+    new = make_request(NODE)
+    question = certificate_question(NODE, new.request, cloud.token(NODE, once=True))
+    first, second = cloud.ask(question), cloud.ask(question)
+    for answer in (first, second):
+        assert read_issued(NODE, new, cloud.authority.certificate, answer.status, answer.body)
 
 
 def test_a_revoked_node_neither_enrols_nor_renews(cloud: Cloud) -> None:

@@ -137,6 +137,6 @@ class EnrolmentServer:
             self._refusals.count(Reason.ENROLMENT, who[:253], problem)
         return answered
 
-    def _spend(self, token: str, until: int) -> bool:
+    def _spend(self, token: str, key: str, until: int) -> bool:
         """Called by the desk, in its thread."""
-        return trio.from_thread.run(self._credentials.table.spend, token, until)
+        return trio.from_thread.run(self._credentials.table.spend, token, key, until)

@@ -24,7 +24,7 @@ from edgemesh.bus.pki.enrolment import (
 )
 from edgemesh.bus.pki.identity import Identity, trusted_authorities
 from edgemesh.bus.pki.problems import Clock, clock_now
-from edgemesh.bus.pki.requests import make_request
+from edgemesh.bus.pki.requests import NewRequest, make_request
 from edgemesh.bus.pki.tokens import Token
 
 
@@ -71,6 +71,8 @@ class EnrolmentClient:
         self._dialler = dialler
         self._seconds = seconds
         self._clock = clock
+        # Kept until there is an answer: a token is good for one key.
+        self._first: NewRequest | None = None
 
     async def enrol(self, token: Token) -> Issued:
         """Get a first certificate. Only what the token vouches for is told who this node is.
@@ -82,7 +84,10 @@ class EnrolmentClient:
         anyone = enrolment_context((), expected=Expected.ANYONE, clock=self._clock)
         authority = read_authority(token, *await self._ask(anyone, CA_QUESTION))
         context = enrolment_context([authority], clock=self._clock)
-        return await self._request(context, [authority], token)
+        self._first = self._first or make_request(self._node)
+        issued = await self._request(context, [authority], self._first, token)
+        self._first = None
+        return issued
 
     async def renew(self, identity: Identity) -> Issued:
         """Get another certificate, with another key, on the word of the present one.
@@ -91,12 +96,16 @@ class EnrolmentClient:
             CloudProblemError, CertificateProblem: as `enrol`; or the files cannot be used.
         """
         context = client_context(identity, clock=self._clock)
-        return await self._request(context, trusted_authorities(identity), None)
+        new = make_request(self._node)
+        return await self._request(context, trusted_authorities(identity), new, None)
 
     async def _request(
-        self, context: MeshContext, authorities: list[x509.Certificate], token: Token | None
+        self,
+        context: MeshContext,
+        authorities: list[x509.Certificate],
+        new: NewRequest,
+        token: Token | None,
     ) -> Issued:
-        new = make_request(self._node)
         answer = await self._ask(context, certificate_question(self._node, new.request, token))
         certificate = read_issued(self._node, new, authorities[0], *answer, clock=self._clock)
         return Issued(

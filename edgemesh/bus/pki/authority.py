@@ -35,9 +35,9 @@ CLOUD_URI = "spiffe://edgemesh/cloud/"
 _BACKDATING = timedelta(minutes=5)
 _AUTHORITY_LIFE = timedelta(days=36500)
 
-# Says whether a token of this id is used for the first time, and remembers that it was, until
-# the given second since 1970.
-Spend = Callable[[str, int], bool]
+# Says whether a token of this id is used for the first time, or again for the same key (by its
+# hash), and remembers that it was, until the given second since 1970.
+Spend = Callable[[str, str, int], bool]
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from edgemesh.bus.pki.checks import (
     node_of,
     read_certificate,
 )
-from edgemesh.bus.pki.identity import same_key
+from edgemesh.bus.pki.identity import key_hash, same_key
 from edgemesh.bus.pki.problems import CertificateProblem, Clock, clock_now, name_of
 from edgemesh.bus.pki.requests import NewRequest, check_node_name, read_request
 from edgemesh.bus.pki.tokens import Token, authority_hash, is_ours
@@ -150,8 +150,9 @@ class EnrolmentDesk:
             issued = self.authority.issue_node(request, node, self.seconds)
         except CertificateProblem as problem:
             return _failed(node, problem)
-        # Last, so that a request that failed does not cost a token.
-        if token and not self.spend(token, until):
+        # Last, so that a request that failed does not cost a token; an answer that was lost does
+        # not either: who asks again with the same key has what it proves that it is.
+        if token and not self.spend(token, key_hash(issued), until):
             return _invalid("token is good for one use, and was used")
         return _binary(issued, node)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -134,6 +135,12 @@ def same_key(certificate: x509.Certificate, key: bytes) -> bool:
     """Whether a certificate is for this key (PEM)."""
     private = load_pem_private_key(key, password=None)
     return _spki(private.public_key()) == _spki(certificate.public_key())
+
+
+def key_hash(certificate: bytes) -> str:
+    """The SHA-256 of the public key that a certificate (DER) is for, in hexadecimal."""
+    key = x509.load_der_x509_certificate(certificate).public_key()
+    return hashlib.sha256(_spki(key)).hexdigest()
 
 
 def _spki(key: PublicKeyTypes) -> bytes:
