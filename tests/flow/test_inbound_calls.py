@@ -128,6 +128,25 @@ async def test_a_request_waits_for_its_turn_and_the_next_is_answered_with_503() 
         assert await second.receive(len(OK)) == OK
 
 
+async def test_a_body_that_came_while_its_request_waited_goes_by_a_kept_connection() -> None:
+    post = b"POST / HTTP/1.1\r\nHost: echo\r\nContent-Length: 4\r\n\r\n"
+    async with running() as world:
+        endpoint, first = await http_world(
+            world, ServerLimits(max_concurrent=1, max_queue=1, queue_timeout_seconds=30)
+        )
+        await first.send(GET)
+        connection = await asked(endpoint)
+        second = await world.call()
+        await second.send(post)
+        await world.until_one_waits()
+        await second.send(b"body")
+        await connection.send(OK)
+        assert await first.receive(len(OK)) == OK
+        assert await connection.receive(len(post) + 4) == post + b"body"
+        await connection.send(OK)
+        assert await second.receive(len(OK)) == OK
+
+
 async def test_requests_of_one_http2_connection_are_let_through_one_by_one() -> None:
     async with running() as world:
         server = world.serve()
