@@ -194,10 +194,6 @@ class RequestCarrier:
                 return
         self.upstream = upstream
         upstream.start(self)
-        # Of a call that has waited, the rest of the body may be there already; a connection from
-        # the pool takes it at once, and nobody tells that it is ready.
-        if not self.body.is_complete:
-            self.pause()
 
     def connection_is_free(self) -> None:
         """Take or open the connection that was waited for."""

@@ -60,6 +60,8 @@ class UpstreamConnection(EndpointSocket):
         self._left = _HEAD
         if self._connecting is None:
             self.send(carrier.request_bytes())
+            # Of a request that had to wait for its turn, more may have come meanwhile.
+            carrier.upstream_is_ready()
 
     # From the response to the next request.
 
